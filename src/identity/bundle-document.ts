@@ -1,0 +1,148 @@
+import { createPublicKey } from 'node:crypto';
+import type { JWK } from 'jose';
+import { err, ok, type Result } from '../reasons.js';
+import type { Certificate } from './certificate.js';
+import {
+  createTrustBundle,
+  parseAuthority,
+  type TrustBundle,
+  type TrustBundleSet,
+} from './create-trust-bundle.js';
+import { decodeBase64 } from './pem.js';
+import { parseTrustDomain, type TrustDomain } from './spiffe-id.js';
+import {
+  isJsonArray,
+  isJsonObject,
+  JsonNumber,
+  type JsonObject,
+  type JsonValue,
+  parseStrictJson,
+} from './strict-json.js';
+
+/** Parses a SPIFFE bundle document (SPIFFE Trust Domain and Bundle 4) for a trust domain that the caller names. */
+export function parseBundleDocument(
+  trustDomain: TrustDomain,
+  bytes: Uint8Array,
+): Result<TrustBundle, string> {
+  const json = parseStrictJson(bytes);
+  return json.ok ? readBundle(trustDomain, json.value) : err(`the bundle is not sound JSON: ${json.error}`);
+}
+
+/** Parses a SPIFFE bundle map (SPIFFE Trust Domain and Bundle 5): all of its bundles or none. */
+export function parseBundleMap(bytes: Uint8Array): Result<TrustBundleSet, string> {
+  const json = parseStrictJson(bytes);
+  if (!json.ok) return err(`the bundle map is not sound JSON: ${json.error}`);
+  const domains = isJsonObject(json.value) ? json.value.get('trust_domains') : undefined;
+  if (!isJsonObject(domains)) return err('trust_domains is missing or not an object');
+  const bundles = new Map<string, TrustBundle>();
+  for (const [name, value] of domains) {
+    // Capitals are refused here, so that one domain cannot have two bundles by two spellings.
+    const trustDomain = parseTrustDomain(name);
+    if (!trustDomain.ok) return err(`${JSON.stringify(name)}: ${trustDomain.error}`);
+    const bundle = readBundle(trustDomain.value, value);
+    if (!bundle.ok) return err(`${name}: ${bundle.error}`);
+    bundles.set(name, bundle.value);
+  }
+  return ok(bundles);
+}
+
+function readBundle(trustDomain: TrustDomain, document: JsonValue): Result<TrustBundle, string> {
+  if (!isJsonObject(document)) return err('the bundle is not a JSON object');
+  const keys = document.get('keys');
+  if (!isJsonArray(keys)) return err('keys is missing or not an array');
+  const sequence = readSequence(document.get('spiffe_sequence'));
+  if (!sequence.ok) return sequence;
+  const authorities: Certificate[] = [];
+  const jwtKeys = new Map<string, JWK>();
+  for (const [index, key] of keys.entries()) {
+    if (!isJsonObject(key)) continue; // an element that is not understood is ignored (4.2.1)
+    const problem = readKey(key, authorities, jwtKeys);
+    if (problem !== undefined) return err(`key ${index + 1}: ${problem}`);
+  }
+  return ok(
+    createTrustBundle({
+      trustDomain,
+      authorities,
+      jwtKeys,
+      sequence: sequence.value,
+      refreshHintSeconds: readHint(document.get('spiffe_refresh_hint')),
+    }),
+  );
+}
+
+/** Adds what the element holds; the problem when it claims a use that is ours and is broken. `use` alone decides the purpose. */
+function readKey(key: JsonObject, authorities: Certificate[], jwtKeys: Map<string, JWK>): string | undefined {
+  switch (key.get('use')) {
+    case 'x509-svid':
+      return readX509Key(key, authorities);
+    case 'jwt-svid':
+      return readJwtKey(key, jwtKeys);
+    default:
+      return undefined; // unknown, missing or wit-svid: ignored (4.2.2), case counts
+  }
+}
+
+function readX509Key(key: JsonObject, authorities: Certificate[]): string | undefined {
+  const kty = key.get('kty');
+  if (typeof kty !== 'string' || !knownKeyTypes.has(kty)) return undefined; // 4.2.1
+  const chain = key.get('x5c') ?? null;
+  if (chain === null || (isJsonArray(chain) && chain.length === 0)) return undefined; // X509-SVID 6.2: ignored
+  const first = isJsonArray(chain) ? chain[0] : undefined; // X509-SVID 6.2: only the first counts
+  const der = typeof first === 'string' ? decodeBase64(first) : undefined;
+  if (der === undefined) return 'x5c does not hold base64 DER';
+  const authority = parseAuthority(der);
+  if (!authority.ok) return authority.error;
+  authorities.push(authority.value);
+  return undefined;
+}
+
+const knownKeyTypes: ReadonlySet<string> = new Set(['EC', 'RSA', 'OKP', 'AKP']);
+const privateMembers = ['d', 'p', 'q', 'dp', 'dq', 'qi', 'k', 'oth', 'priv'] as const;
+const jwtMembers = { EC: ['crv', 'x', 'y'], RSA: ['n', 'e'] } as const;
+const jwtCurves: ReadonlySet<unknown> = new Set(['P-256', 'P-384', 'P-521']);
+const MIN_RSA_BITS = 2048; // RFC 7518 3.3
+
+function readJwtKey(key: JsonObject, jwtKeys: Map<string, JWK>): string | undefined {
+  // A published private key signs for everybody: say so, and never keep, show or use it.
+  if (privateMembers.some((member) => key.has(member))) return 'it holds a private key';
+  const kid = key.get('kid');
+  const kty = key.get('kty');
+  if (typeof kid !== 'string' || kid === '') return undefined; // JWT-SVID 6.1: no token could name it
+  if (kty !== 'EC' && kty !== 'RSA') return undefined; // outside the JWT-SVID algorithms (JWT-SVID 2.1)
+  if (kty === 'EC' && !jwtCurves.has(key.get('crv'))) return undefined;
+  const jwk: JWK = { kty, kid };
+  for (const member of jwtMembers[kty]) {
+    const value = key.get(member);
+    if (typeof value !== 'string') return undefined;
+    jwk[member] = value;
+  }
+  if (!isUsable(jwk)) return undefined;
+  if (jwtKeys.has(kid)) return `the key id ${JSON.stringify(kid)} is there twice`;
+  jwtKeys.set(kid, jwk);
+  return undefined;
+}
+
+function isUsable(jwk: JWK): boolean {
+  try {
+    const key = createPublicKey({ key: { ...jwk }, format: 'jwk' });
+    return jwk.kty === 'EC' || (key.asymmetricKeyDetails?.modulusLength ?? 0) >= MIN_RSA_BITS;
+  } catch {
+    return false;
+  }
+}
+
+function readSequence(value: JsonValue | undefined): Result<bigint | undefined, string> {
+  if (value === undefined) return ok(undefined);
+  const sequence = value instanceof JsonNumber ? value.integer : undefined;
+  return sequence === undefined || sequence < 0n
+    ? err('spiffe_sequence is not a whole number')
+    : ok(sequence);
+}
+
+/** Only a hint (4.1.2): one that makes no sense is no hint. */
+function readHint(value: JsonValue | undefined): number | undefined {
+  const seconds = value instanceof JsonNumber ? value.integer : undefined;
+  return seconds === undefined || seconds < 0n || seconds > BigInt(Number.MAX_SAFE_INTEGER)
+    ? undefined
+    : Number(seconds);
+}
