@@ -1,0 +1,58 @@
+import { meaningOf, publicReason, type Reason } from '../reasons.js';
+
+/** An answer of our own (RFC 9457). */
+export interface Problem {
+  /** 0 = there is nobody to answer. */
+  readonly status: number;
+  /** Flat [name, value, …] without connection and framing. */
+  readonly headers: readonly string[];
+  readonly body: string;
+  /** The connection must not carry another request: its credential or its framing is the cause. */
+  readonly close: boolean;
+}
+
+/** After these nobody knows where the next request begins, or the client must be made to start over. */
+const CLOSING: ReadonlySet<Reason> = new Set<Reason>([
+  'framing_ambiguous',
+  'transfer_coding_unsupported',
+  'header_malformed',
+  'request_malformed',
+  'host_missing',
+  'host_malformed',
+  'target_malformed',
+  'http_version_unsupported',
+  'headers_too_large',
+  'uri_too_long',
+  'body_too_large',
+  'request_timeout',
+  'method_not_allowed',
+  'connection_limit',
+  'draining',
+  'internal_error',
+]);
+
+/** RFC 9110 15.5.6: a 405 says what is allowed. */
+const ALLOWED_METHODS = 'GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS';
+
+/** The body tells the public reason and where to look; nothing of the policy, the rule or the certificate. */
+export function formatProblem(reason: Reason, requestId: string): Problem {
+  const shown = publicReason(reason);
+  const meaning = meaningOf(shown);
+  const body = `${JSON.stringify({
+    type: `urn:countersign:reason:${shown}`,
+    title: meaning.title,
+    status: meaning.status,
+    reason: shown,
+    requestId,
+  })}\n`;
+  const headers = [
+    'content-type',
+    'application/problem+json',
+    'cache-control',
+    'no-store',
+    'x-request-id',
+    requestId,
+  ];
+  if (meaning.status === 405) headers.push('allow', ALLOWED_METHODS);
+  return { status: meaning.status, headers, body, close: meaning.credential === true || CLOSING.has(reason) };
+}
