@@ -1,0 +1,235 @@
+import { z } from 'zod';
+import { parseAddress, parseUpstreamUrl } from './address.js';
+import {
+  count,
+  duration,
+  name,
+  oneOf,
+  pathPattern,
+  place,
+  placeLike,
+  routeHost,
+  size,
+  sizeOrUnlimited,
+  text,
+  trustDomain,
+  workloadId,
+} from './schema-values.js';
+
+const version = z.literal(1).describe('Version of this file format.');
+
+const identity = z
+  .strictObject({
+    files: z.strictObject({
+      certificate: place('PEM: our X509-SVID, then its intermediates.'),
+      key: place('PEM: the private key of the certificate.'),
+    }),
+    clockSkew: duration('How far ahead of our clock a notBefore may be.', {
+      minMs: 0,
+      maxMs: 600_000,
+    }).prefault('0s'),
+    maxSvidLifetime: duration('Refuse credentials that live longer than this.', {
+      maxMs: 3_660 * 86_400_000,
+    }).optional(),
+  })
+  .describe('Who this sidecar is.');
+
+const revocation = z
+  .strictObject({
+    crls: z.array(place('CRL, PEM or DER.')).default([]),
+    require: oneOf('Whose status must be known.', ['none', 'leaf', 'chain']).default('none'),
+    stale: oneOf('A CRL past its nextUpdate: refuse the domain, or go on with its entries.', [
+      'deny',
+      'use',
+    ]).default('deny'),
+    staleGrace: duration('How long past nextUpdate a CRL still counts as fresh.', {
+      minMs: 0,
+      maxMs: 3_660 * 86_400_000,
+    }).prefault('0s'),
+  })
+  .describe('Certificate revocation lists of this trust domain.');
+
+const trust = z
+  .array(
+    z.strictObject({
+      trustDomain: trustDomain('Name of the trust domain, such as example.org.'),
+      bundle: z.strictObject({ file: place('PEM or SPIFFE bundle JSON.') }),
+      revocation: revocation.prefault({}),
+    }),
+  )
+  .min(1, 'must name at least one trust domain')
+  .describe('Whom we can authenticate: one entry a trust domain, never pooled.');
+
+const routeDeadlines = z.strictObject({
+  body: duration('The whole request body.').optional(),
+  upstreamConnect: duration('Connecting to the upstream.').optional(),
+  upstreamFirstByte: duration('From the request to the first byte of the answer.').optional(),
+  tunnelIdle: duration('A tunnel without a byte either way.').optional(),
+  accessEnd: duration('How long a request may still run after its access ended; 0s cuts at once.', {
+    minMs: 0,
+  }).optional(),
+});
+
+const route = z.strictObject({
+  name: name('Unique name; policy may use it as a destination.'),
+  host: routeHost('One exact host, lower-case; left out = any.').optional(),
+  path: pathPattern('Path pattern: `*` one segment, `**` any number.'),
+  upstream: name('Upstream that requests of this route go to.'),
+  upgrade: z
+    .array(oneOf('Protocol that may be upgraded to.', ['websocket']))
+    .default([])
+    .describe('Protocols that may be upgraded to; none unless named.'),
+  accept: oneOf('Credential that is asked for.', ['mtls'], ['mtls+token', 'token', 'either']).default('mtls'),
+  encodedSlash: oneOf('Paths that hold %2F: policy must allow both readings.', ['refuse', 'allow']).default(
+    'refuse',
+  ),
+  bodyBytes: sizeOrUnlimited('Replaces limits.bodyBytes here.').optional(),
+  deadlines: routeDeadlines.describe('Replace the general deadlines here.').optional(),
+});
+
+const listeners = z
+  .array(
+    z.strictObject({
+      name: name('Unique name.'),
+      address: placeLike('host:port, [ipv6]:port or unix:/path.', parseAddress),
+      protocol: oneOf('Protocol behind TLS.', ['http'], ['tcp']).default('http'),
+      direction: oneOf('inbound: mTLS in, plaintext out.', ['inbound'], ['outbound']).default('inbound'),
+      routes: z.array(route).min(1, 'must hold at least one route'),
+    }),
+  )
+  .min(1, 'must hold at least one listener')
+  .describe('Where we listen.');
+
+const upstream = z.strictObject({
+  url: placeLike('http://host:port', parseUpstreamUrl),
+  timeouts: z
+    .strictObject({
+      connect: duration('Connecting; default deadlines.upstreamConnect.').optional(),
+      response: duration('First byte of the answer; default deadlines.upstreamFirstByte.').optional(),
+    })
+    .prefault({}),
+  maxConnections: count('Most connections open to it at once.', 1, 100_000).optional(),
+});
+
+const forward = z
+  .strictObject({
+    xfcc: oneOf('What happens to x-forwarded-client-cert.', [
+      'sanitize',
+      'sanitize_set',
+      'forward_only',
+      'append_forward',
+    ]).default('sanitize_set'),
+    spiffeId: z.boolean().default(true).describe('Set x-spiffe-id.'),
+    clientCert: z.boolean().default(false).describe('Set client-cert and client-cert-chain (RFC 9440).'),
+    headers: z
+      .record(z.string(), text('Template of {fields}, such as {id}.'))
+      .default({})
+      .describe('Further headers for services that already read some header.'),
+  })
+  .describe('What the service behind sees of the caller.');
+
+const audit = z
+  .strictObject({
+    file: place('File for the records; - is standard output.').default('-'),
+    durability: oneOf('When a record counts as written.', ['buffered'], ['written', 'synced']).default(
+      'buffered',
+    ),
+    onFailure: oneOf('New requests while records cannot be written.', ['deny', 'allow']).default('deny'),
+  })
+  .describe('Evidence: one record for every request.');
+
+const admin = z.strictObject({
+  address: placeLike('Loopback address or unix:/path.', parseAddress),
+  allowRemote: z.boolean().default(false).describe('Needed for an address that other machines can reach.'),
+});
+
+const health = z.strictObject({
+  address: placeLike('host:port or unix:/path.', parseAddress),
+  probes: z
+    .array(
+      z.strictObject({
+        path: z
+          .string()
+          .regex(/^\/[A-Za-z0-9._~/-]{1,200}$/, 'must be a plain path, such as /probe/billing')
+          .describe('Path on the health listener.'),
+        upstream: name('Upstream that is asked.'),
+        target: z
+          .string()
+          .regex(/^\/[!-~]{0,1000}$/, 'must be a path, such as /healthz')
+          .describe('Path asked of the upstream.'),
+        timeout: duration('How long the upstream has to answer.', { maxMs: 60_000 }).prefault('1s'),
+      }),
+    )
+    .default([]),
+});
+
+const limits = z.strictObject({
+  connections: count('Most client connections at once.', 1, 1_000_000).default(10_000),
+  headerBytes: size('Largest request head.', 1024, 1024 ** 2).prefault('32KiB'),
+  // Node drops headers past about 1,000 without a word: what policy and upstream see must be all there is.
+  headerCount: count('Most header lines of a request.', 8, 1000).default(100),
+  bodyBytes: sizeOrUnlimited('Largest request body.').prefault('unlimited'),
+  requestsPerConnection: count('Requests before a connection is closed; 0 = no limit.', 0, 1e9).default(
+    10_000,
+  ),
+});
+
+const deadlines = z.strictObject({
+  handshake: duration('TLS handshake.').prefault('10s'),
+  head: duration('Request head, from its first byte.').prefault('10s'),
+  body: duration('Whole request body.').prefault('60s'),
+  idle: duration('Connection without a request.').prefault('75s'),
+  connectionAge: duration('Age at which a connection is ended politely.').prefault('1h'),
+  upstreamConnect: duration('Connecting to an upstream.').prefault('5s'),
+  upstreamFirstByte: duration('From the request to the first byte of the answer.').prefault('60s'),
+  tunnelIdle: duration('A tunnel without a byte either way.').prefault('1h'),
+  accessEnd: duration('How long a request may still run after its access ended; 0s cuts at once.', {
+    minMs: 0,
+  }).prefault('10s'),
+});
+
+const drain = z.strictObject({
+  delay: duration('Not ready, still serving.', { minMs: 0 }).prefault('5s'),
+  deadline: duration('Then no new requests, until this long has passed; then cut.', { minMs: 0 }).prefault(
+    '20s',
+  ),
+});
+
+export const configSchema = z
+  .strictObject({
+    version,
+    identity,
+    trust,
+    revocations: place('revoked.yaml').optional(),
+    listeners,
+    upstreams: z
+      .record(name('Name of the upstream.'), upstream)
+      .refine((value) => Object.keys(value).length > 0, 'must name at least one upstream')
+      .describe('Services behind.'),
+    policy: place('policy.yaml'),
+    trustedPeers: z
+      .strictObject({
+        gateways: z.array(z.strictObject({ spiffeId: workloadId('Exact SPIFFE ID.') })).default([]),
+      })
+      .prefault({})
+      .describe('Whose forwarded headers and request ids count.'),
+    forward: forward.prefault({}),
+    audit: audit.prefault({}),
+    admin: admin.optional(),
+    health: health.optional(),
+    limits: limits.prefault({}),
+    deadlines: deadlines.prefault({}),
+    workers: z
+      .literal(1, {
+        error: (issue) =>
+          issue.input === 'auto' || typeof issue.input === 'number'
+            ? 'more than one worker is not built yet in this version'
+            : undefined,
+      })
+      .default(1)
+      .describe('Worker processes.'),
+    drain: drain.prefault({}),
+  })
+  .meta({ title: 'Countersign configuration' });
+
+export type RawConfig = z.output<typeof configSchema>;

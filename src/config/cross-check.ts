@@ -1,0 +1,210 @@
+import { parseForwardTemplate, problemOfForwardHeader } from '../message/forward-policy.js';
+import { formatAddress, isLoopback } from './address.js';
+import type { Address, Config } from './config.js';
+import { nearestKey } from './issues.js';
+import type { PolicyFile } from './policy-file.js';
+import type { Problem } from './problem.js';
+import type { KeyPath } from './yaml-text.js';
+
+type ProblemAt = (path: KeyPath, message: string) => Problem;
+
+/** What no single value can show: names that lead nowhere, the same thing twice, doors wider than meant. */
+export function crossCheck(config: Config, at: ProblemAt): Problem[] {
+  return [
+    ...checkTrust(config, at),
+    ...checkListeners(config, at),
+    ...checkRoutes(config, at),
+    ...checkForward(config, at),
+    ...checkSideDoors(config, at),
+  ];
+}
+
+/** What is allowed but rarely meant. */
+export function crossWarn(config: Config, at: ProblemAt): Problem[] {
+  const warnings: Problem[] = [];
+  const used = new Set([
+    ...config.listeners.flatMap((listener) => listener.routes.map((route) => route.upstream)),
+    ...(config.health?.probes ?? []).map((probe) => probe.upstream),
+  ]);
+  for (const name of config.upstreams.keys()) {
+    if (!used.has(name)) warnings.push(at(['upstreams', name], 'no route leads to this upstream'));
+  }
+  const { xfcc } = config.forward;
+  if ((xfcc === 'forward_only' || xfcc === 'append_forward') && config.trustedPeers.gateways.length === 0) {
+    warnings.push(
+      at(['forward', 'xfcc'], `${xfcc} has no effect without trustedPeers.gateways: nobody's header counts`),
+    );
+  }
+  if (config.audit.onFailure === 'allow') {
+    warnings.push(
+      at(['audit', 'onFailure'], 'requests are served without evidence while records cannot be written'),
+    );
+  }
+  return warnings;
+}
+
+/** Policy beside configuration: a name that leads nowhere is a rule that never works, which is worst in a deny. */
+export function crossCheckPolicy(config: Config, file: PolicyFile): Problem[] {
+  const domains = new Set<string>(config.trust.map((entry) => entry.trustDomain));
+  const routes = config.listeners.flatMap((listener) => listener.routes.map((route) => route.name));
+  const destinations = new Set([...config.upstreams.keys(), ...routes]);
+  const listeners = new Set(config.listeners.map((listener) => listener.name));
+  const problems: Problem[] = [];
+  for (const [i, rule] of (file.rules ?? []).entries()) {
+    for (const [j, pattern] of rule.principals.entries()) {
+      if (domains.has(pattern.trustDomain)) continue;
+      const message = `trust domain ${pattern.trustDomain} is not configured under \`trust\``;
+      problems.push(file.problemAt(['rules', i, 'principals', j], message));
+    }
+    for (const [j, name] of rule.destinations.entries()) {
+      if (destinations.has(name)) continue;
+      const message = `there is no upstream or route "${name}"${hint(name, [...destinations])}`;
+      problems.push(file.problemAt(['rules', i, 'destinations', j], message));
+    }
+  }
+  for (const [i, test] of file.tests.entries()) {
+    if (test.listener !== undefined && !listeners.has(test.listener)) {
+      problems.push(file.problemAt(['tests', i, 'listener'], `there is no listener "${test.listener}"`));
+    }
+  }
+  return problems;
+}
+
+export function crossWarnPolicy(file: PolicyFile): Problem[] {
+  const { rules } = file;
+  if (rules === undefined) return [];
+  const warnings: Problem[] = [];
+  if (!rules.some((rule) => rule.effect === 'allow')) {
+    warnings.push(file.problemAt(['rules'], 'no rule allows anything: every request will be refused'));
+  }
+  for (const [i, rule] of rules.entries()) {
+    for (const [j, pattern] of rule.principals.entries()) {
+      if (pattern.segments.length > 0) continue;
+      const message = `names the trust domain, not a workload, and matches nobody; write ${pattern.text}/** for all of them`;
+      warnings.push(file.problemAt(['rules', i, 'principals', j], message));
+    }
+  }
+  return warnings;
+}
+
+function checkTrust(config: Config, at: ProblemAt): Problem[] {
+  const problems: Problem[] = [];
+  const first = new Map<string, number>();
+  for (const [i, entry] of config.trust.entries()) {
+    const known = first.get(entry.trustDomain);
+    if (known === undefined) first.set(entry.trustDomain, i);
+    else
+      problems.push(
+        at(['trust', i, 'trustDomain'], `${entry.trustDomain} is configured already in trust[${known}]`),
+      );
+    const { require, crlFiles } = entry.revocation;
+    if (require !== 'none' && crlFiles.length === 0) {
+      const message = `${require} needs \`crls\`: without one, every workload of ${entry.trustDomain} is refused`;
+      problems.push(at(['trust', i, 'revocation', 'require'], message));
+    }
+  }
+  for (const [i, gateway] of config.trustedPeers.gateways.entries()) {
+    if (first.has(gateway.trustDomain)) continue;
+    const message = `trust domain ${gateway.trustDomain} is not configured under \`trust\``;
+    problems.push(at(['trustedPeers', 'gateways', i, 'spiffeId'], message));
+  }
+  return problems;
+}
+
+function checkListeners(config: Config, at: ProblemAt): Problem[] {
+  const names = new Map<string, number>();
+  const problems: Problem[] = [];
+  for (const [i, listener] of config.listeners.entries()) {
+    const known = names.get(listener.name);
+    if (known === undefined) names.set(listener.name, i);
+    else problems.push(at(['listeners', i, 'name'], `"${listener.name}" is also listeners[${known}]`));
+  }
+  const taken = new Map<string, string>();
+  const take = (address: Address, path: KeyPath, who: string): void => {
+    if (address.kind === 'tcp' && address.port === 0) return; // the system chooses: never the same twice
+    const key = formatAddress(address);
+    const holder = taken.get(key);
+    if (holder === undefined) taken.set(key, who);
+    else problems.push(at(path, `${key} is taken already by ${holder}`));
+  };
+  for (const [i, listener] of config.listeners.entries()) {
+    take(listener.address, ['listeners', i, 'address'], `listener ${listener.name}`);
+  }
+  if (config.admin) take(config.admin.address, ['admin', 'address'], 'admin');
+  if (config.health) take(config.health.address, ['health', 'address'], 'health');
+  return problems;
+}
+
+function checkRoutes(config: Config, at: ProblemAt): Problem[] {
+  const problems: Problem[] = [];
+  const names = new Map<string, string>();
+  for (const [i, listener] of config.listeners.entries()) {
+    const matches = new Map<string, string>();
+    for (const [j, route] of listener.routes.entries()) {
+      const path = ['listeners', i, 'routes', j];
+      const where = `listeners[${i}].routes[${j}]`;
+      const known = names.get(route.name);
+      if (known === undefined) names.set(route.name, where);
+      else problems.push(at([...path, 'name'], `"${route.name}" is also ${known}`));
+      if (!config.upstreams.has(route.upstream)) {
+        const near = hint(route.upstream, [...config.upstreams.keys()]);
+        problems.push(at([...path, 'upstream'], `there is no upstream "${route.upstream}"${near}`));
+      }
+      // Policy names destinations by upstream or route: one word must not mean two things.
+      if (config.upstreams.has(route.name) && route.upstream !== route.name) {
+        const message = `"${route.name}" is also an upstream, but this route leads to "${route.upstream}": policy could not tell them apart`;
+        problems.push(at([...path, 'name'], message));
+      }
+      const key = `${route.host ?? ''} /${route.path.segments.join('/')}`;
+      const earlier = matches.get(key);
+      if (earlier === undefined) matches.set(key, route.name);
+      else problems.push(at([...path, 'path'], `route "${earlier}" has the same host and path`));
+    }
+  }
+  return problems;
+}
+
+function checkForward(config: Config, at: ProblemAt): Problem[] {
+  const problems: Problem[] = [];
+  const spellings = new Map<string, string>();
+  for (const { name, template } of config.forward.headers) {
+    const path = ['forward', 'headers', name];
+    const wrong = problemOfForwardHeader(name);
+    if (wrong !== undefined) problems.push(at(path, wrong));
+    const folded = name.toLowerCase().replaceAll('_', '-');
+    const other = spellings.get(folded);
+    if (other === undefined) spellings.set(folded, name);
+    else problems.push(at(path, `is the same header as ${other} for many servers`));
+    const parsed = parseForwardTemplate(template);
+    if (!parsed.ok) problems.push(at(path, parsed.error));
+    else if (parsed.value.fields.includes('owner'))
+      problems.push(at(path, '{owner} needs a `registry`, which is not built yet in this version'));
+  }
+  return problems;
+}
+
+function checkSideDoors(config: Config, at: ProblemAt): Problem[] {
+  const problems: Problem[] = [];
+  const { admin, health } = config;
+  if (admin !== undefined && !admin.allowRemote && !isLoopback(admin.address)) {
+    const message = `${formatAddress(admin.address)} can be reached by other machines; say \`allowRemote: true\` if that is meant`;
+    problems.push(at(['admin', 'address'], message));
+  }
+  const paths = new Set(['/livez', '/readyz', '/metrics', '/.well-known/jwks.json']);
+  for (const [i, probe] of (health?.probes ?? []).entries()) {
+    if (paths.has(probe.path)) problems.push(at(['health', 'probes', i, 'path'], `${probe.path} is taken`));
+    paths.add(probe.path);
+    if (!config.upstreams.has(probe.upstream)) {
+      const near = hint(probe.upstream, [...config.upstreams.keys()]);
+      problems.push(
+        at(['health', 'probes', i, 'upstream'], `there is no upstream "${probe.upstream}"${near}`),
+      );
+    }
+  }
+  return problems;
+}
+
+function hint(name: string, known: readonly string[]): string {
+  const nearest = nearestKey(name, known);
+  return nearest === undefined ? '' : `; did you mean "${nearest}"?`;
+}

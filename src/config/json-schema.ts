@@ -1,0 +1,18 @@
+import { z } from 'zod';
+import { configSchema } from './config-schema.js';
+import { policySchema } from './policy-schema.js';
+import { revocationSchema } from './revocation-schema.js';
+
+/** File name in `config/` -> JSON Schema (draft 7, which editors read) of what a person writes. */
+export function jsonSchemas(): Readonly<Record<string, unknown>> {
+  return {
+    'countersign.schema.json': toJsonSchema(configSchema),
+    'policy.schema.json': toJsonSchema(policySchema),
+    'revoked.schema.json': toJsonSchema(revocationSchema),
+  };
+}
+
+export const formatJsonSchema = (schema: unknown): string => `${JSON.stringify(schema, null, 2)}\n`;
+
+const toJsonSchema = (schema: z.ZodType): unknown =>
+  z.toJSONSchema(schema, { io: 'input', target: 'draft-7' });

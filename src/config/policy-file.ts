@@ -1,0 +1,106 @@
+import type { SpiffeId } from '../identity/spiffe-id.js';
+import { compilePolicy, DEFAULT_RULE, type Policy, type RuleInput } from '../policy/policy.js';
+import { checkShape } from './issues.js';
+import { policySchema, type RawPolicy } from './policy-schema.js';
+import type { Problem } from './problem.js';
+import { type KeyPath, readYaml } from './yaml-text.js';
+
+/** One of the policy file's own examples. */
+export interface PolicyTest {
+  readonly as: SpiffeId;
+  readonly method: string;
+  readonly url: string;
+  readonly listener: string | undefined;
+  readonly atMs: number | undefined;
+  readonly expect: 'allow' | 'deny';
+  readonly rule: string | undefined;
+  readonly line: number;
+}
+
+export interface PolicyFile {
+  /** Plain data, which another thread may have read; undefined when there are problems. */
+  readonly rules?: readonly RuleInput[];
+  readonly tests: readonly PolicyTest[];
+  readonly problems: readonly Problem[];
+  /** Place of a key in the file, for what only shows beside the configuration. */
+  problemAt(path: KeyPath, message: string): Problem;
+}
+
+/** A rule is indexed under each principal and destination: bounds what a file of a few lines can make us hold. */
+const MAX_INDEX_ENTRIES = 1_000_000;
+
+/** Reads a policy file whole: its rules, or every problem in it. */
+export function readPolicyFile(text: string | Uint8Array, file: string): PolicyFile {
+  const yaml = readYaml(text, file);
+  const { problemAt } = yaml;
+  const { value, problems } = checkShape(policySchema, yaml);
+  if (value === undefined) return { tests: [], problems, problemAt };
+  const wrong = checkRules(value, problemAt);
+  const tests = value.tests.map((test, i) => toTest(test, problemAt(['tests', i], '').line));
+  if (wrong.length > 0) return { tests, problems: wrong, problemAt };
+  return { rules: value.rules.map(toRuleInput), tests, problems: [], problemAt };
+}
+
+/** `readPolicyFile`, compiled. */
+export function parsePolicy(
+  text: string | Uint8Array,
+  file: string,
+): PolicyFile & { readonly policy?: Policy } {
+  const read = readPolicyFile(text, file);
+  return read.rules === undefined ? read : { ...read, policy: compilePolicy(read.rules) };
+}
+
+function checkRules(raw: RawPolicy, problemAt: PolicyFile['problemAt']): Problem[] {
+  const problems: Problem[] = [];
+  const firstWith = new Map<string, number>();
+  let entries = 0;
+  for (const [i, rule] of raw.rules.entries()) {
+    if (rule.id === DEFAULT_RULE) {
+      problems.push(
+        problemAt(['rules', i, 'id'], '`default` is the name of the rule that denies everything else'),
+      );
+    }
+    const first = firstWith.get(rule.id);
+    if (first === undefined) firstWith.set(rule.id, i);
+    else problems.push(problemAt(['rules', i, 'id'], `"${rule.id}" is also the id of rules[${first}]`));
+    entries += rule.principals.length * rule.destinations.length;
+  }
+  if (entries > MAX_INDEX_ENTRIES) {
+    problems.push(
+      problemAt(
+        ['rules'],
+        `is too large: principals times destinations come to more than ${MAX_INDEX_ENTRIES}`,
+      ),
+    );
+  }
+  for (const [i, test] of raw.tests.entries()) {
+    if (test.rule !== undefined && test.rule !== DEFAULT_RULE && !firstWith.has(test.rule)) {
+      problems.push(problemAt(['tests', i, 'rule'], `there is no rule "${test.rule}"`));
+    }
+  }
+  return problems;
+}
+
+const toRuleInput = (rule: RawPolicy['rules'][number]): RuleInput => ({
+  id: rule.id,
+  owner: rule.owner,
+  effect: rule.effect,
+  principals: rule.principals,
+  destinations: rule.destinations,
+  methods: rule.methods,
+  paths: rule.paths,
+});
+
+function toTest(test: RawPolicy['tests'][number], line: number): PolicyTest {
+  const space = test.request.indexOf(' ');
+  return {
+    as: test.as,
+    method: test.request.slice(0, space),
+    url: test.request.slice(space + 1),
+    listener: test.listener,
+    atMs: test.at,
+    expect: test.expect,
+    rule: test.rule,
+    line,
+  };
+}

@@ -1,0 +1,159 @@
+import type { Crl } from '../identity/crl.js';
+import { parseCrl } from '../identity/crl.js';
+import { createRevocationList, judgeSvid, type RevocationList } from '../identity/revocation.js';
+import { bindCrls, parseTrustBundle, type TrustBundle } from '../identity/trust-bundle.js';
+import { createSignatureCheck, verifyX509Svid } from '../identity/x509-svid.js';
+import type { Result } from '../reasons.js';
+import type { Config } from './config.js';
+import { type OwnSvid, parseOwnSvid } from '../identity/own-svid.js';
+import type { Problem } from './problem.js';
+import { parseRevocations } from './revocations.js';
+import type { KeyPath } from './yaml-text.js';
+
+export type FileRead = Result<Uint8Array, string>;
+export type FileReader = (path: string) => Promise<FileRead>;
+type ProblemAt = (path: KeyPath, message: string) => Problem;
+
+interface Findings {
+  readonly problems: Problem[];
+  readonly warnings: Problem[];
+}
+
+const DAY_MS = 86_400_000;
+
+/** Every file of trust that the configuration names, read and judged as at `nowMs`. */
+export async function checkTrust(
+  config: Config,
+  at: ProblemAt,
+  read: FileReader,
+  nowMs: number,
+): Promise<Findings> {
+  const found: Findings = { problems: [], warnings: [] };
+  const bundles = new Map<string, TrustBundle>();
+  const crls = new Map<string, readonly Crl[]>();
+  for (const i of config.trust.keys()) await checkDomain(config, i, at, read, found, bundles, crls);
+  const revocations = await checkRevocations(config, at, read, found);
+  const own = await checkOwnFiles(config, at, read, found);
+  if (own !== undefined) judgeOwn(config, own, { bundles, crls, revocations, nowMs }, at, found);
+  return found;
+}
+
+async function checkDomain(
+  config: Config,
+  i: number,
+  at: ProblemAt,
+  read: FileReader,
+  found: Findings,
+  bundles: Map<string, TrustBundle>,
+  crls: Map<string, readonly Crl[]>,
+): Promise<void> {
+  const entry = config.trust[i]!;
+  const path = ['trust', i, 'bundle', 'file'];
+  const bytes = await read(entry.bundleFile);
+  const bundle = bytes.ok ? parseTrustBundle(entry.trustDomain, bytes.value) : bytes;
+  if (!bundle.ok) found.problems.push(at(path, named(entry.bundleFile, bundle.error)));
+  else if (bundle.value.authorities.length === 0)
+    found.problems.push(at(path, `${entry.bundleFile}: holds no authority`));
+  else bundles.set(entry.trustDomain, bundle.value);
+  const lists: Crl[] = [];
+  for (const [j, file] of entry.revocation.crlFiles.entries()) {
+    const crlPath = ['trust', i, 'revocation', 'crls', j];
+    const crlBytes = await read(file);
+    const crl = crlBytes.ok ? parseCrl(crlBytes.value) : crlBytes;
+    if (!crl.ok) {
+      found.problems.push(at(crlPath, named(file, crl.error)));
+      continue;
+    }
+    lists.push(crl.value);
+    if (!bundle.ok) continue;
+    const bound = bindCrls(bundle.value, [crl.value]);
+    if (!bound.ok) found.problems.push(at(crlPath, named(file, bound.error)));
+  }
+  if (bundle.ok) {
+    const bound = bindCrls(bundle.value, lists);
+    if (bound.ok) crls.set(entry.trustDomain, bound.value);
+  }
+}
+
+async function checkRevocations(
+  config: Config,
+  at: ProblemAt,
+  read: FileReader,
+  found: Findings,
+): Promise<RevocationList> {
+  const none = createRevocationList([], 'none');
+  const file = config.revocationsFile;
+  if (file === undefined) return none;
+  const bytes = await read(file);
+  if (!bytes.ok) {
+    found.problems.push(at(['revocations'], bytes.error));
+    return none;
+  }
+  const { list, problems } = parseRevocations(bytes.value, file);
+  found.problems.push(...problems);
+  return list ?? none;
+}
+
+async function checkOwnFiles(
+  config: Config,
+  at: ProblemAt,
+  read: FileReader,
+  found: Findings,
+): Promise<OwnSvid | undefined> {
+  const { certificateFile, keyFile } = config.identity;
+  const certificate = await read(certificateFile);
+  const key = await read(keyFile);
+  if (!certificate.ok) found.problems.push(at(['identity', 'files', 'certificate'], certificate.error));
+  if (!key.ok) found.problems.push(at(['identity', 'files', 'key'], key.error));
+  if (!certificate.ok || !key.ok) return undefined;
+  const own = parseOwnSvid(certificate.value, key.value);
+  if (own.ok) return own.value;
+  const file = own.error.part === 'key' ? keyFile : certificateFile;
+  found.problems.push(at(['identity', 'files', own.error.part], named(file, own.error.message)));
+  return undefined;
+}
+
+interface Judgement {
+  readonly bundles: ReadonlyMap<string, TrustBundle>;
+  readonly crls: ReadonlyMap<string, readonly Crl[]>;
+  readonly revocations: RevocationList;
+  readonly nowMs: number;
+}
+
+/** Our own SVID must pass what we ask of others: peers will ask the same of us. */
+function judgeOwn(config: Config, own: OwnSvid, given: Judgement, at: ProblemAt, found: Findings): void {
+  const path = ['identity', 'files', 'certificate'];
+  const file = config.identity.certificateFile;
+  const { trustDomain } = own.chain.id;
+  const entry = config.trust.find((candidate) => candidate.trustDomain === trustDomain);
+  if (entry === undefined) {
+    const message = `${own.chain.id.uri} is of ${trustDomain}, which is not configured under \`trust\``;
+    found.problems.push(at(path, named(file, message)));
+    return;
+  }
+  if (!given.bundles.has(trustDomain)) return; // its own problem is reported already
+  const { clockSkewMs, maxSvidLifetimeMs } = config.identityOptions;
+  const checkSignature = createSignatureCheck();
+  const verified = verifyX509Svid(own.chain, given.bundles, given.nowMs, { clockSkewMs, checkSignature });
+  if (!verified.ok) {
+    const { reason, detail } = verified.error;
+    found.problems.push(at(path, named(file, `${own.chain.id.uri}: ${reason}${detail && ` (${detail})`}`)));
+    return;
+  }
+  const { require, stale, staleGraceMs } = entry.revocation;
+  const judged = judgeSvid(verified.value, given.nowMs, {
+    revocations: given.revocations,
+    revocation: { crls: given.crls.get(trustDomain) ?? [], require, stale, staleGraceMs },
+    clockSkewMs,
+    ...(maxSvidLifetimeMs === undefined ? {} : { maxLifetimeMs: maxSvidLifetimeMs }),
+  });
+  if (!judged.ok) {
+    const { reason, detail } = judged.error;
+    found.problems.push(at(path, named(file, `${own.chain.id.uri}: ${reason}${detail && ` (${detail})`}`)));
+  } else if (verified.value.leaf.notAfterMs - verified.value.leaf.notBeforeMs > 90 * DAY_MS) {
+    found.warnings.push(at(path, named(file, 'lives longer than 90 days: a leaked key stays good as long')));
+  }
+}
+
+const named = (file: string, message: string): string =>
+  message.startsWith(file) ? message : `${file}: ${message}`;

@@ -1,0 +1,210 @@
+import type { SpiffeId } from '../identity/spiffe-id.js';
+import type { AccessRequest } from './decision.js';
+import { NO_RULE, PathIndex } from './path-index.js';
+import { foldSegments, splitPath } from './pattern.js';
+import type { Rule } from './policy.js';
+import { SegmentTrie } from './segment-trie.js';
+
+/** Compiled at the first request that asks for it, then kept: together no larger than the policy itself. */
+class Bucket {
+  #deny: PathIndex | undefined;
+  #allow: PathIndex | undefined;
+  #compiled = false;
+  constructor(readonly rules: readonly Rule[]) {}
+
+  get deny(): PathIndex | undefined {
+    if (!this.#compiled) this.#compile();
+    return this.#deny;
+  }
+
+  get allow(): PathIndex | undefined {
+    if (!this.#compiled) this.#compile();
+    return this.#allow;
+  }
+
+  #compile(): void {
+    const deny = this.rules.filter((rule) => rule.effect === 'deny');
+    const allow = this.rules.filter((rule) => rule.effect === 'allow');
+    if (deny.length > 0) this.#deny = new PathIndex(deny, true);
+    if (allow.length > 0) this.#allow = new PathIndex(allow, false);
+    this.#compiled = true;
+  }
+}
+
+/** All rules that name one principal pattern, by destination. */
+interface PatternEntry {
+  readonly id: number;
+  readonly rules: Map<string, Rule[]>;
+  readonly buckets: Map<string, Bucket>;
+}
+
+/** What the index knows of one set of matching patterns; shared by every principal that matches the same ones. */
+interface View {
+  readonly entries: readonly PatternEntry[];
+  readonly byDestination: Map<string, readonly Bucket[]>;
+  anyAllow: boolean | undefined;
+}
+
+const MAX_PRINCIPALS = 10_000;
+const MERGE_ABOVE = 4;
+const MAX_MERGED_RULES = 200_000;
+const NO_BUCKETS: readonly Bucket[] = [];
+const NO_VIEW: View = { entries: [], byDestination: new Map(), anyAllow: false };
+
+/**
+ * Finds the deciding rule without reading the others: principals in a trie, then destination, then path and method.
+ * Time depends on what the caller matches, not on how many rules there are. What it remembers is bounded.
+ */
+export class PolicyIndex {
+  readonly #domains = new Map<string, SegmentTrie<PatternEntry>>();
+  readonly #principals = new Map<string, View>();
+  readonly #views = new Map<string, View>();
+  #mergedRules = 0;
+
+  constructor(rules: readonly Rule[]) {
+    let nextId = 0;
+    for (const rule of rules) {
+      for (const pattern of rule.principals) {
+        let trie = this.#domains.get(pattern.trustDomain);
+        if (trie === undefined) {
+          trie = new SegmentTrie();
+          this.#domains.set(pattern.trustDomain, trie);
+        }
+        const node = trie.insert(pattern.segments);
+        node.value ??= { id: nextId++, rules: new Map(), buckets: new Map() };
+        addByDestination(node.value, rule);
+      }
+    }
+  }
+
+  /** Index of the deciding rule, or NO_RULE: the first deny in file order, else the first allow. */
+  find(request: AccessRequest): number {
+    const view = this.#viewOf(request.principal);
+    const byUpstream = this.#bucketsOf(view, request.destination);
+    const byRoute = request.route === request.destination ? NO_BUCKETS : this.#bucketsOf(view, request.route);
+    if (byUpstream.length === 0 && byRoute.length === 0) return NO_RULE;
+
+    const { method, decodedSlashPath } = request;
+    const raw = splitPath(request.path);
+    const decoded = decodedSlashPath === undefined ? undefined : splitPath(decodedSlashPath);
+    let denied = Math.min(findDeny(byUpstream, raw, method), findDeny(byRoute, raw, method));
+    if (decoded !== undefined) {
+      denied = Math.min(denied, findDeny(byUpstream, decoded, method), findDeny(byRoute, decoded, method));
+    }
+    if (denied !== NO_RULE) return denied;
+    const allowed = Math.min(findAllow(byUpstream, raw, method), findAllow(byRoute, raw, method));
+    if (allowed === NO_RULE || decoded === undefined) return allowed;
+    // The upstream may decode %2F: what it would then see must be allowed as well.
+    const other = Math.min(findAllow(byUpstream, decoded, method), findAllow(byRoute, decoded, method));
+    return other === NO_RULE ? NO_RULE : allowed;
+  }
+
+  /** True when some rule still lets this principal reach something. */
+  hasAnyAllow(principal: SpiffeId): boolean {
+    const view = this.#viewOf(principal);
+    view.anyAllow ??= someAllow(view.entries);
+    return view.anyAllow;
+  }
+
+  #viewOf(principal: SpiffeId): View {
+    const known = this.#principals.get(principal.uri);
+    if (known !== undefined) return known;
+    const trie = this.#domains.get(principal.trustDomain);
+    if (trie === undefined) return NO_VIEW;
+    const entries: PatternEntry[] = [];
+    trie.match(principal.segments, entries);
+    if (entries.length === 0) return NO_VIEW;
+    entries.sort((a, b) => a.id - b.id);
+    const key = entries.map((entry) => entry.id).join(',');
+    const view = this.#views.get(key) ?? { entries, byDestination: new Map(), anyAllow: undefined };
+    if (this.#principals.size >= MAX_PRINCIPALS) this.#forget();
+    this.#principals.set(principal.uri, view);
+    this.#views.set(key, view);
+    return view;
+  }
+
+  #forget(): void {
+    this.#principals.clear();
+    this.#views.clear();
+    this.#mergedRules = 0;
+  }
+
+  #bucketsOf(view: View, destination: string): readonly Bucket[] {
+    const known = view.byDestination.get(destination);
+    if (known !== undefined) return known;
+    const having = view.entries.filter((entry) => entry.rules.has(destination));
+    if (having.length === 0) return NO_BUCKETS;
+    const buckets = this.#merge(having, destination) ?? having.map((entry) => bucketOf(entry, destination));
+    view.byDestination.set(destination, buckets);
+    return buckets;
+  }
+
+  /** A principal that many patterns match gets one index of its own, as long as all of those stay within bounds. */
+  #merge(having: readonly PatternEntry[], destination: string): readonly Bucket[] | undefined {
+    if (having.length <= MERGE_ABOVE) return undefined;
+    const rules = [...new Set(having.flatMap((entry) => entry.rules.get(destination) ?? []))];
+    if (this.#mergedRules + rules.length > MAX_MERGED_RULES) return undefined;
+    this.#mergedRules += rules.length;
+    return [new Bucket(rules)];
+  }
+}
+
+function addByDestination(entry: PatternEntry, rule: Rule): void {
+  for (const destination of rule.destinations) {
+    const rules = entry.rules.get(destination);
+    if (rules === undefined) entry.rules.set(destination, [rule]);
+    else if (rules[rules.length - 1] !== rule) rules.push(rule);
+  }
+}
+
+function bucketOf(entry: PatternEntry, destination: string): Bucket {
+  let bucket = entry.buckets.get(destination);
+  if (bucket === undefined) {
+    bucket = new Bucket(entry.rules.get(destination) ?? []);
+    entry.buckets.set(destination, bucket);
+  }
+  return bucket;
+}
+
+function findDeny(buckets: readonly Bucket[], segments: readonly string[], method: string): number {
+  let first = NO_RULE;
+  let folded: readonly string[] | undefined;
+  for (let i = 0; i < buckets.length; i++) {
+    const deny = buckets[i]!.deny;
+    if (deny === undefined) continue;
+    folded ??= foldSegments(segments);
+    const index = deny.find(folded, method);
+    if (index < first) first = index;
+  }
+  return first;
+}
+
+function findAllow(buckets: readonly Bucket[], segments: readonly string[], method: string): number {
+  let first = NO_RULE;
+  for (let i = 0; i < buckets.length; i++) {
+    const allow = buckets[i]!.allow;
+    if (allow === undefined) continue;
+    const index = allow.find(segments, method);
+    if (index < first) first = index;
+  }
+  return first;
+}
+
+/** An allow counts unless a deny takes away the whole of its destination. */
+function someAllow(entries: readonly PatternEntry[]): boolean {
+  const closed = new Set<string>();
+  for (const { rules } of entries) {
+    for (const [destination, list] of rules) {
+      if (list.some((rule) => rule.effect === 'deny' && isUnconditional(rule))) closed.add(destination);
+    }
+  }
+  for (const { rules } of entries) {
+    for (const [destination, list] of rules) {
+      if (!closed.has(destination) && list.some((rule) => rule.effect === 'allow')) return true;
+    }
+  }
+  return false;
+}
+
+const isUnconditional = (rule: Rule): boolean =>
+  rule.methods === undefined && (rule.paths === undefined || rule.paths.some((path) => path.text === '/**'));

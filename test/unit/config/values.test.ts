@@ -1,0 +1,163 @@
+import t from 'tap';
+import { isLoopback, parseAddress, parseRouteHost, parseUpstreamUrl } from '../../../src/config/address.js';
+import { expandEnvironment } from '../../../src/config/environment.js';
+import { nearestKey } from '../../../src/config/issues.js';
+import { parseDuration, parseSize, parseTimestamp } from '../../../src/config/units.js';
+
+t.test('durations and sizes carry a unit, and mean what it says', async (t) => {
+  t.same(parseDuration('250ms'), { ok: true, value: 250 });
+  t.same(parseDuration('10s'), { ok: true, value: 10_000 });
+  t.same(parseDuration('5m'), { ok: true, value: 300_000 });
+  t.same(parseDuration('1h'), { ok: true, value: 3_600_000 });
+  t.same(parseDuration('2d'), { ok: true, value: 172_800_000 });
+  t.same(parseSize('32KiB', false), { ok: true, value: 32_768 });
+  t.same(parseSize('1MiB', false), { ok: true, value: 1_048_576 });
+  t.same(parseSize('unlimited', true), { ok: true, value: Number.POSITIVE_INFINITY });
+  for (const text of [
+    '10',
+    '-1s',
+    '1.5h',
+    '1 s',
+    '1h30m',
+    '',
+    's',
+    '10S',
+    '1e3s',
+    '9999999999s',
+    '1toString',
+  ]) {
+    t.equal(parseDuration(text).ok, false, text);
+  }
+  for (const text of ['10', '10KB', '10K', '1kib', 'unlimited', '1constructor']) {
+    t.equal(parseSize(text, false).ok, false, text);
+  }
+});
+
+t.test('a time has a date that exists and a zone', async (t) => {
+  t.same(parseTimestamp('2026-11-21T10:00:00Z'), { ok: true, value: Date.UTC(2026, 10, 21, 10) });
+  t.same(parseTimestamp('2026-11-21T10:00:00.5+02:00'), {
+    ok: true,
+    value: Date.UTC(2026, 10, 21, 8, 0, 0, 500),
+  });
+  t.ok(parseTimestamp('2028-02-29T00:00:00Z').ok);
+  for (const text of [
+    '2026-11-21',
+    '2026-11-21T10:00:00',
+    '2026-11-21 10:00:00Z',
+    '2026-02-29T00:00:00Z',
+    '2026-13-01T00:00:00Z',
+    '2026-01-01T24:00:00Z',
+    'now',
+  ]) {
+    t.equal(parseTimestamp(text).ok, false, text);
+  }
+});
+
+t.test('addresses name an address and a port, or a socket', async (t) => {
+  t.same(parseAddress('127.0.0.1:8443'), { ok: true, value: { kind: 'tcp', host: '127.0.0.1', port: 8443 } });
+  t.same(parseAddress('[::1]:0'), { ok: true, value: { kind: 'tcp', host: '::1', port: 0 } });
+  t.same(parseAddress('LocalHost:1'), { ok: true, value: { kind: 'tcp', host: 'localhost', port: 1 } });
+  t.same(parseAddress('unix:/run/a.sock'), { ok: true, value: { kind: 'unix', path: '/run/a.sock' } });
+  t.same(parseAddress('unix:///run/a.sock'), { ok: true, value: { kind: 'unix', path: '/run/a.sock' } });
+  for (const text of [
+    ':8443',
+    '8443',
+    '1.2.3:80',
+    '256.1.1.1:80',
+    '[::1]',
+    '[1.2.3.4]:80',
+    '::1:80',
+    'a b:80',
+    'h:-1',
+    'unix:',
+    'h:1:2',
+  ]) {
+    t.equal(parseAddress(text).ok, false, text);
+  }
+});
+
+t.test(
+  'loopback is what only this machine can reach; a name is not, whatever it resolves to today',
+  async (t) => {
+    const loopback = (text: string): boolean => {
+      const address = parseAddress(text);
+      return address.ok && isLoopback(address.value);
+    };
+    for (const text of ['127.0.0.1:1', '127.9.9.9:1', '[::1]:1', 'localhost:1', 'unix:/a'])
+      t.ok(loopback(text), text);
+    for (const text of ['0.0.0.0:1', '[::]:1', '10.0.0.1:1', '127.evil.test:1', 'localhost.evil.test:1']) {
+      t.notOk(loopback(text), text);
+    }
+  },
+);
+
+t.test('an upstream is http, host and port, and nothing else', async (t) => {
+  t.same(parseUpstreamUrl('http://[::1]:8080/'), {
+    ok: true,
+    value: { protocol: 'http:', host: '::1', port: 8080, authority: '[::1]:8080' },
+  });
+  t.match(parseUpstreamUrl('http://Billing'), {
+    value: { host: 'billing', port: 80, authority: 'billing:80' },
+  });
+  const cases: readonly [text: string, why: RegExp][] = [
+    ['https://h', /not built yet/],
+    ['unix:/a', /not built yet/],
+    ['ftp://h', /must begin with http/],
+    ['h:80', /must begin with http/],
+    ['http://', /no host/],
+    ['http://h:0', /port 0/],
+    ['http://h/a', /paths are forwarded/],
+    ['http://h?x', /paths are forwarded/],
+    ['http://u:p@h', /user or password/],
+    ['http://h:99999', /not a port/],
+    ['http://a b', /not a host name/],
+  ];
+  for (const [text, why] of cases) {
+    const result = parseUpstreamUrl(text);
+    t.notOk(result.ok, text);
+    if (!result.ok) t.match(result.error, why, text);
+  }
+});
+
+t.test('a route host is one exact lower-case host', async (t) => {
+  for (const text of ['svc.test', 'billing', '10.0.0.1', '[::1]', 'a_b.test'])
+    t.ok(parseRouteHost(text).ok, text);
+  for (const text of ['SVC.test', '*.test', 'svc.test:443', 'svc.test.', '', 'a b', '-a', '[::g]']) {
+    t.equal(parseRouteHost(text).ok, false, text);
+  }
+});
+
+t.test('a variable that is not set, or empty, never becomes an empty string', async (t) => {
+  const env = { DIR: '/run', EMPTY: '' };
+  const open = '${';
+  t.same(expandEnvironment(`${open}DIR}/a-${open}DIR}`, env), { ok: true, value: '/run/a-/run' });
+  t.same(expandEnvironment('$DIR', env), { ok: true, value: '$DIR' });
+  for (const [rest, why] of [
+    ['NOPE}', /NOPE is not set/],
+    ['EMPTY}', /EMPTY is empty/],
+    ['toString}', /toString is not set/],
+    ['DIR', /is not/],
+    ['}', /is not/],
+    ['A-B}', /is not/],
+  ] as const) {
+    const result = expandEnvironment(open + rest, env);
+    t.notOk(result.ok, rest);
+    if (!result.ok) t.match(result.error, why, rest);
+  }
+});
+
+t.test('a typing error finds the key that was meant; a stranger finds none', async (t) => {
+  const known = ['policy', 'listeners', 'upstreams', 'trustedPeers', 'audit'];
+  for (const [typed, meant] of [
+    ['polcy', 'policy'],
+    ['listener', 'listeners'],
+    ['trusted_peers', 'trustedPeers'],
+    ['Audit', 'audit'],
+    ['uadit', 'audit'],
+    ['upsteams', 'upstreams'],
+  ] as const) {
+    t.equal(nearestKey(typed, known), meant, typed);
+  }
+  for (const typed of ['zzzz', 'x', 'a'.repeat(1000)])
+    t.equal(nearestKey(typed, known), undefined, typed.slice(0, 9));
+});
