@@ -6,7 +6,12 @@ import { ALGORITHM, type CrlOptions, type Issuer, type MintedCrl, mintCrl, pem }
 import { type CertificateOptions, certificateExtensions, rawExtension } from './pki-extensions.js';
 
 export { type CrlOptions, type MintedCrl, pem, type RevokedSerial } from './pki-crl.js';
-export type { CertificateOptions, KeyUsageName, NameConstraintNames, RawExtension } from './pki-extensions.js';
+export type {
+  CertificateOptions,
+  KeyUsageName,
+  NameConstraintNames,
+  RawExtension,
+} from './pki-extensions.js';
 
 /** A throwaway certificate authority: for the demo, the `pki` verb and tests. Keys live in memory or in plain files. */
 
@@ -224,4 +229,3 @@ const plainSerial = (hex: string): string => hex.toLowerCase().replace(/^0+(?=.)
 async function exportKey(keys: webcrypto.CryptoKeyPair): Promise<string> {
   return pem('PRIVATE KEY', Buffer.from(await webcrypto.subtle.exportKey('pkcs8', keys.privateKey)));
 }
-

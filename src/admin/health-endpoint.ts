@@ -1,0 +1,35 @@
+import type { ServerResponse } from 'node:http';
+import { request as httpRequest } from 'node:http';
+import { commonRoutes } from './admin-endpoint.js';
+import { type Handler, HttpEndpoint, sendText } from './http-endpoint.js';
+import type { AdminView, AppProbe } from './ports.js';
+
+/** For kubelet and Prometheus: liveness, readiness, metrics and the configured probes of the app behind. Nothing else. */
+export function createHealthEndpoint(view: AdminView, probes: readonly AppProbe[]): HttpEndpoint {
+  const routes = new Map<string, Handler>(commonRoutes(view));
+  for (const probe of probes) routes.set(`GET ${probe.path}`, (_request, response) => ask(probe, response));
+  return new HttpEndpoint('health', routes);
+}
+
+/** Asks the app and passes on its status alone: no body, no header of it reaches a caller without a certificate. */
+function ask(probe: AppProbe, response: ServerResponse): void {
+  const outgoing = httpRequest({
+    host: probe.host,
+    port: probe.port,
+    path: probe.target,
+    method: 'GET',
+    headers: { host: probe.authority },
+    agent: false,
+    timeout: probe.timeoutMs,
+    signal: AbortSignal.timeout(probe.timeoutMs),
+  });
+  outgoing.once('response', (answer) => {
+    answer.resume();
+    const status = answer.statusCode ?? 502;
+    sendText(response, status >= 200 && status < 400 ? 200 : 503, `app answered ${status}\n`);
+  });
+  outgoing.once('error', () => {
+    if (!response.headersSent) sendText(response, 503, 'app does not answer\n');
+  });
+  outgoing.end();
+}

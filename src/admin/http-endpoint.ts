@@ -1,0 +1,105 @@
+import { chmodSync, rmSync, statSync } from 'node:fs';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { isIP } from 'node:net';
+import type { Address } from '../config/config.js';
+
+export type Handler = (request: IncomingMessage, response: ServerResponse, url: URL) => void | Promise<void>;
+
+/** A small plain-HTTP server of fixed paths for operators: bounded, and closed to pages that a browser brings from elsewhere. */
+export class HttpEndpoint {
+  readonly #server: Server;
+
+  /** @param routes `METHOD /path` to handler. */
+  constructor(
+    readonly name: string,
+    readonly routes: ReadonlyMap<string, Handler>,
+  ) {
+    this.#server = createServer(
+      { maxHeaderSize: 8192, headersTimeout: 5000, requestTimeout: 10_000, keepAliveTimeout: 5000 },
+      (request, response) => void this.#handle(request, response),
+    );
+    this.#server.maxConnections = 256;
+    this.#server.on('clientError', (_error, socket) => socket.destroy());
+  }
+
+  async open(address: Address): Promise<void> {
+    if (address.kind === 'unix') removeStaleSocket(address.path);
+    await new Promise<void>((resolve, reject) => {
+      this.#server.once('error', reject);
+      const done = (): void => {
+        this.#server.off('error', reject);
+        this.#server.on('error', () => undefined);
+        resolve();
+      };
+      if (address.kind === 'unix') {
+        this.#server.listen({ path: address.path }, () => {
+          chmodSync(address.path, 0o600);
+          done();
+        });
+      } else this.#server.listen({ host: address.host, port: address.port }, done);
+    });
+  }
+
+  get boundAddress(): string {
+    const address = this.#server.address();
+    if (address === null) return '';
+    if (typeof address === 'string') return address;
+    return address.family === 'IPv6'
+      ? `[${address.address}]:${address.port}`
+      : `${address.address}:${address.port}`;
+  }
+
+  async close(): Promise<void> {
+    await new Promise<void>((resolve) => {
+      this.#server.close(() => resolve());
+      this.#server.closeAllConnections();
+    });
+  }
+
+  async #handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    response.setHeader('cache-control', 'no-store');
+    response.setHeader('x-content-type-options', 'nosniff');
+    request.resume();
+    try {
+      const url = new URL(request.url ?? '/', 'http://admin');
+      if (!isLocalHost(request.headers.host))
+        return sendText(response, 421, 'ask by address, or by localhost\n');
+      const method = request.method === 'HEAD' ? 'GET' : (request.method ?? '');
+      const handler = this.routes.get(`${method} ${url.pathname}`);
+      if (handler === undefined) {
+        const known = [...this.routes.keys()].some((key) => key.endsWith(` ${url.pathname}`));
+        return sendText(response, known ? 405 : 404, known ? 'method not allowed\n' : 'not found\n');
+      }
+      if (method !== 'GET' && isFromPage(request)) return sendText(response, 403, 'not from a page\n');
+      await handler(request, response, url);
+    } catch {
+      if (!response.headersSent) sendText(response, 500, 'internal error\n');
+      else response.destroy();
+    }
+  }
+}
+
+export function sendText(response: ServerResponse, status: number, text: string): void {
+  response.writeHead(status, { 'content-type': 'text/plain; charset=utf-8' }).end(text);
+}
+
+export function sendJson(response: ServerResponse, status: number, value: object): void {
+  response
+    .writeHead(status, { 'content-type': 'application/json' })
+    .end(`${JSON.stringify(value, null, 2)}\n`);
+}
+
+/** DNS rebinding: a page from elsewhere reaches loopback under its own name, so names other than localhost are not served. */
+function isLocalHost(host: string | undefined): boolean {
+  if (host === undefined || host === '') return true;
+  const name = host.startsWith('[') ? host.slice(1, host.indexOf(']')) : host.replace(/:\d*$/, '');
+  return name === 'localhost' || isIP(name) !== 0 || name.endsWith('.localhost');
+}
+
+/** A browser says where a request comes from; a tool does not. */
+const isFromPage = (request: IncomingMessage): boolean =>
+  request.headers.origin !== undefined || (request.headers['sec-fetch-site'] ?? 'none') !== 'none';
+
+function removeStaleSocket(path: string): void {
+  if (statSync(path, { throwIfNoEntry: false })?.isSocket()) rmSync(path);
+}

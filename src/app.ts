@@ -1,0 +1,357 @@
+import { createAdminEndpoint } from './admin/admin-endpoint.js';
+import { createHealthEndpoint } from './admin/health-endpoint.js';
+import type { HttpEndpoint } from './admin/http-endpoint.js';
+import type { AdminView, AppProbe } from './admin/ports.js';
+import type { LifecycleRecord } from './audit/record.js';
+import type { Config } from './config/config.js';
+import { CredentialIndex } from './listener/credential.js';
+import { HttpListener, type ListenerTls } from './listener/http-listener.js';
+import { Ids } from './listener/ids.js';
+import type { Diagnostics } from './listener/ports.js';
+import { reservedResponseNames } from './message/header-names.js';
+import type { Snapshot } from './snapshot.js';
+import { SnapshotKeeper } from './sources/snapshot-keeper.js';
+import { Metrics } from './telemetry/metrics.js';
+import { RecordFile } from './telemetry/record-file.js';
+import { RecordLog } from './telemetry/record-log.js';
+import { readPeerChain } from './tls/peer-chain.js';
+import { serverContextOptions, serverTlsOptions } from './tls/server-context.js';
+import { Upstreams } from './upstream/upstreams.js';
+
+export interface AppOptions {
+  readonly configFile: string;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly diagnostics: Diagnostics;
+  /** Unix milliseconds; the system clock unless a test sets another. */
+  readonly nowMs?: () => number;
+}
+
+export interface App {
+  /** By listener name; `admin` and `health` too where they are configured. */
+  readonly addresses: ReadonlyMap<string, string>;
+  reload(): Promise<void>;
+  /** Drains as configured, then closes. Resolves when everything is down and every record is written. */
+  drain(): Promise<void>;
+  /** Ends at once. */
+  close(): Promise<void>;
+  readonly closed: Promise<void>;
+}
+
+/** The configuration, or a file it names, is not good enough to start with. */
+export class StartRefused extends Error {
+  constructor(readonly problems: readonly string[]) {
+    super(problems.join('\n'));
+    this.name = 'StartRefused';
+  }
+}
+
+const listenerTls: ListenerTls = {
+  serverOptions: serverTlsOptions,
+  contextOptions: serverContextOptions,
+  readPeer: readPeerChain,
+};
+
+/** Starts the sidecar: the only place that knows every folder. Throws StartRefused with nothing opened. */
+export async function startApp(options: AppOptions): Promise<App> {
+  const running = new RunningApp(options);
+  await running.start();
+  return running;
+}
+
+class RunningApp implements App {
+  readonly addresses = new Map<string, string>();
+  readonly closed: Promise<void>;
+  readonly #ids = new Ids();
+  readonly #metrics = new Metrics();
+  readonly #credentials = new CredentialIndex();
+  readonly #upstreams = new Upstreams(reservedResponseNames);
+  readonly #listeners: HttpListener[] = [];
+  readonly #endpoints: HttpEndpoint[] = [];
+  readonly #keeper: SnapshotKeeper;
+  readonly #nowMs: () => number;
+  #file: RecordFile | undefined;
+  #records: RecordLog | undefined;
+  #state: 'starting' | 'running' | 'draining' | 'closed' = 'starting';
+  #resolveClosed: () => void = () => undefined;
+  #draining: Promise<void> | undefined;
+
+  constructor(readonly options: AppOptions) {
+    this.#nowMs = options.nowMs ?? Date.now;
+    this.closed = new Promise((resolve) => {
+      this.#resolveClosed = resolve;
+    });
+    this.#keeper = new SnapshotKeeper(options.configFile, options.env, this.#nowMs, {
+      adopted: (source, next, before, causeMs) => this.#adopted(source, next, before, causeMs),
+      refused: (source, error, current) => this.#refused(source, error, current),
+      restartNeeded: (what) =>
+        options.diagnostics.warn(
+          { restartNeeded: what },
+          'the new configuration changes what only a restart can change',
+        ),
+    });
+  }
+
+  async start(): Promise<void> {
+    const problems = await this.#keeper.start();
+    if (problems.length > 0) throw new StartRefused(problems);
+    const snapshot = this.#keeper.current!;
+    const { config } = snapshot;
+    try {
+      this.#openRecords(config);
+      this.#upstreams.configure(config);
+      this.#metrics.describe(snapshot);
+      this.#metrics.live = {
+        connections: () => this.#connectionCounts(),
+        authoritiesInUse: () => this.#authoritiesInUse(),
+      };
+      for (const listener of config.listeners) await this.#openListener(listener.name, snapshot);
+      await this.#openEndpoints(config);
+    } catch (cause) {
+      await this.close();
+      throw new StartRefused([`cannot start: ${(cause as Error).message}`]);
+    }
+    this.#state = 'running';
+    this.#lifecycle('process.started', undefined, snapshot);
+    this.options.diagnostics.info({ addresses: Object.fromEntries(this.addresses) }, 'countersign is ready');
+  }
+
+  async reload(): Promise<void> {
+    this.#file?.reopenIfRotated();
+    await this.#keeper.reload();
+  }
+
+  drain(): Promise<void> {
+    this.#draining ??= this.#drain();
+    return this.#draining;
+  }
+
+  async close(): Promise<void> {
+    if (this.#state === 'closed') return this.closed;
+    this.#state = 'closed';
+    this.#keeper.close();
+    await Promise.all(this.#listeners.map((listener) => listener.drain(0)));
+    await Promise.all(this.#endpoints.map((endpoint) => endpoint.close()));
+    await this.#upstreams.close();
+    this.#lifecycle('process.stopped', undefined, this.#keeper.current);
+    this.#file?.close();
+    this.#resolveClosed();
+  }
+
+  async #drain(): Promise<void> {
+    if (this.#state !== 'running') return this.close();
+    this.#state = 'draining';
+    const { delayMs, deadlineMs } = this.#keeper.current!.config.drain;
+    this.options.diagnostics.info({ delayMs, deadlineMs }, 'draining');
+    this.#lifecycle('process.draining', undefined, this.#keeper.current);
+    for (const listener of this.#listeners) listener.beginDrain();
+    await new Promise((resolve) => setTimeout(resolve, delayMs));
+    await Promise.all(this.#listeners.map((listener) => listener.drain(deadlineMs)));
+    await this.close();
+  }
+
+  #openRecords(config: Config): void {
+    const { diagnostics } = this.options;
+    this.#file = new RecordFile(config.audit.file, {
+      failed: (error) =>
+        diagnostics.error({ err: error, file: config.audit.file }, 'records cannot be written'),
+      recovered: () => diagnostics.info({ file: config.audit.file }, 'records are written again'),
+      written: (records) => this.#metrics.countRecords('written', records),
+      dropped: (records) => this.#metrics.countRecords('dropped', records),
+    });
+    this.#records = new RecordLog(this.#file, config.audit.onFailure, this.#ids.boot);
+  }
+
+  async #openListener(name: string, snapshot: Snapshot): Promise<void> {
+    const context = {
+      name,
+      snapshots: this.#keeper,
+      credentials: this.#credentials,
+      upstream: this.#upstreams,
+      records: this.#records!,
+      metrics: this.#metrics,
+      diagnostics: this.options.diagnostics,
+      clock: { nowMs: this.#nowMs },
+      ids: this.#ids,
+      draining: false,
+    };
+    const listener = new HttpListener(context, listenerTls, snapshot);
+    await listener.open(snapshot.listeners.get(name)!.config.address);
+    this.#listeners.push(listener);
+    this.addresses.set(name, listener.boundAddress);
+  }
+
+  async #openEndpoints(config: Config): Promise<void> {
+    if (config.admin !== undefined) {
+      const admin = createAdminEndpoint(this.#view());
+      await admin.open(config.admin.address);
+      this.#endpoints.push(admin);
+      this.addresses.set('admin', admin.boundAddress);
+    }
+    if (config.health !== undefined) {
+      const health = createHealthEndpoint(this.#view(), probesOf(config));
+      await health.open(config.health.address);
+      this.#endpoints.push(health);
+      this.addresses.set('health', health.boundAddress);
+    }
+  }
+
+  #adopted(source: string, next: Snapshot, before: Snapshot | undefined, causeMs: number): void {
+    const { diagnostics } = this.options;
+    if (before === undefined) return;
+    if (next.config !== before.config) this.#upstreams.configure(next.config);
+    for (const listener of this.#listeners) listener.adopt(next, before, causeMs);
+    this.#metrics.countReload(source, 'adopted', this.#nowMs());
+    this.#metrics.describe(next);
+    if (next.own !== before.own) this.#lifecycle('svid.rotated', source, next, next.own.leaf.serial);
+    if (next.trustRevision !== before.trustRevision) {
+      this.#lifecycle(source === 'revocations' ? 'revocation.changed' : 'trust.changed', source, next);
+    }
+    if (next.policy.revision !== before.policy.revision) this.#lifecycle('policy.changed', source, next);
+    for (const [domain, bundle] of before.bundles) {
+      const now = next.bundles.get(domain)?.authorities.length ?? 0;
+      if (now < bundle.authorities.length) {
+        diagnostics.warn(
+          { trustDomain: domain, before: bundle.authorities.length, now },
+          'a trust bundle has shrunk',
+        );
+      }
+    }
+    diagnostics.info({ source, policy: next.policy.revision, trust: next.trustRevision }, 'adopted');
+  }
+
+  #refused(source: string, error: string, current: Snapshot | undefined): void {
+    this.#metrics.countReload(source, 'refused', this.#nowMs());
+    this.options.diagnostics.error(
+      { source, problem: error },
+      'refused; the last good version stays in force',
+    );
+    const event =
+      source === 'config'
+        ? 'policy.refused'
+        : source === 'revocations'
+          ? 'revocation.refused'
+          : 'trust.refused';
+    if (this.#records !== undefined) this.#lifecycle(event, source, current, error);
+  }
+
+  #lifecycle(
+    event: LifecycleRecord['event'],
+    source: string | undefined,
+    snapshot: Snapshot | undefined,
+    detail?: string,
+  ): void {
+    this.#records?.write({
+      time: new Date(this.#nowMs()).toISOString(),
+      event,
+      source,
+      policyRevision: snapshot?.policy.revision,
+      trustRevision: snapshot?.trustRevision,
+      detail,
+    });
+  }
+
+  #isReady(): { ready: boolean; why: string } {
+    if (this.#state !== 'running') return { ready: false, why: this.#state };
+    const own = this.#keeper.current?.own;
+    if (own === undefined) return { ready: false, why: 'nothing is loaded' };
+    if (this.#nowMs() > own.leaf.notAfterMs) return { ready: false, why: 'the own SVID has expired' };
+    if (!this.#records?.available) return { ready: false, why: 'records cannot be written' };
+    return { ready: true, why: '' };
+  }
+
+  #view(): AdminView {
+    return {
+      isReady: () => this.#isReady(),
+      metrics: async () => ({
+        contentType: this.#metrics.registry.contentType,
+        text: await this.#metrics.registry.metrics(),
+      }),
+      snapshot: () => this.#describeSnapshot(),
+      connections: (limit) => this.#describeConnections(limit),
+      reload: async () => {
+        await this.reload();
+        return this.#describeSnapshot();
+      },
+      drain: () => void this.drain(),
+    };
+  }
+
+  #describeSnapshot(): object {
+    const snapshot = this.#keeper.current;
+    if (snapshot === undefined) return { state: this.#state };
+    const inUse = this.#authoritiesInUse();
+    return {
+      state: this.#state,
+      sequence: snapshot.sequence,
+      policyRevision: snapshot.policy.revision,
+      trustRevision: snapshot.trustRevision,
+      own: {
+        id: snapshot.own.id.uri,
+        serial: snapshot.own.leaf.serial,
+        notAfter: iso(snapshot.own.leaf.notAfterMs),
+      },
+      restartNeeded: this.#keeper.restartNeeded,
+      sources: this.#keeper.status,
+      trust: [...snapshot.bundles.values()].map((bundle) => ({
+        trustDomain: bundle.trustDomain,
+        revision: bundle.revision,
+        authorities: bundle.authorities.map((authority) => ({
+          sha256: authority.sha256,
+          subject: authority.subject,
+          notAfter: iso(authority.notAfterMs),
+          connections: inUse.find((use) => use.authority === authority.sha256)?.count ?? 0,
+        })),
+      })),
+      revocations: snapshot.revocations.entries.length,
+    };
+  }
+
+  #describeConnections(limit: number): object {
+    const shown: object[] = [];
+    let total = 0;
+    for (const listener of this.#listeners) {
+      for (const connection of listener.live) {
+        if (++total > limit) continue;
+        const principal = connection.credential?.principalFields();
+        shown.push({
+          id: connection.id,
+          listener: listener.context.name,
+          principal,
+          openedAt: iso(connection.openedAtMs),
+          requests: connection.requests,
+          open: connection.open.size,
+          refused: connection.refusal?.reason,
+          tls: connection.tls,
+          peer: { address: connection.peerAddress },
+        });
+      }
+    }
+    return { total, shown: shown.length, connections: shown };
+  }
+
+  #connectionCounts(): Map<string, number> {
+    return new Map(this.#listeners.map((listener) => [listener.context.name, listener.live.size]));
+  }
+
+  #authoritiesInUse(): { trustDomain: string; authority: string; count: number }[] {
+    const counts = new Map<string, { trustDomain: string; authority: string; count: number }>();
+    for (const credential of this.#credentials.live()) {
+      const svid = credential.svid;
+      if (svid === undefined) continue;
+      const { sha256 } = svid.authority;
+      const entry = counts.get(sha256) ?? { trustDomain: svid.id.trustDomain, authority: sha256, count: 0 };
+      entry.count += credential.connections.size;
+      counts.set(sha256, entry);
+    }
+    return [...counts.values()];
+  }
+}
+
+const iso = (ms: number): string => new Date(ms).toISOString();
+
+function probesOf(config: Config): AppProbe[] {
+  return config.health!.probes.map(({ path, upstream, target, timeoutMs }) => {
+    const { host, port, authority } = config.upstreams.get(upstream)!.url;
+    return { path, target, timeoutMs, host, port, authority };
+  });
+}

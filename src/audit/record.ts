@@ -1,0 +1,130 @@
+import type { Reason, RefusalReason } from '../reasons.js';
+
+/** Evidence: one NDJSON line each (PRODUCT §9). Names here are the names in the file. */
+
+export interface PrincipalFields {
+  readonly id: string;
+  readonly kind: 'workload' | 'none';
+  readonly trustDomain: string;
+  readonly serial: string;
+  readonly sha256: string;
+  readonly keySha256: string;
+  readonly issuer: string;
+  /** SHA-256 of the authority (trust anchor) that verified it. */
+  readonly authority: string | undefined;
+  readonly notBefore: string;
+  readonly notAfter: string;
+}
+
+export interface DecisionFields {
+  readonly effect: 'allow' | 'deny';
+  readonly reason: Reason | 'rule_allowed';
+  readonly rule: string | undefined;
+  readonly policyRevision: string | undefined;
+  readonly trustRevision: string | undefined;
+  /** What exactly was wrong, for people; never shown to the client. */
+  readonly detail: string | undefined;
+}
+
+export interface RequestFields {
+  readonly listener: string;
+  readonly route: string | undefined;
+  readonly destination: string | undefined;
+  readonly method: string | undefined;
+  readonly host: string | undefined;
+  readonly path: string | undefined;
+  readonly protocol: string | undefined;
+  readonly bytes: number;
+  readonly traceId: string | undefined;
+  /** Set where a value was cut to its documented size. */
+  readonly truncated: true | undefined;
+}
+
+/** How the exchange ended. `complete` is the only good word. */
+export type Outcome =
+  | 'complete'
+  | 'refused'
+  | 'upstream_failed'
+  | 'upstream_cut_short'
+  | 'client_aborted'
+  | 'access_ended'
+  | 'deadline_exceeded';
+
+export interface ResponseFields {
+  readonly status: number;
+  readonly bytes: number;
+  readonly outcome: Outcome;
+  /** Why, where the answer is ours or was broken off. */
+  readonly reason: Reason | undefined;
+}
+
+export interface TlsFields {
+  readonly version: string | undefined;
+  readonly cipher: string | undefined;
+  readonly resumed: boolean;
+  readonly serverName: string | undefined;
+}
+
+export interface AccessRecord {
+  readonly time: string;
+  readonly event: 'access';
+  readonly id: string;
+  /** A long-lived exchange (upgrade) has two records of one id: at its start and at its end. */
+  readonly phase: 'start' | 'end' | undefined;
+  readonly principal: PrincipalFields | undefined;
+  readonly decision: DecisionFields;
+  readonly request: RequestFields;
+  readonly response: ResponseFields;
+  readonly timing: { readonly totalMs: number; readonly upstreamMs: number | undefined };
+  readonly tls: TlsFields;
+  readonly peer: { readonly address: string };
+}
+
+/** A connection that came to no request: the handshake failed, or its certificate was refused and no request followed. */
+export interface HandshakeRecord {
+  readonly time: string;
+  readonly event: 'handshake';
+  readonly id: string;
+  readonly principal: PrincipalFields | undefined;
+  readonly decision: DecisionFields;
+  readonly request: { readonly listener: string };
+  readonly tls: TlsFields;
+  readonly peer: { readonly address: string };
+}
+
+export interface ConnectionTerminatedRecord {
+  readonly time: string;
+  readonly event: 'connection.terminated';
+  readonly id: string;
+  readonly principal: PrincipalFields | undefined;
+  readonly reason: RefusalReason | 'access_ended';
+  /** From when the cause was seen to the socket's end. */
+  readonly latencyMs: number;
+  readonly request: { readonly listener: string };
+  readonly peer: { readonly address: string };
+}
+
+/** Something changed in what decides: a source was adopted or refused, the process started or stops. */
+export interface LifecycleRecord {
+  readonly time: string;
+  readonly event:
+    | 'process.started'
+    | 'process.draining'
+    | 'process.stopped'
+    | 'svid.rotated'
+    | 'trust.changed'
+    | 'trust.refused'
+    | 'policy.changed'
+    | 'policy.refused'
+    | 'revocation.changed'
+    | 'revocation.refused';
+  readonly source: string | undefined;
+  readonly policyRevision: string | undefined;
+  readonly trustRevision: string | undefined;
+  readonly detail: string | undefined;
+}
+
+export type AuditRecord = AccessRecord | HandshakeRecord | ConnectionTerminatedRecord | LifecycleRecord;
+
+/** Longest path, host or server name kept in a record; longer ones are cut and the record says so. */
+export const MAX_RECORDED_VALUE = 4096;

@@ -1,0 +1,60 @@
+import type { ConnectionTerminatedRecord, HandshakeRecord, TlsFields } from '../audit/record.js';
+import type { Refusal } from '../reasons.js';
+import type { Snapshot } from '../snapshot.js';
+import type { Connection } from './connection.js';
+import type { Credential } from './credential.js';
+
+interface RefusedHandshake {
+  readonly id: string;
+  readonly refusal: Refusal | undefined;
+  readonly credential: Credential | undefined;
+  readonly tls: TlsFields | undefined;
+  readonly peerAddress: string;
+}
+
+const noTls: TlsFields = { version: undefined, cipher: undefined, resumed: false, serverName: undefined };
+
+/** A handshake that came to nothing, with what the peer presented. */
+export function handshakeRecord(
+  listener: string,
+  handshake: RefusedHandshake,
+  snapshot: Snapshot | undefined,
+  nowMs: number,
+): HandshakeRecord {
+  return {
+    time: new Date(nowMs).toISOString(),
+    event: 'handshake',
+    id: handshake.id,
+    principal: handshake.credential?.principalFields(),
+    decision: {
+      effect: 'deny',
+      reason: handshake.refusal?.reason ?? 'tls_handshake_failed',
+      rule: undefined,
+      policyRevision: snapshot?.policy.revision,
+      trustRevision: snapshot?.trustRevision,
+      detail: handshake.refusal?.detail,
+    },
+    request: { listener },
+    tls: handshake.tls ?? noTls,
+    peer: { address: handshake.peerAddress },
+  };
+}
+
+/** A connection whose access ended while it was open: why, and how long the end took. */
+export function terminatedRecord(
+  listener: string,
+  connection: Connection,
+  nowMs: number,
+): ConnectionTerminatedRecord {
+  const { terminatedBy } = connection;
+  return {
+    time: new Date(nowMs).toISOString(),
+    event: 'connection.terminated',
+    id: connection.id,
+    principal: connection.credential?.principalFields(),
+    reason: terminatedBy?.reason ?? 'access_ended',
+    latencyMs: terminatedBy === undefined ? 0 : Math.max(0, nowMs - terminatedBy.causeMs),
+    request: { listener },
+    peer: { address: connection.peerAddress },
+  };
+}

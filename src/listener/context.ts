@@ -1,0 +1,25 @@
+import type { CredentialIndex } from './credential.js';
+import type { Ids } from './ids.js';
+import type {
+  Clock,
+  Diagnostics,
+  ListenerMetrics,
+  RecordSink,
+  SnapshotHolder,
+  UpstreamPort,
+} from './ports.js';
+
+/** What every exchange of one listener works with. */
+export interface ListenerContext {
+  readonly name: string;
+  readonly snapshots: SnapshotHolder;
+  readonly credentials: CredentialIndex;
+  readonly upstream: UpstreamPort;
+  readonly records: RecordSink;
+  readonly metrics: ListenerMetrics;
+  readonly diagnostics: Diagnostics;
+  readonly clock: Clock;
+  readonly ids: Ids;
+  /** Set while draining: every answer carries `Connection: close`. */
+  draining: boolean;
+}

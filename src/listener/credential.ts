@@ -1,0 +1,192 @@
+import { createHash } from 'node:crypto';
+import type { PrincipalFields } from '../audit/record.js';
+import { judgeSvid } from '../identity/revocation.js';
+import type { TrustBundle } from '../identity/trust-bundle.js';
+import {
+  createSignatureCheck,
+  type PeerChain,
+  parsePeerChain,
+  type SignatureCheck,
+  type VerifiedSvid,
+  verifyX509Svid,
+} from '../identity/x509-svid.js';
+import type { ForwardPlan } from '../message/forward-policy.js';
+import { buildIdentityHeaders, type IdentityHeaders } from '../message/identity-headers.js';
+import { type Refusal, type Result, refuse } from '../reasons.js';
+import type { Snapshot } from '../snapshot.js';
+import type { Connection } from './connection.js';
+import type { PeerCertificates } from './ports.js';
+
+/** One presented chain, however many connections show it: parsed once, verified once a bundle, judged cheaply at every request. */
+export class Credential {
+  /** Live connections that were opened with it. */
+  readonly connections = new Set<Connection>();
+  readonly #chain: Result<PeerChain>;
+  readonly #checkSignature: SignatureCheck;
+  #snapshot: Snapshot | undefined;
+  #judgedAtMs = 0;
+  #validUntilMs = 0;
+  #refusal: Refusal | undefined;
+  #bundle: TrustBundle | undefined;
+  #verified: Result<VerifiedSvid> | undefined;
+  #plan: ForwardPlan | undefined;
+  #headers: IdentityHeaders | undefined;
+  #fields: PrincipalFields | undefined;
+
+  constructor(
+    readonly fingerprint: string,
+    presented: PeerCertificates,
+    checkSignature: SignatureCheck,
+  ) {
+    this.#chain = parsePeerChain(presented.leaf, presented.intermediates);
+    this.#checkSignature = checkSignature;
+  }
+
+  /** The SPIFFE ID it claims; a claim only, until `judge` finds nothing against it. */
+  get chain(): PeerChain | undefined {
+    return this.#chain.ok ? this.#chain.value : undefined;
+  }
+
+  get svid(): VerifiedSvid | undefined {
+    return this.#verified?.ok ? this.#verified.value : undefined;
+  }
+
+  /** Why it is not acceptable at this moment, or undefined. Cached until the snapshot, the clock or a date changes the answer. */
+  judge(snapshot: Snapshot, nowMs: number): Refusal | undefined {
+    if (snapshot === this.#snapshot && nowMs < this.#validUntilMs && nowMs >= this.#judgedAtMs)
+      return this.#refusal;
+    this.#snapshot = snapshot;
+    this.#judgedAtMs = nowMs;
+    this.#fields = undefined;
+    this.#validUntilMs = nowMs; // an exception below leaves nothing cached
+    const verdict = this.#judgeNow(snapshot, nowMs);
+    this.#refusal = verdict.ok ? undefined : verdict.error;
+    this.#validUntilMs = verdict.ok ? verdict.value.validUntilMs : nowMs + 1000;
+    return this.#refusal;
+  }
+
+  #judgeNow(snapshot: Snapshot, nowMs: number): Result<{ validUntilMs: number }> {
+    if (!this.#chain.ok) return this.#chain;
+    const chain = this.#chain.value;
+    const domain = chain.id.trustDomain;
+    const bundle = snapshot.bundles.get(domain);
+    if (bundle === undefined) {
+      this.#verified = undefined;
+      return refuse('trust_domain_unknown', `no trust bundle for ${domain}`);
+    }
+    const { clockSkewMs, maxSvidLifetimeMs } = snapshot.config.identityOptions;
+    if (bundle !== this.#bundle || !this.#holds(nowMs, clockSkewMs)) {
+      const checkSignature = this.#checkSignature;
+      this.#verified = verifyX509Svid(chain, snapshot.bundles, nowMs, { clockSkewMs, checkSignature });
+      this.#bundle = bundle;
+    }
+    const verified = this.#verified;
+    if (verified === undefined || !verified.ok) return verified ?? refuse('chain_untrusted');
+    return judgeSvid(verified.value, nowMs, {
+      revocations: snapshot.revocations,
+      revocation: snapshot.revocationPolicies.get(domain),
+      clockSkewMs,
+      ...(maxSvidLifetimeMs === undefined ? {} : { maxLifetimeMs: maxSvidLifetimeMs }),
+    });
+  }
+
+  /** Whether the verified path still holds by its dates; else another path may. */
+  #holds(nowMs: number, clockSkewMs: number): boolean {
+    const verified = this.#verified;
+    return (
+      verified?.ok === true &&
+      nowMs <= verified.value.notAfterMs &&
+      nowMs + clockSkewMs >= verified.value.notBeforeMs
+    );
+  }
+
+  /** Identity headers under this plan; made once. Only for a credential that `judge` found nothing against. */
+  identityHeaders(plan: ForwardPlan): IdentityHeaders {
+    if (this.#headers !== undefined && this.#plan === plan) return this.#headers;
+    const svid = this.svid;
+    if (svid === undefined) throw new Error('identity headers asked for an unverified credential');
+    const { id, leaf } = svid;
+    this.#headers = buildIdentityHeaders(plan, {
+      id: id.uri,
+      trustDomain: id.trustDomain,
+      path: id.path,
+      leafDer: leaf.der,
+      chainDer: svid.issuers.slice(0, -1).map((issuer) => issuer.der),
+      sha256: leaf.sha256,
+      serial: leaf.serial,
+      subject: leaf.subject,
+      issuer: leaf.issuer,
+      dnsSans: leaf.dnsSans,
+      notAfterMs: leaf.notAfterMs,
+    });
+    this.#plan = plan;
+    return this.#headers;
+  }
+
+  /** What records say of it; for a refused one the claim, with kind `none`. */
+  principalFields(): PrincipalFields | undefined {
+    if (this.#fields !== undefined) return this.#fields;
+    const chain = this.chain;
+    if (chain === undefined) return undefined;
+    const { leaf, id } = chain;
+    this.#fields = {
+      id: id.uri,
+      kind: this.svid === undefined ? 'none' : 'workload',
+      trustDomain: id.trustDomain,
+      serial: leaf.serial,
+      sha256: leaf.sha256,
+      keySha256: leaf.keySha256,
+      issuer: leaf.issuer,
+      authority: this.svid?.authority.sha256,
+      notBefore: new Date(leaf.notBeforeMs).toISOString(),
+      notAfter: new Date(leaf.notAfterMs).toISOString(),
+    };
+    return this.#fields;
+  }
+}
+
+/** Credentials by fingerprint: every live one, and the most recently seen others, so that a known certificate costs no parsing. */
+export class CredentialIndex {
+  readonly #byFingerprint = new Map<string, Credential>();
+  readonly #checkSignature = createSignatureCheck();
+
+  constructor(readonly capacity = 4096) {}
+
+  get size(): number {
+    return this.#byFingerprint.size;
+  }
+
+  find(presented: PeerCertificates): Credential {
+    const fingerprint = fingerprintOf(presented);
+    const known = this.#byFingerprint.get(fingerprint);
+    if (known !== undefined) {
+      this.#byFingerprint.delete(fingerprint); // most recent last
+      this.#byFingerprint.set(fingerprint, known);
+      return known;
+    }
+    const credential = new Credential(fingerprint, presented, this.#checkSignature);
+    this.#byFingerprint.set(fingerprint, credential);
+    if (this.#byFingerprint.size > this.capacity) this.#evict();
+    return credential;
+  }
+
+  /** Credentials with at least one open connection. */
+  *live(): Generator<Credential> {
+    for (const credential of this.#byFingerprint.values())
+      if (credential.connections.size > 0) yield credential;
+  }
+
+  #evict(): void {
+    for (const [fingerprint, credential] of this.#byFingerprint) {
+      if (credential.connections.size > 0) continue;
+      this.#byFingerprint.delete(fingerprint);
+      return;
+    }
+  }
+}
+
+function fingerprintOf(presented: PeerCertificates): string {
+  const hash = createHash('sha256').update(presented.leaf);
+  for (const der of presented.intermediates) hash.update(der);
+  return hash.digest('base64url');
+}

@@ -1,0 +1,73 @@
+import {
+  type AccessRecord,
+  type DecisionFields,
+  MAX_RECORDED_VALUE,
+  type RequestFields,
+} from '../audit/record.js';
+import type { Exchange } from './exchange.js';
+
+/** The evidence of one exchange as it stands now. */
+export function accessRecord(exchange: Exchange, phase: 'start' | 'end' | undefined): AccessRecord {
+  const { connection, startedAtMs, startedMs, upstreamMs } = exchange;
+  return {
+    time: new Date(startedAtMs).toISOString(),
+    event: 'access',
+    id: exchange.id,
+    phase,
+    principal: connection.credential?.principalFields(),
+    decision: decisionFields(exchange),
+    request: requestFields(exchange),
+    response: {
+      status: exchange.status,
+      bytes: exchange.responseBytes,
+      outcome: exchange.outcome,
+      reason: exchange.reason,
+    },
+    timing: {
+      totalMs: round(performance.now() - startedMs),
+      upstreamMs: upstreamMs === undefined ? undefined : round(upstreamMs),
+    },
+    tls: connection.tls,
+    peer: { address: connection.peerAddress },
+  };
+}
+
+function decisionFields(exchange: Exchange): DecisionFields {
+  const { decision, snapshot, refusal, permit } = exchange;
+  return {
+    // What was let through stays an allow even if it failed later: records with `allow` are what the upstream may have seen.
+    effect: permit === undefined ? 'deny' : 'allow',
+    reason: permit !== undefined ? 'rule_allowed' : (exchange.reason ?? 'internal_error'),
+    rule: decision?.rule,
+    policyRevision: snapshot?.policy.revision,
+    trustRevision: snapshot?.trustRevision,
+    detail: refusal === undefined || refusal.detail === '' ? undefined : refusal.detail,
+  };
+}
+
+function requestFields(exchange: Exchange): RequestFields {
+  const { head, route, listener } = exchange;
+  const path = head?.target.path ?? pathOf(exchange.rawTarget);
+  const host = head?.target.host;
+  const cut = path !== undefined && path.length > MAX_RECORDED_VALUE;
+  return {
+    listener: listener.name,
+    route: route?.name,
+    destination: route?.upstream,
+    method: head?.method ?? exchange.rawMethod,
+    host: host !== undefined && host.length > MAX_RECORDED_VALUE ? host.slice(0, MAX_RECORDED_VALUE) : host,
+    path: cut ? path.slice(0, MAX_RECORDED_VALUE) : path,
+    protocol: head === undefined ? undefined : head.httpVersion === '1.1' ? 'http/1.1' : 'http/1.0',
+    bytes: exchange.requestBytes,
+    traceId: exchange.traceId,
+    truncated: cut ? true : undefined,
+  };
+}
+
+/** A target that never parsed, without its query: queries hold secrets. */
+function pathOf(rawTarget: string | undefined): string | undefined {
+  const query = rawTarget?.indexOf('?') ?? -1;
+  return query < 0 ? rawTarget : rawTarget?.slice(0, query);
+}
+
+const round = (ms: number): number => Math.round(ms * 1000) / 1000;

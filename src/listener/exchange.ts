@@ -1,0 +1,99 @@
+import type { AccessRecord, Outcome } from '../audit/record.js';
+import type { RouteConfig } from '../config/config.js';
+import type { RequestHead } from '../message/request-head.js';
+import type { Decision } from '../policy/decision.js';
+import type { Permit } from '../policy/permit.js';
+import { authorize } from '../policy/permit.js';
+import { meaningOf, type Reason, type Refusal } from '../reasons.js';
+import type { Snapshot } from '../snapshot.js';
+import type { Connection } from './connection.js';
+import type { ListenerContext } from './context.js';
+import { accessRecord } from './exchange-record.js';
+
+/** One request from accept to close, whatever carries it. Writes its one record (two for a tunnel) exactly once. */
+export abstract class Exchange {
+  readonly id: string;
+  readonly startedAtMs: number;
+  readonly startedMs = performance.now();
+  head: RequestHead | undefined;
+  route: RouteConfig | undefined;
+  permit: Permit | undefined;
+  decision: Decision | undefined;
+  refusal: Refusal | undefined;
+  /** Why the answer is ours, or why it was broken off. */
+  reason: Reason | undefined;
+  outcome: Outcome = 'complete';
+  status = 0;
+  requestBytes = 0;
+  responseBytes = 0;
+  upstreamMs: number | undefined;
+  traceId: string | undefined;
+  #recorded = false;
+
+  constructor(
+    readonly listener: ListenerContext,
+    readonly connection: Connection,
+    /** Pinned at the request's start: what it is judged, forwarded and recorded under. */
+    readonly snapshot: Snapshot | undefined,
+    /** As the client sent them: kept for the record of a request that never became a head. */
+    readonly rawMethod: string | undefined,
+    readonly rawTarget: string | undefined,
+  ) {
+    this.id = listener.ids.next();
+    this.startedAtMs = listener.clock.nowMs();
+  }
+
+  /** Says no, or that something failed, as far as this exchange still can. */
+  abstract refuse(reason: Reason, detail?: string): void;
+
+  /** True where the same question would be answered yes under a newer snapshot. */
+  isStillAllowed(snapshot: Snapshot, nowMs: number): boolean {
+    if (this.permit === undefined) return true; // nothing was let through that could be taken back
+    return authorize(snapshot.policy, { ...this.permit.request, nowMs }).ok;
+  }
+
+  protected setRefusal(reason: Reason, detail: string): void {
+    this.reason ??= reason;
+    this.refusal ??= { reason: reason as Refusal['reason'], detail };
+  }
+
+  /** At the very end, aborts included: one record, one observation. */
+  finish(): void {
+    if (this.#recorded) return;
+    this.#recorded = true;
+    const { connection } = this;
+    connection.open.delete(this as never);
+    connection.lastActiveMs = this.listener.clock.nowMs();
+    if (connection.terminatedBy !== undefined && connection.open.size === 0) connection.close();
+    const record = accessRecord(this, this.phase === undefined ? undefined : 'end');
+    this.listener.records.write(record);
+    this.#observe(record);
+  }
+
+  /** Set by exchanges that also leave a record at their start. */
+  protected phase: 'started' | undefined;
+
+  protected recordStart(): void {
+    this.phase = 'started';
+    this.listener.records.write(accessRecord(this, 'start'));
+  }
+
+  #observe(record: AccessRecord): void {
+    const { metrics, name } = this.listener;
+    const seconds = (performance.now() - this.startedMs) / 1000;
+    // Only a verified caller's domain is a label: a claimed one would let anybody grow the series.
+    const trustDomain = record.principal?.kind === 'workload' ? record.principal.trustDomain : '';
+    metrics.observeRequest(
+      name,
+      this.route?.name ?? '',
+      trustDomain,
+      record.decision.effect,
+      this.status,
+      seconds,
+    );
+    if (this.reason !== undefined) metrics.countRefusal(name, this.reason);
+  }
+}
+
+/** The status an answer of ours has; 0-status reasons have no answer. */
+export const statusOf = (reason: Reason): number => meaningOf(reason).status;

@@ -1,0 +1,304 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { formatProblem } from '../message/problem.js';
+import { rewriteRequest } from '../message/rewrite-request.js';
+import { rewriteResponseHeaders } from '../message/rewrite-response.js';
+import type { Failure, Reason } from '../reasons.js';
+import type { Snapshot } from '../snapshot.js';
+import type { Connection, OpenExchange } from './connection.js';
+import type { ListenerContext } from './context.js';
+import { Exchange } from './exchange.js';
+import { type Admitted, admit, isAdmitted, rewriteContext } from './pipeline.js';
+import type { ForwardCall, ForwardHandler } from './ports.js';
+import { RequestBody } from './request-body.js';
+
+/** A refused request's body is read and thrown away up to here, so that the answer is not lost to a reset; then the connection goes. */
+const LINGER_BYTES = 256 * 1024;
+const LINGER_MS = 1000;
+/** A body, either way, must move at least this fast beyond its deadline (slow senders and readers, P108, P109). */
+const MIN_BYTES_PER_MS = 1;
+
+const exchangeOf = Symbol('exchange');
+type Response = ServerResponse & { [exchangeOf]?: HttpExchange };
+
+/** One HTTP/1.1 request and its answer. */
+export class HttpExchange extends Exchange implements ForwardHandler, OpenExchange {
+  readonly longLived = false;
+  readonly #request: IncomingMessage;
+  readonly #response: Response;
+  #body: RequestBody | undefined;
+  #call: ForwardCall | undefined;
+  #bodyMs = 60_000;
+  #held: Buffer | undefined;
+  #contentLength: number | undefined;
+  #forwardedMs = 0;
+  /** Since when the client does not take what we have for it; 0 = it does. */
+  #stalledSinceMs = 0;
+  #lingerUntilMs = 0;
+  #cutAtMs = Number.POSITIVE_INFINITY;
+  #done = false;
+
+  constructor(
+    listener: ListenerContext,
+    connection: Connection,
+    snapshot: Snapshot | undefined,
+    request: IncomingMessage,
+    response: ServerResponse,
+  ) {
+    super(listener, connection, snapshot, request.method, request.url);
+    this.#request = request;
+    this.#response = response;
+    this.#response[exchangeOf] = this;
+    response.on('close', onResponseClose);
+    connection.open.add(this);
+    connection.requests++;
+  }
+
+  /** Runs the pipeline. `expectsContinue`: the client waits for a 100 before it sends its body (RFC 9110 10.1.1). */
+  run(expectsContinue: boolean): void {
+    try {
+      const answer = admit(this, this.#request);
+      if (!isAdmitted(answer)) return this.refuse(answer.reason, answer.detail);
+      if (this.head?.maxForwards === 0) return this.#answerAsFinalRecipient();
+      if (expectsContinue) this.#response.writeContinue();
+      this.#forward(answer);
+    } catch (cause) {
+      this.listener.diagnostics.error({ err: cause, id: this.id }, 'a request failed inside the proxy');
+      this.refuse('internal_error');
+    }
+  }
+
+  #forward(admitted: Admitted): void {
+    const head = this.head!;
+    const { config } = admitted.snapshot;
+    const { route, permit } = admitted;
+    const rewritten = rewriteRequest(head, rewriteContext(this, admitted));
+    this.traceId = rewritten.traceId;
+    this.#bodyMs = route.deadlines?.bodyMs ?? config.deadlines.bodyMs;
+    if (head.body.kind !== 'none') {
+      this.#body = new RequestBody(this.#request, route.bodyBytes ?? config.limits.bodyBytes, (fault) =>
+        this.#bodyFault(fault),
+      );
+    }
+    if (head.body.kind === 'length') rewritten.headers.push('content-length', String(head.body.length));
+    this.#forwardedMs = performance.now();
+    const { target } = head;
+    this.#call = this.listener.upstream.forward(
+      permit,
+      {
+        method: head.method,
+        target: target.query === '' ? target.path : target.path + target.query,
+        authority: target.authority,
+        headers: rewritten.headers,
+        body: this.#body,
+        bodyLength: head.body.kind === 'length' ? head.body.length : undefined,
+        firstByteMs:
+          route.deadlines?.upstreamFirstByteMs ??
+          config.upstreams.get(route.upstream)?.timeouts.responseMs ??
+          config.deadlines.upstreamFirstByteMs,
+      },
+      this,
+    );
+  }
+
+  // --- the upstream's answer -------------------------------------------------------------------------------------------
+
+  onEarlyHints(rawHeaders: readonly Buffer[]): void {
+    const links: string[] = [];
+    for (let i = 0; i < rawHeaders.length; i += 2) {
+      if (rawHeaders[i]!.toString('latin1').toLowerCase() === 'link')
+        links.push(rawHeaders[i + 1]!.toString('latin1'));
+    }
+    try {
+      if (links.length > 0 && !this.#response.headersSent && this.head?.httpVersion === '1.1') {
+        this.#response.writeEarlyHints({ link: links });
+      }
+    } catch {
+      // A Link that Node will not write is a hint that is not given.
+    }
+  }
+
+  onHead(status: number, rawHeaders: readonly Buffer[]): boolean {
+    if (this.#done) return true;
+    this.upstreamMs = performance.now() - this.#forwardedMs;
+    const rewritten = rewriteResponseHeaders(rawHeaders, { plan: this.snapshot!.forwardPlan });
+    if (!rewritten.ok || status > 599) {
+      this.#call?.abort();
+      this.refuse('upstream_malformed', rewritten.ok ? `status ${status}` : rewritten.error);
+      return true;
+    }
+    const { headers, contentLength } = rewritten.value;
+    this.status = status;
+    this.#contentLength = this.head?.method === 'HEAD' || status === 304 ? undefined : contentLength;
+    if (contentLength !== undefined && status !== 204) headers.push('content-length', String(contentLength)); // RFC 9110 8.6
+    if (this.#mustClose()) {
+      headers.push('connection', 'close');
+      this.connection.closing = true;
+    }
+    this.#response.writeHead(status, headers);
+    if (this.#contentLength === undefined && this.head?.method !== 'HEAD') this.#response.flushHeaders();
+    return true;
+  }
+
+  onData(chunk: Buffer): boolean {
+    if (this.#done) return true;
+    this.responseBytes += chunk.length;
+    if (this.#contentLength === chunk.length) {
+      this.#held = chunk; // whole body in one piece: goes out with its head
+      return true;
+    }
+    if (this.#response.write(chunk)) return true;
+    this.#stalledSinceMs = this.listener.clock.nowMs();
+    this.#response.once('drain', () => {
+      this.#stalledSinceMs = 0;
+      this.#call?.resume();
+    });
+    return false;
+  }
+
+  onEnd(): void {
+    if (this.#done) return;
+    this.#stalledSinceMs = this.listener.clock.nowMs();
+    this.#end(this.#held);
+  }
+
+  onFailure(failure: Failure): void {
+    if (this.#done) return;
+    if (!this.#response.headersSent) return this.refuse(failure.code, failure.message);
+    this.outcome = 'upstream_cut_short';
+    this.setRefusal(failure.code, failure.message);
+    this.#destroy(); // a message cut short is a reset, never a clean end (RFC 9112 8)
+  }
+
+  /** The answer is whole; what is left of an unread request body is thrown away or ends the connection. */
+  #end(last: Buffer | string | undefined): void {
+    this.#done = true;
+    if (this.#request.complete || this.head?.body.kind === 'none') this.#response.end(last);
+    else this.#linger(last);
+  }
+
+  // --- our own answers and ends ----------------------------------------------------------------------------------------
+
+  override refuse(reason: Reason, detail = ''): void {
+    if (this.#done) return;
+    this.setRefusal(reason, detail);
+    this.#call?.abort();
+    this.outcome = this.permit === undefined ? 'refused' : this.#outcomeOf(reason);
+    const problem = formatProblem(reason, this.id);
+    if (problem.status === 0 || this.#response.headersSent) return this.#destroy();
+    this.status = problem.status;
+    const unread = !this.#request.complete && this.head?.body.kind !== 'none';
+    const headers = [...problem.headers, 'content-length', String(Buffer.byteLength(problem.body))];
+    if (problem.close || unread || this.#mustClose()) {
+      headers.push('connection', 'close');
+      this.connection.closing = true;
+    }
+    this.#response.writeHead(problem.status, headers);
+    const body = this.#request.method === 'HEAD' ? undefined : problem.body;
+    this.responseBytes = body === undefined ? 0 : Buffer.byteLength(body);
+    this.#end(body);
+  }
+
+  #outcomeOf(reason: Reason): 'upstream_failed' | 'refused' {
+    return reason.startsWith('upstream_') ? 'upstream_failed' : 'refused';
+  }
+
+  /** Max-Forwards: 0 (RFC 9110 7.6.2): allowed by policy, and this proxy is the last to answer. */
+  #answerAsFinalRecipient(): void {
+    this.status = 204;
+    this.#response.writeHead(204, this.#mustClose() ? ['connection', 'close'] : []);
+    this.#end(undefined);
+  }
+
+  /** Sends the answer whole but leaves the message open while the client may still be sending; else our close resets it. */
+  #linger(last: Buffer | string | undefined): void {
+    if (last !== undefined) this.#response.write(last);
+    this.#lingerUntilMs = this.listener.clock.nowMs() + LINGER_MS;
+    let dropped = 0;
+    const end = (): void => {
+      this.#lingerUntilMs = 0;
+      this.#response.end();
+    };
+    this.#request.on('data', (chunk: Buffer) => {
+      dropped += chunk.length;
+      if (dropped > LINGER_BYTES) end();
+    });
+    this.#request.once('end', end);
+    this.#request.once('close', end);
+    this.#request.resume();
+  }
+
+  #mustClose(): boolean {
+    const { connection, listener, snapshot } = this;
+    if (listener.draining || connection.refusal !== undefined || connection.terminatedBy !== undefined)
+      return true;
+    if (snapshot === undefined) return true;
+    const { limits, deadlines } = snapshot.config;
+    return (
+      (limits.requestsPerConnection > 0 && connection.requests >= limits.requestsPerConnection) ||
+      this.startedAtMs - connection.openedAtMs >= deadlines.connectionAgeMs
+    );
+  }
+
+  #bodyFault(fault: 'body_too_large' | 'client_aborted'): void {
+    this.refuse(fault);
+  }
+
+  cut(reason: Reason): void {
+    if (this.#response.writableFinished) return;
+    this.setRefusal(reason, '');
+    this.outcome = reason === 'access_ended' ? 'access_ended' : 'deadline_exceeded';
+    this.#call?.abort();
+    this.#destroy();
+  }
+
+  #destroy(): void {
+    this.#done = true;
+    this.connection.closing = true;
+    this.connection.socket.destroy();
+  }
+
+  limitTo(untilMs: number): void {
+    this.#cutAtMs = Math.min(this.#cutAtMs, untilMs);
+  }
+
+  /** Its body has not arrived whole. */
+  get isReceiving(): boolean {
+    return !this.#request.complete;
+  }
+
+  sweep(nowMs: number): void {
+    if (nowMs >= this.#cutAtMs) return this.cut('access_ended');
+    if (this.#lingerUntilMs !== 0) {
+      if (nowMs >= this.#lingerUntilMs) this.#destroy();
+      return;
+    }
+    const body = this.#body;
+    if (body !== undefined && !body.complete && !this.#done) {
+      const allowedMs = this.#bodyMs + body.bytes / MIN_BYTES_PER_MS;
+      if (nowMs - this.startedAtMs > allowedMs)
+        return this.refuse('request_timeout', 'the body came too slowly');
+    }
+    if (this.#stalledSinceMs !== 0 && !this.#response.writableFinished) {
+      if (nowMs - this.#stalledSinceMs > this.#bodyMs) this.cut('deadline_exceeded');
+    }
+  }
+
+  /** The response is out, or its connection is gone. */
+  connectionClosed(): void {
+    this.requestBytes = this.#body?.bytes ?? 0;
+    if (!this.#response.writableFinished) {
+      if (this.reason === undefined) {
+        this.outcome = 'client_aborted';
+        this.setRefusal('client_aborted', '');
+      }
+      this.#call?.abort();
+      this.#body?.destroy();
+    }
+    this.#done = true;
+    this.finish();
+  }
+}
+
+function onResponseClose(this: Response): void {
+  this[exchangeOf]?.connectionClosed();
+}

@@ -1,0 +1,108 @@
+import type { IncomingMessage } from 'node:http';
+import type { RouteConfig } from '../config/config.js';
+import { parseRequestHead } from '../message/request-head.js';
+import { isWebSocketHandshake, type RewriteContext } from '../message/rewrite-request.js';
+import type { AccessRequest } from '../policy/decision.js';
+import { authorize, type Permit } from '../policy/permit.js';
+import { matchRoute } from '../policy/route-table.js';
+import type { Refusal } from '../reasons.js';
+import type { Snapshot } from '../snapshot.js';
+import type { Exchange } from './exchange.js';
+
+/** All that forwarding needs, once every question was answered yes. */
+export interface Admitted {
+  readonly permit: Permit;
+  readonly route: RouteConfig;
+  readonly snapshot: Snapshot;
+}
+
+const no = (reason: Refusal['reason'], detail = ''): Refusal => ({ reason, detail });
+
+/**
+ * Steps 3 to 7 of a request's way, the same for requests and upgrades: who is it, is the message sane, where does it go,
+ * may it. What it finds is left on the exchange for the record, also when the answer is no.
+ */
+export function admit(exchange: Exchange, request: IncomingMessage): Admitted | Refusal {
+  const { listener, connection, snapshot } = exchange;
+  if (snapshot === undefined) return no('not_ready', 'no snapshot is in force');
+  const { limits } = snapshot.config;
+
+  // Parsed first so that a refused caller's record says what it asked for; judged first, so that it decides nothing.
+  const parsed = parseRequestHead(
+    request.method ?? '',
+    request.url ?? '',
+    request.httpVersion,
+    request.rawHeaders,
+    snapshot.forwardPlan.pseudonym,
+  );
+  if (parsed.ok) exchange.head = parsed.value;
+
+  const refusal = connection.judge(snapshot, exchange.startedAtMs);
+  if (refusal !== undefined) return refusal;
+
+  if (!listener.records.available) return no('audit_unavailable');
+  if (request.rawHeaders.length > limits.headerCount * 2) {
+    return no('headers_too_large', `more than ${limits.headerCount} header fields`);
+  }
+  if (!parsed.ok) return parsed.error;
+  const head = parsed.value;
+  const { target } = head;
+
+  const view = snapshot.listeners.get(listener.name);
+  const route = view && matchRoute(view.routes, target.host, target.path);
+  if (route === undefined) return no('route_not_found');
+  exchange.route = route;
+  const { serverName } = connection.tls;
+  if (route.host !== undefined && serverName !== undefined && serverName !== target.host) {
+    return no('misdirected_request', `TLS was asked for ${serverName}`); // RFC 9110 15.5.20
+  }
+  if (target.decodedSlashPath !== undefined) {
+    const other = matchRoute(view!.routes, target.host, target.decodedSlashPath);
+    if (!route.encodedSlash || other !== route)
+      return no('path_ambiguous', 'encoded slash, and the route does not allow it');
+  }
+  if (head.upgrade !== undefined && !(route.upgrade as readonly string[]).includes(head.upgrade)) {
+    return no('upgrade_refused', `the route does not take an upgrade to ${head.upgrade}`);
+  }
+  if (head.upgrade !== undefined && !isWebSocketHandshake(head))
+    return no('upgrade_refused', 'not a WebSocket handshake');
+  if (head.body.kind === 'length' && head.body.length > (route.bodyBytes ?? limits.bodyBytes)) {
+    return no('body_too_large');
+  }
+
+  const svid = connection.credential?.svid;
+  if (svid === undefined) return no('certificate_missing');
+  const question: AccessRequest = {
+    principal: svid.id,
+    method: head.method,
+    path: target.path,
+    decodedSlashPath: target.decodedSlashPath,
+    route: route.name,
+    destination: route.upstream,
+    listener: listener.name,
+    nowMs: exchange.startedAtMs,
+  };
+  const answer = authorize(snapshot.policy, question);
+  exchange.decision = answer.ok ? answer.value.decision : answer.error.decision;
+  if (!answer.ok) return answer.error;
+  exchange.permit = answer.value;
+  return { permit: answer.value, route, snapshot };
+}
+
+/** What the header rewriting needs to know besides the request itself. */
+export function rewriteContext(exchange: Exchange, admitted: Admitted): RewriteContext {
+  const { connection, listener } = exchange;
+  const { forwardPlan, gateways } = admitted.snapshot;
+  const random = listener.ids.hex(24);
+  return {
+    plan: forwardPlan,
+    identity: connection.credential?.identityHeaders(forwardPlan),
+    peerTrusted: gateways.size > 0 && gateways.has(admitted.permit.request.principal.uri),
+    peerAddress: connection.peerAddress,
+    requestId: exchange.id,
+    newTraceId: random.slice(0, 32),
+    newSpanId: random.slice(32),
+  };
+}
+
+export const isAdmitted = (answer: Admitted | Refusal): answer is Admitted => 'permit' in answer;

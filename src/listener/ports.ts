@@ -1,0 +1,106 @@
+import type { Duplex, Readable } from 'node:stream';
+import type { AuditRecord } from '../audit/record.js';
+import type { Permit } from '../policy/permit.js';
+import type { Failure, Reason } from '../reasons.js';
+import type { Snapshot } from '../snapshot.js';
+
+/** What the listener needs of the rest; `app.ts` hands it in. */
+
+/** The snapshot in force. Read once at a request's start, then pinned. */
+export interface SnapshotHolder {
+  readonly current: Snapshot | undefined;
+}
+
+/** What a peer presented, as DER in the order it was sent. */
+export interface PeerCertificates {
+  readonly leaf: Buffer;
+  readonly intermediates: readonly Buffer[];
+}
+
+/** Reads what the peer presented in the handshake (the one file that knows Node's TLS differences). */
+export type PeerReader = (socket: Duplex) => PeerCertificates | undefined;
+
+/** What goes out. Framing, Host and Connection are the upstream's to write; they are not in `headers`. */
+export interface ForwardRequest {
+  readonly method: string;
+  /** Path and query, byte for byte as judged. */
+  readonly target: string;
+  readonly authority: string;
+  /** Flat: name, value, name, value. */
+  readonly headers: string[];
+  readonly body: Readable | undefined;
+  /** Octets; undefined = chunked or none. */
+  readonly bodyLength: number | undefined;
+  readonly firstByteMs: number;
+}
+
+/** Answers of one forwarded request. After `onEnd` or `onFailure` nothing more comes. */
+export interface ForwardHandler {
+  onEarlyHints(rawHeaders: readonly Buffer[]): void;
+  /** @returns false to pause until `resume`. */
+  onHead(status: number, rawHeaders: readonly Buffer[], statusText: string): boolean;
+  onData(chunk: Buffer): boolean;
+  onEnd(): void;
+  onFailure(failure: Failure): void;
+}
+
+export interface ForwardCall {
+  resume(): void;
+  /** Ends the upstream request now: its connection is destroyed, nothing on it looks complete. */
+  abort(): void;
+}
+
+/** Answers of one forwarded upgrade. */
+export interface UpgradeHandler {
+  /** The upstream said 101 and the tunnel is open. */
+  onOpen(): void;
+  /** The upstream answered without upgrading; the listener relays it and closes. */
+  onRefused(status: number, rawHeaders: readonly string[], body: Readable): void;
+  onFailure(failure: Failure): void;
+  onClose(): void;
+}
+
+export interface UpgradeRequest {
+  readonly target: string;
+  readonly authority: string;
+  readonly headers: string[];
+  /** The client's connection and what it sent beyond its head. */
+  readonly socket: Duplex;
+  readonly head: Buffer;
+}
+
+export interface UpstreamPort {
+  forward(permit: Permit, request: ForwardRequest, handler: ForwardHandler): ForwardCall;
+  upgrade(permit: Permit, request: UpgradeRequest, handler: UpgradeHandler): ForwardCall;
+}
+
+/** Where records go. */
+export interface RecordSink {
+  /** False while records cannot be written and the configuration says to refuse then. */
+  readonly available: boolean;
+  write(record: AuditRecord): void;
+}
+
+export interface ListenerMetrics {
+  observeRequest(
+    listener: string,
+    route: string,
+    trustDomain: string,
+    effect: string,
+    code: number,
+    seconds: number,
+  ): void;
+  countRefusal(listener: string, reason: Reason): void;
+  countHandshake(listener: string, result: 'accepted' | 'refused', reason: string): void;
+  countTerminated(reason: Reason): void;
+}
+
+export interface Diagnostics {
+  info(detail: object, message: string): void;
+  warn(detail: object, message: string): void;
+  error(detail: object, message: string): void;
+}
+
+export interface Clock {
+  nowMs(): number;
+}

@@ -1,0 +1,160 @@
+import type { IncomingMessage } from 'node:http';
+import type { Readable } from 'node:stream';
+import type { TLSSocket } from 'node:tls';
+import { rewriteUpgradeHeaders } from '../message/rewrite-request.js';
+import { rewriteResponseHeaders } from '../message/rewrite-response.js';
+import { type Failure, meaningOf, type Reason } from '../reasons.js';
+import type { Snapshot } from '../snapshot.js';
+import { answerOnSocket } from './answer.js';
+import type { Connection, OpenExchange } from './connection.js';
+import type { ListenerContext } from './context.js';
+import { Exchange } from './exchange.js';
+import { admit, isAdmitted, rewriteContext } from './pipeline.js';
+import type { ForwardCall, UpgradeHandler } from './ports.js';
+
+const MAX_REFUSAL_BYTES = 64 * 1024;
+
+/** A WebSocket: the same admission as any request, then a tunnel that is ended the moment its access is. */
+export class UpgradeExchange extends Exchange implements UpgradeHandler, OpenExchange {
+  #call: ForwardCall | undefined;
+  #open = false;
+  #tunnelIdleMs = 3_600_000;
+  #movedAtMs = 0;
+  #movedBytes = 0;
+  readonly #readBefore: number;
+  readonly #writtenBefore: number;
+
+  constructor(
+    listener: ListenerContext,
+    connection: Connection,
+    snapshot: Snapshot | undefined,
+    readonly request: IncomingMessage,
+    readonly socket: TLSSocket,
+    readonly first: Buffer,
+  ) {
+    super(listener, connection, snapshot, request.method, request.url);
+    this.#readBefore = socket.bytesRead;
+    this.#writtenBefore = socket.bytesWritten;
+    connection.open.add(this);
+    connection.requests++;
+    connection.closing = true; // no HTTP follows on this connection
+    socket.once('close', () => this.connectionClosed());
+    socket.on('error', () => socket.destroy());
+  }
+
+  get longLived(): boolean {
+    return true;
+  }
+
+  run(): void {
+    try {
+      const answer = admit(this, this.request);
+      if (!isAdmitted(answer)) return this.refuse(answer.reason, answer.detail);
+      const { config } = answer.snapshot;
+      const rewritten = rewriteUpgradeHeaders(this.head!, rewriteContext(this, answer));
+      this.traceId = rewritten.traceId;
+      this.#tunnelIdleMs = answer.route.deadlines?.tunnelIdleMs ?? config.deadlines.tunnelIdleMs;
+      const { target } = this.head!;
+      this.#call = this.listener.upstream.upgrade(
+        answer.permit,
+        {
+          target: target.path + target.query,
+          authority: target.authority,
+          headers: rewritten.headers,
+          socket: this.socket,
+          head: this.first,
+        },
+        this,
+      );
+    } catch (cause) {
+      this.listener.diagnostics.error({ err: cause, id: this.id }, 'an upgrade failed inside the proxy');
+      this.refuse('internal_error');
+    }
+  }
+
+  onOpen(): void {
+    this.#open = true;
+    this.status = 101;
+    this.upstreamMs = performance.now() - this.startedMs;
+    this.#movedAtMs = this.listener.clock.nowMs();
+    this.recordStart();
+  }
+
+  /** Relays an answer that is no upgrade, with framing of our own, and closes: nothing after it is piped (P089). */
+  onRefused(status: number, rawHeaders: readonly string[], body: Readable): void {
+    const rewritten = rewriteResponseHeaders(rawHeaders, { plan: this.snapshot!.forwardPlan });
+    if (!rewritten.ok) {
+      body.destroy();
+      return this.refuse('upstream_malformed', rewritten.error);
+    }
+    this.status = status;
+    const chunks: Buffer[] = [];
+    let size = 0;
+    body.on('data', (chunk: Buffer) => {
+      size += chunk.length;
+      if (size > MAX_REFUSAL_BYTES) body.destroy();
+      else chunks.push(chunk);
+    });
+    body.once('close', () => {
+      const { headers } = rewritten.value;
+      let head = `HTTP/1.1 ${status} ${meaningOf('upgrade_refused').title}\r\n`;
+      for (let i = 0; i < headers.length; i += 2) {
+        if (headers[i]!.toLowerCase() !== 'content-length') head += `${headers[i]}: ${headers[i + 1]}\r\n`;
+      }
+      const whole = Buffer.concat(chunks);
+      this.socket.write(
+        Buffer.from(`${head}content-length: ${whole.length}\r\nconnection: close\r\n\r\n`, 'latin1'),
+      );
+      this.socket.end(whole);
+      this.socket.destroySoon();
+    });
+  }
+
+  onFailure(failure: Failure): void {
+    this.refuse(failure.code, failure.message);
+  }
+
+  onClose(): void {
+    this.socket.destroySoon();
+  }
+
+  override refuse(reason: Reason, detail = ''): void {
+    this.setRefusal(reason, detail);
+    this.outcome = this.permit === undefined ? 'refused' : 'upstream_failed';
+    this.status = meaningOf(reason).status;
+    this.#call?.abort();
+    answerOnSocket(this.socket, reason, this.id);
+  }
+
+  cut(reason: Reason): void {
+    this.setRefusal(reason, '');
+    this.outcome = reason === 'deadline_exceeded' ? 'deadline_exceeded' : 'access_ended';
+    this.#call?.abort();
+    this.socket.destroy();
+  }
+
+  limitTo(): void {
+    this.cut('access_ended');
+  }
+
+  sweep(nowMs: number): void {
+    if (!this.#open) return;
+    const moved = this.socket.bytesRead + this.socket.bytesWritten;
+    if (moved !== this.#movedBytes) {
+      this.#movedBytes = moved;
+      this.#movedAtMs = nowMs;
+    } else if (nowMs - this.#movedAtMs >= this.#tunnelIdleMs) this.cut('deadline_exceeded');
+  }
+
+  connectionClosed(): void {
+    if (this.#open) {
+      this.requestBytes = this.socket.bytesRead - this.#readBefore;
+      this.responseBytes = this.socket.bytesWritten - this.#writtenBefore;
+    } else if (this.status === 0 && this.reason === undefined) {
+      this.outcome = 'client_aborted';
+      this.setRefusal('client_aborted', '');
+    }
+    this.#call?.abort();
+    this.finish();
+  }
+}

@@ -1,0 +1,41 @@
+import type { Config, ListenerConfig, RouteConfig } from './config/config.js';
+import type { Certificate } from './identity/certificate.js';
+import type { RevocationList, RevocationPolicy } from './identity/revocation.js';
+import type { SpiffeId } from './identity/spiffe-id.js';
+import type { TrustBundleSet } from './identity/trust-bundle.js';
+import type { ForwardPlan } from './message/forward-policy.js';
+import type { Policy } from './policy/policy.js';
+import type { RouteTable } from './policy/route-table.js';
+
+/** The sidecar's own X509-SVID as TLS needs it: PEM chain (leaf first) and its private key. */
+export interface OwnSvid {
+  readonly id: SpiffeId;
+  readonly leaf: Certificate;
+  readonly certificatePem: string;
+  readonly keyPem: string;
+}
+
+/** One listener as the present configuration has it. */
+export interface ListenerView {
+  readonly config: ListenerConfig;
+  readonly routes: RouteTable<RouteConfig>;
+}
+
+/** All that a request is judged under: built whole, swapped as one reference, never changed. */
+export interface Snapshot {
+  /** Counts up by one with every swap in this process. */
+  readonly sequence: number;
+  readonly config: Config;
+  readonly listeners: ReadonlyMap<string, ListenerView>;
+  readonly own: OwnSvid;
+  readonly bundles: TrustBundleSet;
+  /** By trust domain. */
+  readonly revocationPolicies: ReadonlyMap<string, RevocationPolicy>;
+  readonly revocations: RevocationList;
+  readonly policy: Policy;
+  readonly forwardPlan: ForwardPlan;
+  /** SPIFFE IDs whose forwarded headers and request ids count. */
+  readonly gateways: ReadonlySet<string>;
+  /** Digest over every bundle, CRL and the revocation list: the same on every replica that has the same files. */
+  readonly trustRevision: string;
+}

@@ -1,0 +1,126 @@
+import { closeSync, constants, fstatSync, open, openSync, statSync, write, writeSync } from 'node:fs';
+
+const FLUSH_MS = 10;
+const FLUSH_BYTES = 64 * 1024;
+const RETRY_MS = 250;
+const ROTATION_CHECK_MS = 1000;
+/** Beyond this, records that cannot be written are dropped and counted: memory is not a log. */
+const MAX_PENDING_BYTES = 64 * 1024 * 1024;
+const MODE = 0o640;
+
+export interface RecordFileEvents {
+  /** Writing failed (once per outage) or works again. */
+  failed(error: Error): void;
+  recovered(): void;
+  /** Called with the number of records that reached the kernel, or were dropped. */
+  written(records: number): void;
+  dropped(records: number): void;
+}
+
+/** Appends lines to a file or stdout in order, never tearing one; follows rotation by rename; knows when it cannot write. */
+export class RecordFile {
+  available = true;
+  #fd: number;
+  #lines: string[] = [];
+  #pendingBytes = 0;
+  #writing = false;
+  #timer: NodeJS.Timeout | undefined;
+  readonly #rotation: NodeJS.Timeout | undefined;
+
+  /** @param path `-` is stdout. Throws when the file cannot be opened: a proxy that cannot record does not start. */
+  constructor(
+    readonly path: string,
+    readonly events: RecordFileEvents,
+  ) {
+    this.#fd =
+      path === '-' ? 1 : openSync(path, constants.O_APPEND | constants.O_CREAT | constants.O_WRONLY, MODE);
+    if (path !== '-') {
+      this.#rotation = setInterval(() => this.reopenIfRotated(), ROTATION_CHECK_MS);
+      this.#rotation.unref();
+    }
+  }
+
+  /** One line, with its newline. */
+  write(line: string): void {
+    if (this.#pendingBytes > MAX_PENDING_BYTES) return this.events.dropped(1);
+    this.#lines.push(line);
+    this.#pendingBytes += line.length;
+    if (this.#writing) return;
+    if (this.#pendingBytes >= FLUSH_BYTES) this.#flush();
+    else this.#timer ??= setTimeout(() => this.#flush(), FLUSH_MS);
+  }
+
+  /** After a rename the old file is finished and a new one begun at the path. */
+  reopenIfRotated(): void {
+    if (this.path === '-' || this.#writing) return;
+    try {
+      const now = statSync(this.path, { throwIfNoEntry: false });
+      const mine = fstatSync(this.#fd);
+      if (now !== undefined && now.ino === mine.ino && now.dev === mine.dev) return;
+    } catch {
+      // falls through to opening anew
+    }
+    this.#writing = true; // nothing is written while the descriptor changes
+    open(this.path, constants.O_APPEND | constants.O_CREAT | constants.O_WRONLY, MODE, (error, fd) => {
+      this.#writing = false;
+      if (error !== null) return this.#fail(error);
+      closeSync(this.#fd);
+      this.#fd = fd;
+      if (this.#lines.length > 0) this.#flush();
+    });
+  }
+
+  /** Writes what is left, in the foreground. For the process's last moment. */
+  close(): void {
+    clearTimeout(this.#timer);
+    clearInterval(this.#rotation);
+    const bytes = Buffer.from(this.#lines.join(''));
+    const records = this.#lines.length;
+    this.#lines = [];
+    try {
+      for (let offset = 0; offset < bytes.length; ) offset += writeSync(this.#fd, bytes, offset);
+      this.events.written(records);
+    } catch (error) {
+      this.events.dropped(records);
+      this.events.failed(error as Error);
+    }
+    if (this.path !== '-') closeSync(this.#fd);
+  }
+
+  #flush(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    if (this.#writing || this.#lines.length === 0) return;
+    const lines = this.#lines;
+    this.#lines = [];
+    this.#pendingBytes = 0;
+    this.#writing = true;
+    this.#write(Buffer.from(lines.length === 1 ? lines[0]! : lines.join('')), 0, lines.length);
+  }
+
+  #write(bytes: Buffer, offset: number, records: number): void {
+    write(this.#fd, bytes, offset, bytes.length - offset, null, (error, written) => {
+      if (error !== null) {
+        // The same bytes again, from where the kernel stopped: no line is torn and none is lost.
+        if (error.code !== 'EAGAIN') this.#fail(error);
+        setTimeout(() => this.#write(bytes, offset, records), error.code === 'EAGAIN' ? FLUSH_MS : RETRY_MS);
+        return;
+      }
+      if (offset + written < bytes.length) return this.#write(bytes, offset + written, records);
+      this.#writing = false;
+      this.events.written(records);
+      if (!this.available) {
+        this.available = true;
+        this.events.recovered();
+      }
+      if (this.#pendingBytes >= FLUSH_BYTES) this.#flush();
+      else if (this.#lines.length > 0) this.#timer ??= setTimeout(() => this.#flush(), FLUSH_MS);
+    });
+  }
+
+  #fail(error: Error): void {
+    if (!this.available) return;
+    this.available = false;
+    this.events.failed(error);
+  }
+}

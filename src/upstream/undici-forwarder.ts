@@ -1,0 +1,165 @@
+import { type Dispatcher, errors, Pool } from 'undici';
+import type { ForwardCall, ForwardHandler, ForwardRequest } from '../listener/ports.js';
+import { Failure } from '../reasons.js';
+
+/** More informational answers than this before the final one is an attack or a broken upstream. */
+const MAX_INFORMATIONAL = 16;
+const MAX_HEAD_BYTES = 64 * 1024;
+
+export interface PoolOptions {
+  readonly origin: string;
+  readonly connectMs: number;
+  readonly bodySilenceMs: number;
+  readonly maxConnections: number;
+}
+
+/** A keep-alive pool to one upstream (RFC 9112 9.3), one request at a time on each connection. */
+export function createPool(options: PoolOptions): Pool {
+  return new Pool(options.origin, {
+    connections: options.maxConnections,
+    pipelining: 1,
+    connect: { timeout: options.connectMs },
+    bodyTimeout: options.bodySilenceMs,
+    headersTimeout: 0, // set on each request: routes differ
+    maxHeaderSize: MAX_HEAD_BYTES,
+    strictContentLength: true,
+    clientTtl: null,
+  });
+}
+
+/** Forwards over the pool. A safe request without a body that met a dead pooled connection is sent once more (RFC 9110 9.2.2). */
+export function forwardOverPool(pool: Pool, request: ForwardRequest, handler: ForwardHandler): ForwardCall {
+  const attempt = new Attempt(pool, request, handler);
+  attempt.dispatch();
+  return attempt;
+}
+
+const isRetryable = (request: ForwardRequest): boolean =>
+  request.body === undefined &&
+  (request.method === 'GET' || request.method === 'HEAD' || request.method === 'OPTIONS');
+
+/** undici's handler for one request. The raw-header form is used: parsed header objects would cost again as much. */
+class Attempt implements ForwardCall {
+  #abort: ((error?: Error) => void) | undefined;
+  #resume: (() => void) | undefined;
+  #informational = 0;
+  #headSeen = false;
+  #finished = false;
+  #retried = false;
+
+  constructor(
+    readonly pool: Pool,
+    readonly request: ForwardRequest,
+    readonly handler: ForwardHandler,
+  ) {}
+
+  dispatch(): void {
+    const { request } = this;
+    const headers = request.headers;
+    const options: Dispatcher.DispatchOptions = {
+      path: request.target,
+      method: request.method as Dispatcher.HttpMethod,
+      headers,
+      body: request.body ?? null,
+      headersTimeout: request.firstByteMs,
+    };
+    try {
+      this.pool.dispatch(options, this as unknown as Dispatcher.DispatchHandler);
+    } catch (cause) {
+      this.onError(cause as Error);
+    }
+  }
+
+  abort(): void {
+    if (this.#finished) return;
+    this.#finished = true;
+    this.#abort?.();
+  }
+
+  resume(): void {
+    this.#resume?.();
+  }
+
+  onConnect(abort: (error?: Error) => void): void {
+    if (this.#finished) abort();
+    else this.#abort = abort;
+  }
+
+  onHeaders(status: number, rawHeaders: Buffer[], resume: () => void, statusText: string): boolean {
+    if (this.#finished) return true;
+    if (status < 200) {
+      if (++this.#informational > MAX_INFORMATIONAL) {
+        this.#fail(new Failure('upstream_malformed', 'too many informational answers'));
+      } else if (status === 103) this.handler.onEarlyHints(rawHeaders);
+      return true;
+    }
+    this.#headSeen = true;
+    this.#resume = resume;
+    return this.handler.onHead(status, rawHeaders, statusText);
+  }
+
+  onData(chunk: Buffer): boolean {
+    return this.#finished ? true : this.handler.onData(chunk);
+  }
+
+  onComplete(): void {
+    if (this.#finished) return;
+    this.#finished = true;
+    this.handler.onEnd();
+  }
+
+  onError(error: Error): void {
+    if (this.#finished) return;
+    if (!this.#headSeen && !this.#retried && isDeadConnection(error) && isRetryable(this.request)) {
+      this.#retried = true;
+      this.dispatch();
+      return;
+    }
+    this.#fail(failureOf(error, this.#headSeen));
+  }
+
+  #fail(failure: Failure): void {
+    this.#finished = true;
+    this.#abort?.(failure);
+    this.handler.onFailure(failure);
+  }
+}
+
+function codeOf(error: unknown): string {
+  return (error as { code?: string } | undefined)?.code ?? '';
+}
+
+const isDeadConnection = (error: Error): boolean =>
+  (error instanceof errors.SocketError && error.message === 'other side closed') ||
+  codeOf(error) === 'ECONNRESET' ||
+  codeOf(error) === 'EPIPE';
+
+function failureOf(error: Error, headSeen: boolean): Failure {
+  const code = codeOf(error);
+  const cause = { cause: error };
+  if (code === 'UND_ERR_CONNECT_TIMEOUT') {
+    return new Failure('upstream_connect_timeout', 'connecting took too long', cause);
+  }
+  if (code === 'UND_ERR_HEADERS_TIMEOUT') return new Failure('upstream_timeout', 'no answer in time', cause);
+  if (code === 'UND_ERR_BODY_TIMEOUT') return new Failure('upstream_timeout', 'the answer stalled', cause);
+  if (
+    code.startsWith('HPE_') ||
+    code === 'UND_ERR_HEADERS_OVERFLOW' ||
+    code === 'UND_ERR_RES_CONTENT_LENGTH_MISMATCH'
+  ) {
+    return new Failure('upstream_malformed', error.message, cause);
+  }
+  if (error instanceof errors.SocketError && error.message.startsWith('bad ')) {
+    return new Failure('upstream_malformed', error.message, cause);
+  }
+  if (
+    code === 'ECONNREFUSED' ||
+    code === 'ENOTFOUND' ||
+    code === 'EHOSTUNREACH' ||
+    code === 'ENETUNREACH' ||
+    code === 'EAI_AGAIN'
+  ) {
+    return new Failure('upstream_unreachable', error.message, cause);
+  }
+  return new Failure(headSeen || code !== '' ? 'upstream_reset' : 'internal_error', error.message, cause);
+}

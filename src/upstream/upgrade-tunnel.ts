@@ -1,0 +1,133 @@
+import type { ClientRequest, IncomingMessage } from 'node:http';
+import type { Duplex } from 'node:stream';
+import httpProxy from 'http-proxy';
+import type { ForwardCall, UpgradeHandler, UpgradeRequest } from '../listener/ports.js';
+import { Failure } from '../reasons.js';
+
+export interface UpgradeTarget {
+  readonly host: string;
+  readonly port: number;
+  readonly firstByteMs: number;
+  /** Response header names (lower case) that never reach the client. */
+  readonly hiddenResponseHeaders: ReadonlySet<string>;
+}
+
+/** http-proxy carries upgrades only; it gets a head that is rewritten already and decides nothing. */
+const proxy = httpProxy.createProxyServer({});
+const tunnels = new WeakMap<object, Tunnel>();
+
+proxy.on('proxyReqWs', (proxyRequest, request) => tunnels.get(request)?.begin(proxyRequest));
+proxy.on('error', (error, request) => tunnels.get(request)?.fail(error));
+
+/** Opens a WebSocket tunnel: bytes flow only after the upstream's 101 (CVE-2024-23326 class). */
+export function openTunnel(
+  target: UpgradeTarget,
+  request: UpgradeRequest,
+  handler: UpgradeHandler,
+): ForwardCall {
+  return new Tunnel(target, request, handler);
+}
+
+class Tunnel implements ForwardCall {
+  #finished = false;
+  #opened = false;
+  #proxyRequest: ClientRequest | undefined;
+  #upstreamSocket: Duplex | undefined;
+  #timer: NodeJS.Timeout;
+
+  constructor(
+    readonly target: UpgradeTarget,
+    readonly request: UpgradeRequest,
+    readonly handler: UpgradeHandler,
+  ) {
+    this.#timer = setTimeout(() => this.fail(undefined, 'upstream_timeout'), target.firstByteMs);
+    request.socket.once('close', () => this.#closed());
+    this.#start();
+  }
+
+  resume(): void {}
+
+  abort(): void {
+    this.#end();
+  }
+
+  #start(): void {
+    const { request, target } = this;
+    const message = {
+      method: 'GET',
+      url: request.target,
+      headers: headerObject(request.headers),
+      httpVersionMajor: 1,
+      httpVersionMinor: 1,
+      socket: request.socket,
+      connection: request.socket,
+    };
+    tunnels.set(message, this);
+    proxy.ws(message as unknown as IncomingMessage, request.socket, request.head, {
+      target: { protocol: 'http:', host: target.host, port: target.port },
+      ignorePath: true,
+      xfwd: false,
+    });
+    // http-proxy relays a refusal with the upstream's own framing around a decoded body: the listener does it right.
+    const proxyRequest = this.#proxyRequest;
+    proxyRequest?.removeAllListeners('response');
+    proxyRequest?.once('response', (response: IncomingMessage) => this.#refused(response));
+  }
+
+  /** Runs before http-proxy adds its own listeners. */
+  begin(proxyRequest: ClientRequest): void {
+    this.#proxyRequest = proxyRequest;
+    proxyRequest.path = this.request.target; // http-proxy would join and squeeze slashes: send what was judged
+    proxyRequest.setHeader('host', this.request.authority);
+    proxyRequest.once('upgrade', (response: IncomingMessage, socket: Duplex) => {
+      clearTimeout(this.#timer);
+      for (const name of this.target.hiddenResponseHeaders) delete response.headers[name];
+      this.#opened = true;
+      this.#upstreamSocket = socket;
+      socket.once('close', () => this.#closed());
+      this.handler.onOpen();
+    });
+  }
+
+  #refused(response: IncomingMessage): void {
+    clearTimeout(this.#timer);
+    if (this.#finished) return void response.destroy();
+    this.#finished = true;
+    this.handler.onRefused(response.statusCode ?? 502, response.rawHeaders, response);
+  }
+
+  fail(error: unknown, code: 'upstream_unreachable' | 'upstream_timeout' = 'upstream_unreachable'): void {
+    if (this.#finished || this.#opened) return this.#end();
+    this.#finished = true;
+    clearTimeout(this.#timer);
+    this.#proxyRequest?.destroy();
+    this.handler.onFailure(new Failure(code, 'the upgrade failed', { cause: error }));
+  }
+
+  #closed(): void {
+    if (this.#finished) return;
+    this.#end();
+    this.handler.onClose();
+  }
+
+  #end(): void {
+    this.#finished = true;
+    clearTimeout(this.#timer);
+    this.#proxyRequest?.destroy();
+    this.#upstreamSocket?.destroy();
+    if (this.#opened) this.request.socket.destroy();
+  }
+}
+
+function headerObject(flat: readonly string[]): Record<string, string | string[]> {
+  const headers: Record<string, string | string[]> = Object.create(null);
+  for (let i = 0; i < flat.length; i += 2) {
+    const name = flat[i]!.toLowerCase();
+    const value = flat[i + 1]!;
+    const before = headers[name];
+    if (before === undefined) headers[name] = value;
+    else if (typeof before === 'string') headers[name] = [before, value];
+    else before.push(value);
+  }
+  return headers;
+}

@@ -1,0 +1,87 @@
+import type { Pool } from 'undici';
+import type { Config, UpstreamConfig } from '../config/config.js';
+import type {
+  ForwardCall,
+  ForwardHandler,
+  ForwardRequest,
+  UpgradeHandler,
+  UpgradeRequest,
+  UpstreamPort,
+} from '../listener/ports.js';
+import type { Permit } from '../policy/permit.js';
+import { Failure } from '../reasons.js';
+import { createPool, forwardOverPool } from './undici-forwarder.js';
+import { openTunnel } from './upgrade-tunnel.js';
+
+const DEFAULT_CONNECTIONS = 256;
+
+interface Entry {
+  readonly key: string;
+  readonly config: UpstreamConfig;
+  readonly pool: Pool;
+}
+
+/** Every configured upstream by name. Nothing gets past it without a Permit, and the permit names the destination. */
+export class Upstreams implements UpstreamPort {
+  #entries = new Map<string, Entry>();
+  readonly #hidden: ReadonlySet<string>;
+
+  constructor(hiddenResponseHeaders: ReadonlySet<string>) {
+    this.#hidden = hiddenResponseHeaders;
+  }
+
+  /** Takes over a new configuration: unchanged upstreams keep their pool, gone ones finish what is in flight. */
+  configure(config: Config): void {
+    const next = new Map<string, Entry>();
+    for (const upstream of config.upstreams.values()) {
+      const key = JSON.stringify([upstream, config.deadlines.bodyMs]);
+      const before = this.#entries.get(upstream.name);
+      next.set(
+        upstream.name,
+        before?.key === key ? before : { key, config: upstream, pool: poolOf(upstream, config) },
+      );
+    }
+    for (const [name, entry] of this.#entries) {
+      if (next.get(name) !== entry) void entry.pool.close();
+    }
+    this.#entries = next;
+  }
+
+  forward(permit: Permit, request: ForwardRequest, handler: ForwardHandler): ForwardCall {
+    return forwardOverPool(this.#entry(permit).pool, request, handler);
+  }
+
+  upgrade(permit: Permit, request: UpgradeRequest, handler: UpgradeHandler): ForwardCall {
+    const { config } = this.#entry(permit);
+    const target = {
+      host: config.url.host,
+      port: config.url.port,
+      firstByteMs: config.timeouts.responseMs,
+      hiddenResponseHeaders: this.#hidden,
+    };
+    return openTunnel(target, request, handler);
+  }
+
+  async close(): Promise<void> {
+    const pools = [...this.#entries.values()].map((entry) => entry.pool.destroy());
+    this.#entries.clear();
+    await Promise.allSettled(pools);
+  }
+
+  #entry(permit: Permit): Entry {
+    const entry = this.#entries.get(permit.request.destination);
+    if (entry === undefined) {
+      throw new Failure('internal_error', `no upstream is named ${permit.request.destination}`);
+    }
+    return entry;
+  }
+}
+
+function poolOf(upstream: UpstreamConfig, config: Config): Pool {
+  return createPool({
+    origin: `http://${upstream.url.authority}`,
+    connectMs: upstream.timeouts.connectMs,
+    bodySilenceMs: config.deadlines.bodyMs,
+    maxConnections: upstream.maxConnections ?? DEFAULT_CONNECTIONS,
+  });
+}

@@ -1,0 +1,115 @@
+import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { dirname, join, relative, resolve } from 'node:path';
+import t from 'tap';
+
+/** Which folder may import from which. Anything that is not listed is an arrow that nobody agreed to. */
+const arrows: Readonly<Record<string, readonly string[]>> = {
+  reasons: [],
+  identity: ['reasons'],
+  policy: ['identity', 'reasons'],
+  message: ['identity', 'reasons'],
+  audit: ['reasons'],
+  config: ['identity', 'policy', 'message', 'reasons'],
+  snapshot: ['identity', 'policy', 'message', 'config'],
+  sources: ['identity', 'policy', 'message', 'config', 'snapshot', 'reasons'],
+  tls: ['snapshot', 'listener/ports'],
+  listener: ['identity', 'policy', 'message', 'audit', 'config', 'snapshot', 'reasons'],
+  upstream: ['config', 'policy', 'reasons', 'listener/ports'],
+  telemetry: ['audit', 'snapshot', 'reasons', 'listener/ports'],
+  admin: ['config'],
+  dev: ['identity'],
+  app: ['*'],
+  cli: ['*'],
+  main: ['cli'],
+};
+
+/** Third-party packages, and where each may be used. */
+const packages: Readonly<Record<string, readonly string[]>> = {
+  undici: ['upstream'],
+  'http-proxy': ['upstream'],
+  '@peculiar/x509': ['identity', 'dev'],
+  '@peculiar/asn1-schema': ['dev'],
+  '@peculiar/asn1-x509': ['dev'],
+  jose: ['identity'],
+  pino: ['telemetry'],
+  'prom-client': ['telemetry'],
+  yaml: ['config'],
+  zod: ['config'],
+};
+
+const pure = new Set(['reasons', 'identity', 'policy', 'message', 'audit', 'config']);
+/** The two files of a pure folder that touch the world: one reads files, the other does so in a thread of its own. */
+const impureFiles = new Set(['load.ts', 'load-off-thread.ts'].map((name) => join('src', 'config', name)));
+/** Node modules that a pure folder may use: none of them does I/O. */
+const pureBuiltins = new Set(['node:crypto', 'node:path', 'node:net', 'node:util', 'node:buffer']);
+const impureWords =
+  /\b(Date\.now|new Date\(\)|Math\.random|setTimeout|setInterval|setImmediate|process\.(env|hrtime|nextTick)|randomBytes|performance\.now)\b/;
+
+interface Import {
+  readonly file: string;
+  readonly folder: string;
+  readonly to: string;
+}
+
+const sourceFiles = (folder: string): string[] =>
+  readdirSync(folder).flatMap((name) => {
+    const path = join(folder, name);
+    return statSync(path).isDirectory() ? sourceFiles(path) : path.endsWith('.ts') ? [path] : [];
+  });
+
+const files = sourceFiles('src');
+const withoutComments = (text: string): string =>
+  text.replace(/\/\*[\s\S]*?\*\//g, '').replace(/^\s*\/\/.*$/gm, '');
+const folderOf = (file: string): string => relative('src', file).split('/')[0]!.replace(/\.ts$/, '');
+
+const imports: Import[] = files.flatMap((file) => {
+  const text = withoutComments(readFileSync(file, 'utf8'));
+  const found = text.matchAll(/(?:from|import)\s*\(?\s*'([^']+)'/g);
+  return [...found].map((match) => ({ file, folder: folderOf(file), to: match[1]! }));
+});
+
+t.test('there is something to look at', async (t) => {
+  t.ok(files.length > 50);
+  t.ok(imports.length > 100);
+});
+
+t.test('folders import only along the agreed arrows', async (t) => {
+  for (const { file, folder, to } of imports) {
+    if (!to.startsWith('.')) continue;
+    const target = relative('src', resolve(dirname(file), to)).replace(/\.js$/, '');
+    const [targetFolder] = target.split('/');
+    if (targetFolder === folder) continue;
+    const allowed = arrows[folder];
+    const fine = allowed?.includes('*') || allowed?.includes(targetFolder!) || allowed?.includes(target);
+    t.ok(fine, `${file} imports ${target}`);
+  }
+});
+
+t.test('third-party packages stay where they belong', async (t) => {
+  for (const { file, folder, to } of imports) {
+    if (to.startsWith('.') || to.startsWith('node:')) continue;
+    const name = to.startsWith('@') ? to.split('/').slice(0, 2).join('/') : to.split('/')[0]!;
+    t.ok(packages[name]?.includes(folder), `${file} uses ${name}`);
+  }
+});
+
+t.test('pure folders do no I/O, read no clock and draw no lots', async (t) => {
+  for (const { file, folder, to } of imports) {
+    if (!pure.has(folder) || !to.startsWith('node:')) continue;
+    t.ok(pureBuiltins.has(to) || impureFiles.has(file), `${file} uses ${to}`);
+  }
+  for (const file of files) {
+    if (!pure.has(folderOf(file)) || impureFiles.has(file)) continue;
+    const word = impureWords.exec(withoutComments(readFileSync(file, 'utf8')));
+    t.equal(word, null, `${file} uses ${word?.[0]}`);
+  }
+});
+
+t.test('only authorize makes a permit, and only the listener asks for one', async (t) => {
+  for (const file of files) {
+    const text = withoutComments(readFileSync(file, 'utf8'));
+    if (file !== join('src', 'policy', 'permit.ts'))
+      t.notMatch(text, /permitBrand/, `${file} forges a permit`);
+    t.notMatch(text, /as (unknown as )?Permit\b/, `${file} casts to a permit`);
+  }
+});

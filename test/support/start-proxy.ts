@@ -1,0 +1,217 @@
+import { mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type App, startApp } from '../../src/app.js';
+import { type Authority, mintRoot, type Svid } from './pki.js';
+import { type ClientOptions, RawClient } from './raw-client.js';
+import { RecorderUpstream } from './recorder-upstream.js';
+
+/** A record as it stands in the file; tests look at what is there, not at types. */
+// biome-ignore lint/suspicious/noExplicitAny: records are read back as plain JSON
+export type ReadRecord = Record<string, any>;
+
+export interface WorldOptions {
+  /** Replaces or adds top-level YAML of the configuration. */
+  readonly extra?: string;
+  readonly listenerExtra?: string;
+  readonly routes?: string;
+  readonly policy?: string;
+  readonly trust?: string;
+  readonly nowMs?: () => number;
+  readonly revoked?: string;
+  readonly files?: Readonly<Record<string, string | Buffer>>;
+}
+
+const ROUTES = `
+      - { name: r1, host: svc.test, path: /public/**, upstream: u }
+      - { name: r2, host: svc.test, path: /admin/**, upstream: u }
+      - { name: r3, host: svc.test, path: /upload, upstream: u }
+      - { name: r4, host: svc.test, path: /ws, upstream: u, upgrade: [websocket] }
+      - { name: r5, host: locked.test, path: /**, upstream: u }`;
+
+export const POLICY = `version: 1
+default: deny
+rules:
+  - { id: public, effect: allow, principals: ["spiffe://a.test/**", "spiffe://b.test/**"], destinations: [r1], methods: [GET, HEAD, POST] }
+  - { id: admin, effect: allow, principals: ["spiffe://a.test/admin"], destinations: [r2, r5] }
+  - { id: upload, effect: allow, principals: ["spiffe://a.test/web"], destinations: [r3], methods: [POST] }
+  - { id: ws, effect: allow, principals: ["spiffe://a.test/web"], destinations: [r4] }
+`;
+
+/** The test world of the attack corpus, with a real proxy in it. */
+export class World {
+  readonly dir = mkdtempSync(join(tmpdir(), 'countersign-test-'));
+  readonly diagnostics: { level: string; detail: object; message: string }[] = [];
+  app!: App;
+  upstream!: RecorderUpstream;
+  caA!: Authority;
+  caB!: Authority;
+  caC!: Authority;
+  web!: Svid;
+  admin!: Svid;
+  bweb!: Svid;
+  own!: Svid;
+  readonly #clients: RawClient[] = [];
+
+  static async start(options: WorldOptions = {}): Promise<World> {
+    const world = new World();
+    try {
+      await world.#prepare();
+      world.writeConfig(options);
+      await world.run(options);
+    } catch (error) {
+      await world.close();
+      throw error;
+    }
+    return world;
+  }
+
+  async #prepare(): Promise<void> {
+    this.upstream = await new RecorderUpstream().open();
+    [this.caA, this.caB, this.caC] = await Promise.all([
+      mintRoot('a.test'),
+      mintRoot('b.test'),
+      mintRoot('c.test'),
+    ]);
+    this.web = await this.caA.issue('spiffe://a.test/web');
+    this.admin = await this.caA.issue('spiffe://a.test/admin');
+    this.bweb = await this.caB.issue('spiffe://b.test/web');
+    this.own = await this.caA.issue('spiffe://a.test/proxy', {
+      otherSans: ['DNS:svc.test', 'DNS:localhost'],
+    });
+  }
+
+  writeConfig(options: WorldOptions = {}): void {
+    this.write('a.pem', this.caA.certPem);
+    this.write('b.pem', this.caB.certPem);
+    this.write('own.pem', this.own.chainPem);
+    this.write('own-key.pem', this.own.keyPem);
+    this.write('policy.yaml', options.policy ?? POLICY);
+    this.write('revoked.yaml', options.revoked ?? 'version: 1\nrevoked: []\n');
+    for (const [name, content] of Object.entries(options.files ?? {})) this.write(name, content);
+    this.write('countersign.yaml', this.configText(options));
+  }
+
+  configText(options: WorldOptions = {}): string {
+    const trust =
+      options.trust ??
+      `
+  - { trustDomain: a.test, bundle: { file: a.pem } }
+  - { trustDomain: b.test, bundle: { file: b.pem } }`;
+    return `version: 1
+identity:
+  files: { certificate: own.pem, key: own-key.pem }
+trust: ${trust}
+revocations: revoked.yaml
+listeners:
+  - name: inbound
+    address: 127.0.0.1:0
+    protocol: http${options.listenerExtra ?? ''}
+    routes: ${options.routes ?? ROUTES}
+upstreams:
+  u: { url: "http://127.0.0.1:${this.upstream.port}" }
+policy: policy.yaml
+audit: { file: audit.ndjson }
+admin: { address: 127.0.0.1:0 }
+drain: { delay: 0s, deadline: 2s }
+${options.extra ?? ''}
+`;
+  }
+
+  async run(options: WorldOptions = {}): Promise<void> {
+    const log = (level: string) => (detail: object, message: string) => {
+      this.diagnostics.push({ level, detail, message });
+    };
+    this.app = await startApp({
+      configFile: join(this.dir, 'countersign.yaml'),
+      env: {},
+      diagnostics: { info: log('info'), warn: log('warn'), error: log('error') },
+      ...(options.nowMs === undefined ? {} : { nowMs: options.nowMs }),
+    });
+  }
+
+  get port(): number {
+    return Number(this.app.addresses.get('inbound')?.split(':').at(-1));
+  }
+
+  get adminUrl(): string {
+    return `http://${this.app.addresses.get('admin')}`;
+  }
+
+  write(name: string, content: string | Buffer): void {
+    writeFileSync(join(this.dir, name), content);
+  }
+
+  /** Puts a file in place as operators should: written beside, renamed over. */
+  replace(name: string, content: string | Buffer): void {
+    writeFileSync(join(this.dir, `.${name}.tmp`), content);
+    renameSync(join(this.dir, `.${name}.tmp`), join(this.dir, name));
+  }
+
+  async client(
+    identity: Svid | undefined = this.web,
+    options: Partial<ClientOptions> = {},
+  ): Promise<RawClient> {
+    const client = await RawClient.open({ identity, port: this.port, ...options });
+    this.#clients.push(client);
+    return client;
+  }
+
+  /** A TLS client without a certificate. */
+  async nobody(options: Partial<ClientOptions> = {}): Promise<RawClient> {
+    const client = await RawClient.open({ port: this.port, ...options });
+    this.#clients.push(client);
+    return client;
+  }
+
+  /** Records in the file so far. */
+  get records(): ReadRecord[] {
+    const text = readFileSync(join(this.dir, 'audit.ndjson'), 'utf8');
+    return text
+      .split('\n')
+      .filter((line) => line !== '')
+      .map((line) => JSON.parse(line) as ReadRecord);
+  }
+
+  /** Requests and refused handshakes. */
+  get exchanges(): ReadRecord[] {
+    return this.records.filter((record) => record.event === 'access' || record.event === 'handshake');
+  }
+
+  async untilRecords(count: number, timeoutMs = 10_000): Promise<ReadRecord[]> {
+    await waitFor(
+      () => this.exchanges.length >= count,
+      timeoutMs,
+      () => `${this.exchanges.length} of ${count} records`,
+    );
+    return this.exchanges;
+  }
+
+  async snapshot(): Promise<ReadRecord> {
+    return (await (await fetch(`${this.adminUrl}/snapshot`)).json()) as ReadRecord;
+  }
+
+  async metrics(): Promise<string> {
+    return (await fetch(`${this.adminUrl}/metrics`)).text();
+  }
+
+  async close(): Promise<void> {
+    for (const client of this.#clients) client.destroy();
+    await this.app?.close();
+    await this.upstream?.close();
+    rmSync(this.dir, { recursive: true, force: true });
+  }
+}
+
+/** Polls a condition that no event announces (a file's content, a remote state). */
+export async function waitFor(
+  condition: () => boolean | Promise<boolean>,
+  timeoutMs = 10_000,
+  what: () => string = () => 'the condition',
+): Promise<void> {
+  const deadline = Date.now() + timeoutMs;
+  while (!(await condition())) {
+    if (Date.now() > deadline) throw new Error(`waited ${timeoutMs} ms for ${what()}`);
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+}
