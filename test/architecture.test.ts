@@ -27,7 +27,8 @@ const arrows: Readonly<Record<string, readonly string[]>> = {
 const packages: Readonly<Record<string, readonly string[]>> = {
   undici: ['upstream'],
   'http-proxy': ['upstream'],
-  '@peculiar/x509': ['identity', 'dev'],
+  '@peculiar/x509': ['dev'],
+  'reflect-metadata': ['dev'],
   '@peculiar/asn1-schema': ['dev'],
   '@peculiar/asn1-x509': ['dev'],
   jose: ['identity'],

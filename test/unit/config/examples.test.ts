@@ -135,7 +135,7 @@ t.test('check says which own file is wrong and why, at the key that names it', a
     [
       'a key in the certificate file',
       { 'sidecar.pem': own.chainPem + own.keyPem },
-      /line \d+: a PRIVATE KEY block/,
+      /line \d+: .*PRIVATE KEY/,
     ],
     [
       'a certificate cut short',

@@ -1,4 +1,4 @@
-import '../../../src/dev/reflect-metadata.js';
+import 'reflect-metadata';
 
 import * as x509 from '@peculiar/x509';
 import t from 'tap';
