@@ -2,6 +2,7 @@ import { createAdminEndpoint } from './admin/admin-endpoint.js';
 import { createHealthEndpoint } from './admin/health-endpoint.js';
 import type { HttpEndpoint } from './admin/http-endpoint.js';
 import type { AdminView, AppProbe } from './admin/ports.js';
+import { authoritiesInUse, describeConnections, describeSnapshot } from './app-view.js';
 import type { LifecycleRecord } from './audit/record.js';
 import type { Config } from './config/config.js';
 import { CredentialIndex } from './listener/credential.js';
@@ -83,6 +84,8 @@ class RunningApp implements App {
     this.#keeper = new SnapshotKeeper(options.configFile, options.env, this.#nowMs, {
       adopted: (source, next, before, causeMs) => this.#adopted(source, next, before, causeMs),
       refused: (source, error, current) => this.#refused(source, error, current),
+      stale: (source, problem) =>
+        options.diagnostics.error({ source, problem }, 'out of date; its entries still bind'),
       restartNeeded: (what) =>
         options.diagnostics.warn(
           { restartNeeded: what },
@@ -101,8 +104,8 @@ class RunningApp implements App {
       this.#upstreams.configure(config);
       this.#metrics.describe(snapshot);
       this.#metrics.live = {
-        connections: () => this.#connectionCounts(),
-        authoritiesInUse: () => this.#authoritiesInUse(),
+        connections: () => new Map(this.#listeners.map(({ context, live }) => [context.name, live.size])),
+        authoritiesInUse: () => authoritiesInUse(this.#credentials),
       };
       for (const listener of config.listeners) await this.#openListener(listener.name, snapshot);
       await this.#openEndpoints(config);
@@ -144,9 +147,25 @@ class RunningApp implements App {
     this.options.diagnostics.info({ delayMs, deadlineMs }, 'draining');
     this.#lifecycle('process.draining', undefined, this.#keeper.current);
     for (const listener of this.#listeners) listener.beginDrain();
-    await new Promise((resolve) => setTimeout(resolve, delayMs));
+    await this.#delay(delayMs);
+    if (this.#isClosed()) return this.closed;
     await Promise.all(this.#listeners.map((listener) => listener.drain(deadlineMs)));
     await this.close();
+  }
+
+  /** Ends early when everything is closed meanwhile (a second signal). */
+  #delay(ms: number): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, ms);
+      void this.closed.then(() => {
+        clearTimeout(timer);
+        resolve();
+      });
+    });
+  }
+
+  #isClosed(): boolean {
+    return this.#state === 'closed';
   }
 
   #openRecords(config: Config): void {
@@ -256,7 +275,11 @@ class RunningApp implements App {
     if (own === undefined) return { ready: false, why: 'nothing is loaded' };
     if (this.#nowMs() > own.leaf.notAfterMs) return { ready: false, why: 'the own SVID has expired' };
     if (!this.#records?.available) return { ready: false, why: 'records cannot be written' };
-    return { ready: true, why: '' };
+    const failing = this.#keeper.status.filter((source) => source.lastError ?? source.stale);
+    const why = failing.map(
+      ({ name, stale }) => `${name} ${stale === undefined ? 'is refused' : 'is stale'}`,
+    );
+    return { ready: true, why: why.join(', ') };
   }
 
   #view(): AdminView {
@@ -267,7 +290,7 @@ class RunningApp implements App {
         text: await this.#metrics.registry.metrics(),
       }),
       snapshot: () => this.#describeSnapshot(),
-      connections: (limit) => this.#describeConnections(limit),
+      connections: (limit) => describeConnections(this.#listeners, limit),
       reload: async () => {
         await this.reload();
         return this.#describeSnapshot();
@@ -277,77 +300,15 @@ class RunningApp implements App {
   }
 
   #describeSnapshot(): object {
-    const snapshot = this.#keeper.current;
-    if (snapshot === undefined) return { state: this.#state };
-    const inUse = this.#authoritiesInUse();
+    const { current, restartNeeded, status } = this.#keeper;
     return {
       state: this.#state,
-      sequence: snapshot.sequence,
-      policyRevision: snapshot.policy.revision,
-      trustRevision: snapshot.trustRevision,
-      own: {
-        id: snapshot.own.id.uri,
-        serial: snapshot.own.leaf.serial,
-        notAfter: iso(snapshot.own.leaf.notAfterMs),
-      },
-      restartNeeded: this.#keeper.restartNeeded,
-      sources: this.#keeper.status,
-      trust: [...snapshot.bundles.values()].map((bundle) => ({
-        trustDomain: bundle.trustDomain,
-        revision: bundle.revision,
-        authorities: bundle.authorities.map((authority) => ({
-          sha256: authority.sha256,
-          subject: authority.subject,
-          notAfter: iso(authority.notAfterMs),
-          connections: inUse.find((use) => use.authority === authority.sha256)?.count ?? 0,
-        })),
-      })),
-      revocations: snapshot.revocations.entries.length,
+      ...(current === undefined ? {} : describeSnapshot(current, authoritiesInUse(this.#credentials))),
+      restartNeeded,
+      sources: status,
     };
   }
-
-  #describeConnections(limit: number): object {
-    const shown: object[] = [];
-    let total = 0;
-    for (const listener of this.#listeners) {
-      for (const connection of listener.live) {
-        if (++total > limit) continue;
-        const principal = connection.credential?.principalFields();
-        shown.push({
-          id: connection.id,
-          listener: listener.context.name,
-          principal,
-          openedAt: iso(connection.openedAtMs),
-          requests: connection.requests,
-          open: connection.open.size,
-          refused: connection.refusal?.reason,
-          tls: connection.tls,
-          peer: { address: connection.peerAddress },
-        });
-      }
-    }
-    return { total, shown: shown.length, connections: shown };
-  }
-
-  #connectionCounts(): Map<string, number> {
-    return new Map(this.#listeners.map((listener) => [listener.context.name, listener.live.size]));
-  }
-
-  #authoritiesInUse(): { trustDomain: string; authority: string; count: number }[] {
-    const counts = new Map<string, { trustDomain: string; authority: string; count: number }>();
-    for (const credential of this.#credentials.live()) {
-      const svid = credential.svid;
-      if (svid === undefined) continue;
-      const { sha256 } = svid.authority;
-      const entry = counts.get(sha256) ?? { trustDomain: svid.id.trustDomain, authority: sha256, count: 0 };
-      entry.count += credential.connections.size;
-      counts.set(sha256, entry);
-    }
-    return [...counts.values()];
-  }
 }
-
-const iso = (ms: number): string => new Date(ms).toISOString();
 
 function probesOf(config: Config): AppProbe[] {
   return config.health!.probes.map(({ path, upstream, target, timeoutMs }) => {

@@ -29,8 +29,6 @@ const refusals = {
   svid_not_yet_valid: credential(),
   svid_lifetime_too_long: credential(),
   svid_revoked: credential(),
-  svid_chain_unavailable: credential(),
-  svid_unexpected_id: credential(),
   trust_domain_unknown: credential(),
   trust_bundle_empty: credential(),
   chain_untrusted: credential(),

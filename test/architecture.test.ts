@@ -19,6 +19,7 @@ const arrows: Readonly<Record<string, readonly string[]>> = {
   admin: ['config'],
   dev: ['identity'],
   app: ['*'],
+  'app-view': ['listener', 'snapshot'],
   cli: ['*'],
   main: ['cli'],
 };

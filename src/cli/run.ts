@@ -1,6 +1,10 @@
+import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { type App, StartRefused, startApp } from '../app.js';
+import { loadAll } from '../config/load.js';
+import { formatProblem } from '../config/problem.js';
 import { createDiagnosticLog } from '../telemetry/diagnostic-log.js';
+import { shorten } from './check.js';
 import { type CliIo, exitCode } from './io.js';
 
 const USAGE = `Usage: countersign run -c FILE
@@ -28,26 +32,63 @@ export async function runRun(argv: string[], io: CliIo): Promise<number> {
     return exitCode.usage;
   }
   const diagnostics = createDiagnosticLog();
-  let app: App;
+  const signals = new Signals();
   try {
-    app = await startApp({ configFile: values.config, env: io.env, diagnostics });
+    const app = await startApp({ configFile: values.config, env: io.env, diagnostics });
+    signals.serve(app);
+    return await untilStopped(app, diagnostics);
   } catch (error) {
     if (!(error instanceof StartRefused)) throw error;
-    io.stderr(`${error.problems.join('\n')}\n`);
+    io.stderr(`${(await problemsOf(values.config, error, io)).join('\n')}\n`);
     return exitCode.config;
+  } finally {
+    signals.close();
   }
-  return untilStopped(app, diagnostics);
+}
+
+/** As `check` would say it, with line and column; else what the start itself ran into (an address that is taken). */
+async function problemsOf(config: string, refused: StartRefused, io: CliIo): Promise<readonly string[]> {
+  const cwd = io.cwd ?? process.cwd();
+  const { problems } = await loadAll(resolve(cwd, config), io.env, Date.now());
+  return problems.length > 0
+    ? problems.map((problem) => formatProblem(shorten(problem, cwd)))
+    : refused.problems;
+}
+
+const SIGNALS = ['SIGTERM', 'SIGINT', 'SIGHUP'] as const;
+
+/** Heard from the first moment: one that comes while the sidecar starts must not kill it, and is acted on when it is up. */
+class Signals {
+  #app: App | undefined;
+  #early: NodeJS.Signals[] = [];
+  #stopping = false;
+  readonly #listener = (signal: NodeJS.Signals): void => this.#on(signal);
+
+  constructor() {
+    for (const signal of SIGNALS) process.on(signal, this.#listener);
+  }
+
+  serve(app: App): void {
+    this.#app = app;
+    for (const signal of this.#early.splice(0)) this.#on(signal);
+  }
+
+  close(): void {
+    for (const signal of SIGNALS) process.off(signal, this.#listener);
+  }
+
+  #on(signal: NodeJS.Signals): void {
+    if (this.#app === undefined) this.#early.push(signal);
+    else if (signal === 'SIGHUP') void this.#app.reload();
+    else if (this.#stopping) void this.#app.close();
+    else {
+      this.#stopping = true;
+      void this.#app.drain();
+    }
+  }
 }
 
 async function untilStopped(app: App, diagnostics: ReturnType<typeof createDiagnosticLog>): Promise<number> {
-  let asked = false;
-  const stop = (): void => {
-    if (asked) return void app.close();
-    asked = true;
-    void app.drain();
-  };
-  const reload = (): void => void app.reload();
-  process.on('SIGTERM', stop).on('SIGINT', stop).on('SIGHUP', reload);
   // A defect must not leave a half-working proxy that still says yes: say so, record what is pending, and go down.
   const broken = (cause: unknown): void => {
     diagnostics.error({ err: cause }, 'unexpected error; stopping');
@@ -56,6 +97,5 @@ async function untilStopped(app: App, diagnostics: ReturnType<typeof createDiagn
   };
   process.on('uncaughtException', broken).on('unhandledRejection', broken);
   await app.closed;
-  process.off('SIGTERM', stop).off('SIGINT', stop).off('SIGHUP', reload);
   return Number(process.exitCode ?? exitCode.yes);
 }

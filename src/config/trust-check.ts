@@ -1,11 +1,11 @@
 import type { Crl } from '../identity/crl.js';
 import { parseCrl } from '../identity/crl.js';
+import { type OwnSvid, parseOwnSvid } from '../identity/own-svid.js';
 import { createRevocationList, judgeSvid, type RevocationList } from '../identity/revocation.js';
 import { bindCrls, parseTrustBundle, type TrustBundle } from '../identity/trust-bundle.js';
 import { createSignatureCheck, verifyX509Svid } from '../identity/x509-svid.js';
 import type { Result } from '../reasons.js';
 import type { Config } from './config.js';
-import { type OwnSvid, parseOwnSvid } from '../identity/own-svid.js';
 import type { Problem } from './problem.js';
 import { parseRevocations } from './revocations.js';
 import type { KeyPath } from './yaml-text.js';

@@ -10,18 +10,21 @@ export interface LiveGauges {
   authoritiesInUse(): readonly { trustDomain: string; authority: string; count: number }[];
 }
 
+interface RequestLabels extends Record<string, string> {
+  readonly listener: string;
+  readonly route: string;
+  readonly trust_domain: string;
+  readonly effect: string;
+  readonly code: string;
+}
+
 /** Every metric of PRODUCT §10 that exists so far. Labels come from configuration or closed lists, never from a request. */
 export class Metrics implements ListenerMetrics {
   readonly registry = new Registry();
   live: LiveGauges = { connections: () => new Map(), authoritiesInUse: () => [] };
 
-  readonly #requests = this.#counter('requests_total', 'Requests by outcome.', [
-    'listener',
-    'route',
-    'trust_domain',
-    'effect',
-    'code',
-  ]);
+  /** Requests since the last scrape: prom-client hashes labels at every increment, so it is told once a scrape. */
+  readonly #tallies = new Map<string, { readonly labels: RequestLabels; count: number }>();
   readonly #refusals = this.#counter('refusals_total', 'Refusals and failures by reason.', [
     'listener',
     'reason',
@@ -73,6 +76,19 @@ export class Metrics implements ListenerMetrics {
   constructor() {
     collectDefaultMetrics({ register: this.registry });
     const { live, registry } = { live: () => this.live, registry: this.registry };
+    const tallies = this.#tallies;
+    new Counter({
+      name: 'countersign_requests_total',
+      help: 'Requests by outcome.',
+      labelNames: ['listener', 'route', 'trust_domain', 'effect', 'code'],
+      registers: [registry],
+      collect() {
+        for (const tally of tallies.values()) {
+          this.inc(tally.labels, tally.count);
+          tally.count = 0;
+        }
+      },
+    });
     new Gauge({
       name: 'countersign_connections',
       help: 'Open connections.',
@@ -105,7 +121,13 @@ export class Metrics implements ListenerMetrics {
     code: number,
     seconds: number,
   ): void {
-    this.#requests.inc({ listener, route, trust_domain: trustDomain, effect, code: codeLabel(code) });
+    const key = `${listener}\n${route}\n${trustDomain}\n${effect}\n${code}`;
+    const tally = this.#tallies.get(key);
+    if (tally !== undefined) tally.count++;
+    else {
+      const labels = { listener, route, trust_domain: trustDomain, effect, code: codeLabel(code) };
+      this.#tallies.set(key, { labels, count: 1 });
+    }
     this.#duration.observe({ listener, route }, seconds);
   }
 

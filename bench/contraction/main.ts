@@ -1,0 +1,77 @@
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { withSite } from '../support/bench-site.js';
+import { describeEnvironment } from '../support/environment.js';
+import { markdownTable } from '../support/markdown-table.js';
+import { type ContractionResult, contractions, measureContraction } from './contractions.js';
+import { type ReloadsResult, reloadUnderLoad } from './reloads.js';
+
+const USAGE = `Usage: npm run bench:contraction -- [--reloads N] [--connections N] [--node PATH] [--out DIR]
+
+Reloads under 50 busy connections (20 in 20 s): no request may fail. Then, with 1,000 open connections of one workload, takes
+its access away and measures how long that takes to bite. Exit 1 when a request failed or a bite took over 100 ms.
+Results go to bench/results/contraction.json.
+`;
+const BITE_LIMIT_MS = 100;
+
+const { values } = parseArgs({
+  options: {
+    reloads: { type: 'string', default: '20' },
+    connections: { type: 'string', default: '1000' },
+    node: { type: 'string', default: process.execPath },
+    out: { type: 'string', default: join('bench', 'results') },
+    help: { type: 'boolean', short: 'h' },
+  },
+});
+
+function show(reloads: ReloadsResult, results: readonly ContractionResult[]): void {
+  const { adopted, completed, failed, perSecond } = reloads;
+  console.log(
+    `${reloads.reloads} reloads (${adopted} adopted) under load: ${completed} requests, ${failed} failed, ${perSecond}/s\n`,
+  );
+  const rows = results.map((result) => [
+    result.name,
+    String(result.connections),
+    Number.isNaN(result.firstMs) ? '–' : result.firstMs.toFixed(1),
+    result.biteMs.toFixed(1),
+    String(result.cpuMs),
+    String(result.closed),
+    String(result.refused),
+    String(result.stillAnswered),
+    String(result.recordedMs),
+  ]);
+  console.log(
+    markdownTable(
+      [
+        'change',
+        'connections',
+        'first after ms',
+        'last after ms',
+        'CPU ms',
+        'closed',
+        'refused',
+        'still answered',
+        'recorded ms',
+      ],
+      rows,
+    ),
+  );
+}
+
+async function main(): Promise<boolean> {
+  const reloads = await withSite(values.node, (site) => reloadUnderLoad(site, Number(values.reloads)));
+  const results: ContractionResult[] = [];
+  for (const contraction of contractions) {
+    results.push(await measureContraction(values.node, contraction, Number(values.connections)));
+  }
+  show(reloads, results);
+  mkdirSync(values.out, { recursive: true });
+  const result = { environment: describeEnvironment(values.node), reloads, contractions: results };
+  writeFileSync(join(values.out, 'contraction.json'), `${JSON.stringify(result, null, 1)}\n`);
+  const bites = results.every((one) => one.biteMs <= BITE_LIMIT_MS && one.stillAnswered === 0);
+  return reloads.failed === 0 && reloads.adopted >= reloads.reloads && bites;
+}
+
+if (values.help) process.stdout.write(USAGE);
+else process.exitCode = (await main()) ? 0 : 1;

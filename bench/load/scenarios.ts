@@ -1,0 +1,69 @@
+import { getRequest, postRequest } from '../support/raw-connection.js';
+import type { LoadJob } from './load-protocol.js';
+
+export interface Scenario {
+  readonly name: string;
+  readonly does: string;
+  readonly kind: LoadJob['kind'];
+  readonly connections: number;
+  readonly request: string;
+  /** What one unit of work is called in the table. */
+  readonly unit: 'request' | 'connection' | 'handshake';
+  /** Every certificate only once. */
+  readonly unseen: boolean;
+  /** Octets of payload a unit moves, for MB/s. */
+  readonly payloadBytes: number;
+}
+
+const MIB = 1024 * 1024;
+const small = getRequest('/invoices/7').toString('latin1');
+const base = { kind: 'keep-alive', unit: 'request', unseen: false, payloadBytes: 0 } as const;
+const fresh = { connections: 8, unseen: false, payloadBytes: 0, request: small } as const;
+
+export const scenarios: readonly Scenario[] = [
+  {
+    ...base,
+    name: 'keep-alive',
+    does: 'small requests over 50 kept connections',
+    connections: 50,
+    request: small,
+  },
+  {
+    ...fresh,
+    name: 'new-connections',
+    does: 'a connection, a full handshake and one request each time, the same certificate',
+    kind: 'connect',
+    unit: 'connection',
+  },
+  {
+    ...fresh,
+    name: 'handshake-seen',
+    does: 'full handshakes and nothing more, the same certificate each time',
+    kind: 'handshake',
+    unit: 'handshake',
+  },
+  {
+    ...fresh,
+    name: 'handshake-unseen',
+    does: 'full handshakes and nothing more, a certificate never seen before each time',
+    kind: 'handshake',
+    unit: 'handshake',
+    unseen: true,
+  },
+  {
+    ...base,
+    name: 'download-1mib',
+    does: 'answers of 1 MiB over 8 kept connections',
+    connections: 8,
+    request: getRequest('/bulk/7').toString('latin1'),
+    payloadBytes: MIB,
+  },
+  {
+    ...base,
+    name: 'upload-1mib',
+    does: 'request bodies of 1 MiB over 8 kept connections',
+    connections: 8,
+    request: postRequest('/invoices', MIB).toString('latin1'),
+    payloadBytes: MIB,
+  },
+];

@@ -1,0 +1,73 @@
+import { fileURLToPath } from 'node:url';
+import type { BenchPki } from './bench-pki.js';
+import { policyYaml, rulesUnderLoad } from './bench-rules.js';
+import { freePort, RunningProgram } from './running-program.js';
+import type { WorkFolder } from './work-folder.js';
+
+export const NOTHING_REVOKED = 'version: 1\nrevoked: []\n';
+const RULES = 100;
+
+export interface CountersignProgram {
+  readonly program: RunningProgram;
+  readonly port: number;
+  readonly adminPort: number;
+  readonly auditFile: string;
+}
+
+/** Countersign as a user would run it, everything on: identity, 100 rules, XFCC, audit to a file, metrics, admin. */
+export async function startCountersign(
+  folder: WorkFolder,
+  pki: BenchPki,
+  originPort: number,
+  nodePath: string,
+): Promise<CountersignProgram> {
+  const [port, adminPort] = [await freePort(), await freePort()];
+  const auditFile = folder.log('audit.ndjson');
+  folder.write('policy.yaml', policyYaml(rulesUnderLoad(RULES)));
+  folder.write('revoked.yaml', NOTHING_REVOKED);
+  const config = folder.write(
+    'countersign.yaml',
+    configYaml(pki, { port, adminPort, originPort, auditFile }),
+  );
+  const main = fileURLToPath(new URL('../../src/main.js', import.meta.url));
+  const program = await RunningProgram.start({
+    command: nodePath,
+    args: [main, 'run', '-c', config],
+    outputFile: folder.log('countersign.log'),
+    port,
+  });
+  return { program, port, adminPort, auditFile };
+}
+
+function configYaml(
+  pki: BenchPki,
+  at: { port: number; adminPort: number; originPort: number; auditFile: string },
+): string {
+  return `version: 1
+identity: { files: { certificate: ${pki.files.certificate}, key: ${pki.files.key} } }
+trust: [{ trustDomain: example.org, bundle: { file: ${pki.files.ca} } }]
+revocations: revoked.yaml
+listeners:
+  - name: inbound
+    address: 127.0.0.1:${at.port}
+    routes: [{ name: everything, path: /**, upstream: origin }]
+upstreams: { origin: { url: "http://127.0.0.1:${at.originPort}" } }
+policy: policy.yaml
+audit: { file: ${at.auditFile} }
+admin: { address: 127.0.0.1:${at.adminPort} }
+limits: { requestsPerConnection: 0 }
+workers: 1
+drain: { delay: 0s, deadline: 1s }
+`;
+}
+
+/** Sum of a counter's series whose labels hold all of `labels`, from the admin listener. */
+export async function readCounter(adminPort: number, name: string, ...labels: string[]): Promise<number> {
+  const response = await fetch(`http://127.0.0.1:${adminPort}/metrics`);
+  let sum = 0;
+  for (const line of (await response.text()).split('\n')) {
+    if (!line.startsWith(name) || !labels.every((label) => line.includes(label))) continue;
+    sum += Number(line.slice(line.lastIndexOf(' ') + 1));
+  }
+  return sum;
+}

@@ -1,0 +1,157 @@
+import { appendFileSync } from 'node:fs';
+import { basename, relative } from 'node:path';
+import { parseArgs } from 'node:util';
+import { type App, type AppOptions, startApp } from '../app.js';
+import { actCalls, actEvidence, actRevocation, actRotation, type Stage } from '../dev/demo-acts.js';
+import { Caller, type ProxyPeer } from '../dev/demo-caller.js';
+import { DemoFiles, demoIds } from '../dev/demo-files.js';
+import { LegacyService } from '../dev/demo-legacy-service.js';
+import { RecordTail } from '../dev/demo-records.js';
+import { DemoScreen } from '../dev/demo-screen.js';
+import { type CliIo, exitCode } from './io.js';
+
+const USAGE = `Usage: countersign demo [--stay] [--every-record]
+
+Mints a throwaway PKI, starts a legacy HTTP service and the sidecar in front of it, sends real calls, rotates
+the CA and revokes a workload while calls go on, and shows every record. Exit 1 if it did not see what it promised.
+
+  --stay           keep both running until Ctrl-C, to try it with curl
+  --every-record   a line for every record, also for the hundreds of background calls
+`;
+
+/** `countersign demo`: 0 = everything promised was seen, 1 = it was not. */
+export async function runDemo(argv: string[], io: CliIo): Promise<number> {
+  const flags = readFlags(argv);
+  if (typeof flags === 'string') {
+    io.stderr(`countersign demo: ${flags}\n\n${USAGE}`);
+    return exitCode.usage;
+  }
+  if (flags.help) {
+    io.stdout(USAGE);
+    return exitCode.yes;
+  }
+  const colour = process.stdout.isTTY === true && (io.env.NO_COLOR ?? '') === '';
+  const screen = new DemoScreen(io.stdout, { colour, everyRecord: flags['every-record'] === true });
+  const legacy = await new LegacyService().open();
+  try {
+    return await perform(legacy, screen, flags.stay === true);
+  } finally {
+    await legacy.close();
+  }
+}
+
+function readFlags(argv: string[]) {
+  try {
+    const options = {
+      stay: { type: 'boolean' },
+      'every-record': { type: 'boolean' },
+      help: { type: 'boolean', short: 'h' },
+    } as const;
+    return parseArgs({ args: argv, options }).values;
+  } catch (error) {
+    return (error as Error).message;
+  }
+}
+
+async function perform(legacy: LegacyService, screen: DemoScreen, stay: boolean): Promise<number> {
+  const files = await DemoFiles.create(legacy.url);
+  const app = await startApp({
+    configFile: files.path('countersign.yaml'),
+    env: {},
+    diagnostics: fileDiagnostics(files.path('sidecar.log')),
+  });
+  const records = new RecordTail(files.path('audit.ndjson'), (record) => screen.record(record));
+  const stage = createStage(app, legacy, files, records, screen);
+  try {
+    introduce(stage, app);
+    await actCalls(stage);
+    await actRotation(stage);
+    await actRevocation(stage);
+    await actEvidence(stage);
+    if (!stay) {
+      await app.close();
+      records.close();
+    }
+    const good = screen.summary();
+    suggest(stage, app, stay);
+    if (stay) await untilInterrupted();
+    return good ? exitCode.yes : exitCode.no;
+  } finally {
+    for (const caller of Object.values(stage.callers)) caller.close();
+    await app.close();
+    records.close();
+  }
+}
+
+function createStage(
+  app: App,
+  legacy: LegacyService,
+  files: DemoFiles,
+  records: RecordTail,
+  screen: DemoScreen,
+): Stage {
+  const port = Number(app.addresses.get('inbound')?.split(':').at(-1));
+  const proxy: ProxyPeer = { port, spiffeId: demoIds.sidecar, bundlePem: files.root.certPem, answered: 0 };
+  const callers = {
+    web: new Caller(proxy, files.svids.web),
+    batch: new Caller(proxy, files.svids.batch),
+    buyer: new Caller(proxy, files.svids.buyer),
+  };
+  return { files, legacy, proxy, adminUrl: `http://${app.addresses.get('admin')}`, records, screen, callers };
+}
+
+function introduce({ files, legacy, screen }: Stage, app: App): void {
+  screen.act('Countersign demo: a legacy service, the sidecar in front of it, and callers');
+  screen.say(`legacy service  ${legacy.url}, plain HTTP, believes X-Remote-User`);
+  screen.say(`sidecar         https://${app.addresses.get('inbound')} as ${demoIds.sidecar}`);
+  screen.say(`files           ${files.folder} (throwaway PKI, countersign.yaml, policy.yaml, revoked.yaml)`);
+  screen.say(`records         ${files.path('audit.ndjson')}`);
+}
+
+function suggest({ files, screen, adminUrl, proxy }: Stage, app: App, stay: boolean): void {
+  const countersign = programName();
+  const config = `-c ${files.path('countersign.yaml')}`;
+  const url = `https://localhost:${proxy.port}/invoices/7`;
+  const as = (name: string): string =>
+    `curl --cacert ${files.path('bundle.pem')} --cert ${files.path(`${name}.pem`)} --key ${files.path(`${name}-key.pem`)}`;
+  screen.act('To try');
+  screen.say(`${countersign} check ${config}`);
+  screen.say(`${countersign} explain ${config} --as ${demoIds.web} --method DELETE --url /invoices/7`);
+  screen.say(`${countersign} pki show ${files.path('web.pem')}`);
+  screen.say(`grep '"effect":"deny"' ${files.path('audit.ndjson')}`);
+  if (!stay) {
+    screen.say('');
+    screen.say(`Nothing is running any more. To call it yourself: ${countersign} demo --stay`);
+    screen.say(`To clean up: rm -r ${files.folder}`);
+    return;
+  }
+  screen.say(`${as('web')} ${url}`);
+  screen.say(`${as('web')} -X DELETE ${url}   # denied by policy`);
+  screen.say(`${as('impostor')} ${url}   # not our CA`);
+  screen.say(`${as('batch')} -X POST ${url}   # revoked; edit revoked.yaml and try again`);
+  screen.say(`curl ${adminUrl}/snapshot   # also /connections /metrics /readyz, and / in a browser`);
+  screen.say('');
+  screen.say(`Running at ${app.addresses.get('inbound')} until Ctrl-C; the certificates live for an hour.`);
+}
+
+/** As this user started it. */
+function programName(): string {
+  const file = process.argv[1] ?? '';
+  return basename(file) === 'main.js' ? `node ${relative(process.cwd(), file)}` : 'npx countersign';
+}
+
+/** The sidecar's diagnostics, out of the way of what the demo shows. */
+function fileDiagnostics(file: string): AppOptions['diagnostics'] {
+  const log = (level: string) => (detail: object, message: string) =>
+    appendFileSync(
+      file,
+      `${JSON.stringify({ time: new Date().toISOString(), level, message, ...detail })}\n`,
+    );
+  return { info: log('info'), warn: log('warn'), error: log('error') };
+}
+
+function untilInterrupted(): Promise<void> {
+  return new Promise((resolve) => {
+    process.once('SIGINT', () => resolve()).once('SIGTERM', () => resolve());
+  });
+}

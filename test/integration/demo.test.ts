@@ -1,0 +1,86 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import t from 'tap';
+import { DemoScreen } from '../../src/dev/demo-screen.js';
+
+const main = fileURLToPath(new URL('../../src/main.js', import.meta.url));
+
+interface Run {
+  readonly code: number | null;
+  readonly out: string;
+}
+
+async function runDemo(folder: string, args: readonly string[] = []): Promise<Run> {
+  const child = spawn(process.execPath, [main, 'demo', ...args], {
+    env: { ...process.env, TMPDIR: folder },
+    stdio: ['ignore', 'pipe', 'ignore'],
+  });
+  let out = '';
+  child.stdout.setEncoding('utf8').on('data', (chunk: string) => {
+    out += chunk;
+  });
+  const [code] = (await once(child, 'close')) as [number | null];
+  return { code, out };
+}
+
+t.test('the demo shows what it promises, ends by itself, and its records say the same', async (t) => {
+  const folder = t.testdir();
+  const { code, out } = await runDemo(folder);
+  t.equal(code, 0, out);
+  const summary = out.slice(out.indexOf('Summary'));
+  t.match(summary, /✓ web reads an invoice +200 web-reads-invoices/);
+  t.match(summary, /✓ web deletes an invoice +403 default/);
+  t.match(summary, /✓ impostor: web's name, partner's CA +403 chain_untrusted/);
+  t.match(summary, /✓ calls that failed during the rotation +0 of \d{2,}/);
+  t.match(summary, /✓ batch's open connection +ended after \d+ ms/);
+  t.match(summary, /✓ batch's next call, on a new connection +403 svid_revoked/);
+  t.notMatch(summary, /✗/);
+  t.notMatch(out, /\u001b/, 'no colours where there is no terminal');
+  const [made = ''] = readdirSync(folder);
+  const records = readFileSync(join(folder, made, 'audit.ndjson'), 'utf8')
+    .trim()
+    .split('\n');
+  const events = records.map((line) => (JSON.parse(line) as { event: string }).event);
+  t.equal(events[0], 'process.started');
+  t.equal(events.at(-1), 'process.stopped');
+  for (const event of ['trust.changed', 'svid.rotated', 'revocation.changed', 'connection.terminated'])
+    t.ok(events.includes(event), event);
+});
+
+t.test('with --every-record each request has its own line', async (t) => {
+  const folder = t.testdir();
+  const { code, out } = await runDemo(folder, ['--every-record']);
+  t.equal(code, 0, out);
+  const [made = ''] = readdirSync(folder);
+  const records = readFileSync(join(folder, made, 'audit.ndjson'), 'utf8').split('\n');
+  const access = records.filter((line) => line.includes('"event":"access"'));
+  const shown = out.split('\n').filter((line) => / {2}\d{3}$/.test(line));
+  t.ok(access.length > 100);
+  t.equal(shown.length, access.length);
+  t.notMatch(out, /more like it/);
+});
+
+t.test('an unknown option of the demo is wrong usage and starts nothing', async (t) => {
+  const folder = t.testdir();
+  const { code } = await runDemo(folder, ['--no-such-option']);
+  t.equal(code, 64);
+  t.same(readdirSync(folder), []);
+});
+
+t.test('one promise that was not seen is marked, says what was expected, and fails the whole', async (t) => {
+  let out = '';
+  const screen = new DemoScreen(
+    (text) => {
+      out += text;
+    },
+    { colour: true, everyRecord: false },
+  );
+  screen.expect('seen', '200', '200');
+  screen.expect('not seen', '403', '200');
+  t.equal(screen.summary(), false);
+  t.match(out, /\u001b\[31m✗\u001b\[0m not seen +200 {2}\(expected: 403\)/);
+  t.match(out, /\u001b\[32m✓\u001b\[0m seen +200\n/);
+});

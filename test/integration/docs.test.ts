@@ -1,0 +1,154 @@
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import t, { type Test } from 'tap';
+import { parseAllDocuments } from 'yaml';
+import { loadAll } from '../../src/config/load.js';
+import { allReasons, meaningOf } from '../../src/reasons.js';
+import { Metrics } from '../../src/telemetry/metrics.js';
+import { mintRoot } from '../support/pki.js';
+
+interface Schema {
+  readonly properties?: Readonly<Record<string, Schema>>;
+  readonly items?: Schema;
+  readonly additionalProperties?: Schema | boolean;
+  readonly required?: readonly string[];
+  readonly default?: unknown;
+}
+
+interface Key {
+  readonly path: string;
+  readonly required: boolean;
+  readonly default: unknown;
+}
+
+const rows = (file: string): string[][] =>
+  readFileSync(file, 'utf8')
+    .split('\n')
+    .filter((line) => line.startsWith('| `'))
+    .map((line) => line.slice(2, -2).split(' | '));
+
+/** Keys that hold a value: what lies between is shown by them. */
+function leaves(schema: Schema, path: string, required: boolean): Key[] {
+  const { properties, items, additionalProperties: named } = schema;
+  const join = (key: string): string => (path === '' ? key : `${path}.${key}`);
+  if (properties !== undefined) {
+    return Object.entries(properties).flatMap(([key, value]) =>
+      leaves(value, join(key), schema.required?.includes(key) === true),
+    );
+  }
+  if (items?.properties !== undefined) return leaves(items, `${path}[]`, false);
+  if (typeof named === 'object' && named.properties !== undefined)
+    return leaves(named, `${path}.NAME`, false);
+  return [{ path, required, default: schema.default }];
+}
+
+t.test('docs/configuration.md has every key of the schema with its default, and no other', async (t) => {
+  const schema = JSON.parse(readFileSync('config/countersign.schema.json', 'utf8')) as Schema;
+  const keys = leaves(schema, '', true);
+  t.ok(keys.length > 50);
+  const table = new Map(rows('docs/configuration.md').map((row) => [row[0]!.replaceAll('`', ''), row]));
+  for (const key of keys) {
+    const said = table.get(key.path)?.[2];
+    const plain = typeof key.default === 'string' ? key.default : JSON.stringify(key.default);
+    t.equal(said, key.required ? 'required' : key.default === undefined ? '–' : `\`${plain}\``, key.path);
+  }
+  const known = new Set(keys.map(({ path }) => path));
+  const headers = /^(x-|client-cert|via|traceparent|names of)/;
+  for (const path of table.keys()) {
+    const isGroup = keys.some((key) => key.path.startsWith(`${path}[]`));
+    t.ok(known.has(path) || isGroup || headers.test(path), `${path} is a key`);
+  }
+});
+
+t.test('docs/records.md has every reason with its status, and no other', async (t) => {
+  const table = rows('docs/records.md').filter(([, status]) => /^(\d{3}|–)/.test(status ?? ''));
+  t.same(
+    table.map(([reason]) => reason?.replaceAll('`', '')),
+    allReasons,
+  );
+  for (const [reason, status] of table) {
+    const meaning = meaningOf(reason?.replaceAll('`', '') as (typeof allReasons)[number]);
+    t.equal(status, `${meaning.status || '–'}${meaning.credential ? ', closes' : ''}`, String(reason));
+  }
+});
+
+t.test('docs/operations.md has every metric with its labels, and no other', async (t) => {
+  const metrics = new Metrics().registry.getMetricsAsArray() as unknown as {
+    name: string;
+    labelNames: string[];
+  }[];
+  const ours = metrics.filter(({ name }) => name.startsWith('countersign_'));
+  const table = new Map(
+    rows('docs/operations.md')
+      .filter(([name]) => name?.startsWith('`countersign_'))
+      .map(([name, labels]) => [name?.replaceAll('`', ''), labels ?? '']),
+  );
+  t.same([...table.keys()].sort(), ours.map(({ name }) => name).sort());
+  for (const { name, labelNames } of ours) {
+    const said = [...(table.get(name) ?? '').matchAll(/`([a-z_]+)`/g)].map((match) => match[1]);
+    t.same(said, [...labelNames], name);
+  }
+});
+
+t.test('every link between the documents leads somewhere', async (t) => {
+  const files = [
+    'README.md',
+    'SECURITY.md',
+    'CHANGELOG.md',
+    ...readdirSync('docs').map((name) => join('docs', name)),
+  ];
+  for (const file of files) {
+    const text = readFileSync(file, 'utf8');
+    for (const [, link = ''] of text.matchAll(/\]\(([^)]+)\)/g)) {
+      if (link.startsWith('https:')) continue;
+      const [path = '', anchor] = link.split('#');
+      const target = path === '' ? file : join(dirname(file), path);
+      t.ok(existsSync(target), `${file}: ${link}`);
+      if (anchor === undefined) continue;
+      const headings = readFileSync(target, 'utf8').match(/^#+ .*$/gm) ?? [];
+      const anchors = headings.map((line) => line.replace(/^#+ /, '').toLowerCase().replaceAll(' ', '-'));
+      t.ok(anchors.includes(anchor), `${file}: ${link}`);
+    }
+  }
+});
+
+/** Problems of a configuration that stands in a document, in a folder with the certificates it names. */
+async function problemsOf(t: Test, files: Readonly<Record<string, string>>): Promise<readonly unknown[]> {
+  const root = await mintRoot('example.org');
+  const own = await root.issue('spiffe://example.org/ns/prod/sa/billing');
+  const pki = { 'bundle.pem': root.certPem, 'sidecar.pem': own.chainPem, 'sidecar-key.pem': own.keyPem };
+  const folder = t.testdir({ ...files, pki });
+  const { problems, warnings } = await loadAll(join(folder, 'countersign.yaml'), {}, Date.now());
+  return [...problems, ...warnings];
+}
+
+t.test("the configuration of README's quick start is good", async (t) => {
+  const text = readFileSync('README.md', 'utf8');
+  const files = [...text.matchAll(/^cat > (\S+\.yaml) <<'EOF'\n(.*?)^EOF$/gms)].map((match) => [
+    match[1],
+    match[2],
+  ]);
+  t.same(
+    files.map(([name]) => name),
+    ['countersign.yaml', 'policy.yaml'],
+  );
+  const revoked = 'version: 1\nrevoked: []\n';
+  t.ok(text.includes(`printf '${revoked.replaceAll('\n', '\\n')}' > revoked.yaml`));
+  t.same(await problemsOf(t, { ...Object.fromEntries(files), 'revoked.yaml': revoked }), []);
+});
+
+t.test('the configuration of the Kubernetes example is good', async (t) => {
+  const [map] = parseAllDocuments(readFileSync('deploy/kubernetes-sidecar.yaml', 'utf8'));
+  const { data } = (map?.toJS() ?? { data: {} }) as { data: Record<string, string> };
+  const mounts: Readonly<Record<string, string>> = {
+    '/run/svid/tls.crt': 'pki/sidecar.pem',
+    '/run/svid/tls.key': 'pki/sidecar-key.pem',
+    '/run/trust/bundle.pem': 'pki/bundle.pem',
+  };
+  let config = data['countersign.yaml'] ?? '';
+  for (const [mounted, file] of Object.entries(mounts)) {
+    t.ok(config.includes(mounted));
+    config = config.replace(mounted, file);
+  }
+  t.same(await problemsOf(t, { ...data, 'countersign.yaml': config }), []);
+});
