@@ -165,6 +165,11 @@ const health = z.strictObject({
 
 const limits = z.strictObject({
   connections: count('Most client connections at once.', 1, 1_000_000).default(10_000),
+  connectionsPerPrincipal: count(
+    'Most connections of one SPIFFE ID at once on a listener.',
+    1,
+    1_000_000,
+  ).default(1000),
   headerBytes: size('Largest request head.', 1024, 1024 ** 2).prefault('32KiB'),
   // Node drops headers past about 1,000 without a word: what policy and upstream see must be all there is.
   headerCount: count('Most header lines of a request.', 8, 1000).default(100),

@@ -101,6 +101,8 @@ export interface ProbeConfig {
 
 export interface Limits {
   readonly connections: number;
+  /** Open at once on one listener by one verified SPIFFE ID. */
+  readonly connectionsPerPrincipal: number;
   readonly headerBytes: number;
   readonly headerCount: number;
   /** Infinity = unlimited. */

@@ -13,6 +13,8 @@ import { checkTrust, type FileRead, type FileReader } from './trust-check.js';
 import { type KeyPath, readYaml, type YamlText } from './yaml-text.js';
 
 interface Findings {
+  /** The policy that the configuration names, also when one of them cannot be used; for whoever waits for a better version. */
+  readonly policyFile?: string;
   readonly policyTests: readonly PolicyTest[];
   readonly problems: readonly Problem[];
   readonly warnings: readonly Problem[];
@@ -73,22 +75,26 @@ async function loadDraft(file: string, env: Environment): Promise<Draft> {
   const shape = checkShape(configSchema, yaml);
   const nothing = { warnings: [], policyTests: [], problemAt };
   if (shape.value === undefined) {
-    return { ...nothing, problems: [...shape.problems, ...(await policyProblems(yaml, dirname(path), env))] };
+    const policy = await policyAlone(yaml, dirname(path), env);
+    return { ...nothing, ...policy, problems: [...shape.problems, ...policy.problems] };
   }
   const { config, problems } = compileConfig(shape.value, yaml, dirname(path), env);
   if (config === undefined) {
-    return { ...nothing, problems: [...problems, ...(await policyProblems(yaml, dirname(path), env))] };
+    const policy = await policyAlone(yaml, dirname(path), env);
+    return { ...nothing, ...policy, problems: [...problems, ...policy.problems] };
   }
   const own = { problems: crossCheck(config, problemAt), warnings: crossWarn(config, problemAt) };
   const policyRead = await readBytes(config.policyFile);
   if (!policyRead.ok) {
     const missing = problemAt(['policy'], policyRead.error);
-    return { ...nothing, config, problems: [...own.problems, missing], warnings: own.warnings };
+    const problems = [...own.problems, missing];
+    return { ...nothing, config, policyFile: config.policyFile, problems, warnings: own.warnings };
   }
   const policyFile = readPolicyFile(policyRead.value, config.policyFile);
   return {
     config,
     ...(policyFile.rules === undefined ? {} : { rules: policyFile.rules }),
+    policyFile: config.policyFile,
     policyTests: policyFile.tests,
     problems: [...own.problems, ...policyFile.problems, ...crossCheckPolicy(config, policyFile)],
     warnings: [...own.warnings, ...crossWarnPolicy(policyFile)],
@@ -97,27 +103,30 @@ async function loadDraft(file: string, env: Environment): Promise<Draft> {
 }
 
 /** A broken configuration must not hide what is wrong in the policy that it names: all problems come at once. */
-async function policyProblems(
+async function policyAlone(
   yaml: YamlText,
   directory: string,
   env: Environment,
-): Promise<readonly Problem[]> {
+): Promise<{ readonly policyFile?: string; readonly problems: readonly Problem[] }> {
   const named = (yaml.value as { readonly policy?: unknown } | null | undefined)?.policy;
   const expanded = typeof named === 'string' && named !== '' ? expandEnvironment(named, env) : undefined;
-  if (expanded?.ok !== true) return [];
-  const file = resolve(directory, expanded.value);
-  const read = await readBytes(file);
-  return read.ok ? readPolicyFile(read.value, file).problems : [yaml.problemAt(['policy'], read.error)];
+  if (expanded?.ok !== true) return { problems: [] };
+  const policyFile = resolve(directory, expanded.value);
+  const read = await readBytes(policyFile);
+  const problems = read.ok
+    ? readPolicyFile(read.value, policyFile).problems
+    : [yaml.problemAt(['policy'], read.error)];
+  return { policyFile, problems };
 }
 
 /** All or nothing: with a problem anywhere there is no configuration to run with. */
-function finish({ config, rules, policyTests, ...draft }: ConfigData): ConfigData {
+function finish({ config, rules, problemAt: _, ...draft }: ConfigData & Partial<Draft>): ConfigData {
   const problems = [...draft.problems].sort(compareProblems);
   const warnings = [...draft.warnings].sort(compareProblems);
-  if (problems.length > 0 || config === undefined || rules === undefined) {
-    return { policyTests, problems, warnings };
-  }
-  return { config, rules, policyTests, problems, warnings };
+  const found = { ...draft, problems, warnings };
+  return problems.length > 0 || config === undefined || rules === undefined
+    ? found
+    : { ...found, config, rules };
 }
 
 const WHY: Readonly<Record<string, string>> = {

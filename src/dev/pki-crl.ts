@@ -7,6 +7,8 @@ import { type RawExtension, rawExtension } from './pki-extensions.js';
 
 export const ALGORITHM = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' } as const;
 const HOUR_MS = 3_600_000;
+/** As certificates are, so that a clock a little behind takes it too. */
+const BACKDATE_MS = 10_000;
 
 export interface RevokedSerial {
   readonly serial: string;
@@ -43,7 +45,7 @@ export async function mintCrl(issuer: Issuer, options: CrlOptions): Promise<Mint
   const crl = await x509.X509CrlGenerator.create(
     {
       issuer: issuer.certificate.subjectName,
-      thisUpdate: options.thisUpdate ?? new Date(now - 1000),
+      thisUpdate: options.thisUpdate ?? new Date(now - BACKDATE_MS),
       nextUpdate: options.nextUpdate ?? new Date(now + 24 * HOUR_MS),
       signingAlgorithm: ALGORITHM,
       signingKey: (options.signer?.keys ?? issuer.keys).privateKey,

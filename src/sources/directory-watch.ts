@@ -1,68 +1,119 @@
 import { type FSWatcher, watch } from 'node:fs';
-import { readlink } from 'node:fs/promises';
-import { dirname, resolve } from 'node:path';
+import { readlink, stat } from 'node:fs/promises';
+import { basename, dirname, join, parse, resolve, sep } from 'node:path';
 
-const MAX_LINKS = 16;
+/** Symlinks on the way to one file; as Linux has it (ELOOP). */
+const MAX_LINKS = 40;
+
+interface Watched {
+  readonly watcher: FSWatcher;
+  /** Device and inode that the watch hangs on: a folder that was made anew under its name is another one. */
+  readonly inode: string;
+}
 
 /**
  * Tells that something happened around a set of files. It watches folders, never files: a watch on a file dies with its
  * inode at the first rename (kubernetes#111947). Every folder that a symlink passes through is watched, so that a swap of
- * `..data` is seen. Watches are a hint for speed; the poll in file-source.ts is what can be relied on.
+ * `..data` is seen. Watches are a hint for speed; the poll of the keeper is what can be relied on.
  */
 export class DirectoryWatch {
-  readonly #watchers = new Map<string, FSWatcher>();
+  readonly #watched = new Map<string, Watched>();
+  /** Folder to the names in it that matter: the record file may well lie beside them, and is written all the time. */
+  #names: ReadonlyMap<string, ReadonlySet<string>> = new Map();
+  #files: readonly string[] = [];
+  #running: Promise<void> | undefined;
+  #closed = false;
 
   constructor(readonly onEvent: () => void) {}
 
-  /** Watches exactly the folders these files depend on now. */
-  async follow(files: readonly string[]): Promise<void> {
-    const wanted = new Set<string>();
-    for (const file of files) for (const folder of await foldersOf(file)) wanted.add(folder);
-    for (const [folder, watcher] of this.#watchers) {
-      if (wanted.has(folder)) continue;
-      watcher.close();
-      this.#watchers.delete(folder);
-    }
-    for (const folder of wanted) if (!this.#watchers.has(folder)) this.#open(folder);
+  /** Watches exactly the folders these files depend on now. Call again when links or folders may have changed. */
+  follow(files: readonly string[]): Promise<void> {
+    this.#files = files;
+    this.#running ??= this.#follow().finally(() => {
+      this.#running = undefined;
+    });
+    return this.#running;
+  }
+
+  /** How many watches are open. */
+  get size(): number {
+    return this.#watched.size;
   }
 
   close(): void {
-    for (const watcher of this.#watchers.values()) watcher.close();
-    this.#watchers.clear();
+    this.#closed = true;
+    for (const folder of [...this.#watched.keys()]) this.#drop(folder);
   }
 
-  #open(folder: string): void {
+  async #follow(): Promise<void> {
+    const names = new Map<string, Set<string>>();
+    for (const file of this.#files) {
+      for (const place of await placesOf(file)) {
+        const folder = dirname(place);
+        const known = names.get(folder);
+        if (known === undefined) names.set(folder, new Set([basename(place)]));
+        else known.add(basename(place));
+      }
+    }
+    const wanted = new Map<string, string>();
+    for (const folder of names.keys()) wanted.set(folder, await inodeOf(folder));
+    if (this.#closed) return;
+    this.#names = names;
+    for (const [folder, { inode }] of this.#watched) if (wanted.get(folder) !== inode) this.#drop(folder);
+    for (const [folder, inode] of wanted) {
+      if (inode !== '' && !this.#watched.has(folder)) this.#open(folder, inode);
+    }
+  }
+
+  #open(folder: string, inode: string): void {
     try {
-      const watcher = watch(folder, { persistent: false }, () => this.onEvent());
+      const watcher = watch(folder, { persistent: false }, (_event, name) => {
+        if (name === null || this.#names.get(folder)?.has(name)) this.onEvent();
+      });
       watcher.on('error', () => {
-        watcher.close();
-        this.#watchers.delete(folder);
+        if (this.#watched.get(folder)?.watcher === watcher) this.#drop(folder);
         this.onEvent();
       });
-      this.#watchers.set(folder, watcher);
+      this.#watched.set(folder, { watcher, inode });
     } catch {
-      // The folder is gone or cannot be watched: the poll finds what happens there.
+      // The folder is gone or no watch is to be had: the poll finds what happens there.
     }
+  }
+
+  #drop(folder: string): void {
+    this.#watched.get(folder)?.watcher.close();
+    this.#watched.delete(folder);
   }
 }
 
-/** The folder of the file, and of each file that its symlinks lead over. */
-async function foldersOf(file: string): Promise<string[]> {
-  const folders: string[] = [];
-  let pending = [file];
-  for (let hops = 0; pending.length > 0 && hops < MAX_LINKS; hops++) {
-    const next: string[] = [];
-    for (const path of pending) {
-      const folder = dirname(path);
-      if (folders.includes(folder)) continue;
-      folders.push(folder);
-      // The folder itself may be a link (`..data`), and so may the file.
-      for (const candidate of [path, folder]) {
-        const link = await readlink(candidate).catch(() => undefined);
-        if (link !== undefined) next.push(resolve(dirname(candidate), link));
-      }
-    }
-    pending = next;
+async function inodeOf(folder: string): Promise<string> {
+  const info = await stat(folder, { bigint: true }).catch(() => undefined);
+  return info === undefined ? '' : `${info.dev}:${info.ino}`;
+}
+
+/** Every path whose change of name can change what the file means: each link on the way, and the file at the end. */
+async function placesOf(file: string): Promise<string[]> {
+  const places: string[] = [];
+  let path = resolve(file);
+  for (let links = 0; links < MAX_LINKS; links++) {
+    const link = await firstLink(path);
+    if (link === undefined) break;
+    places.push(link.at);
+    path = link.leadsTo;
   }
-  return folders;
+  return [...places, path];
+}
+
+/** The first component of the path that is a link, and the whole path once it is followed. */
+async function firstLink(path: string): Promise<{ at: string; leadsTo: string } | undefined> {
+  const { root } = parse(path);
+  const parts = path.slice(root.length).split(sep);
+  let at = root;
+  for (const [i, part] of parts.entries()) {
+    const target = await readlink(join(at, part)).catch(() => undefined);
+    if (target !== undefined)
+      return { at: join(at, part), leadsTo: resolve(at, target, ...parts.slice(i + 1)) };
+    at = join(at, part);
+  }
+  return undefined;
 }

@@ -1,14 +1,24 @@
-import { createHash } from 'node:crypto';
-import { readFile, stat } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
-import type { Result } from '../reasons.js';
+import { err, ok, type Result } from '../reasons.js';
+import {
+  type FileNames,
+  identify,
+  isInForce,
+  isReplaced,
+  isSame,
+  isSameNames,
+  type Look,
+  type Reading,
+  read,
+} from './file-reading.js';
 
 /** Between the two equal reads that a file changed in place needs (PRODUCT §4). */
 const SETTLE_MS = 250;
+/** And where the new content lacks something of the old: half of a file that is still being written may be whole in form. */
+const SHRUNK_SETTLE_MS = 1000;
 /** A file created and written a moment ago, not renamed into place, gets this long to be finished. */
 const CREATED_MS = 15;
 const MAX_ROUNDS = 40;
-const MAX_FILE_BYTES = 64 * 1024 * 1024;
 
 export interface SourceStatus {
   readonly name: string;
@@ -21,15 +31,13 @@ export interface SourceStatus {
 export interface SourceSpec<T> {
   /** For logs, metrics and /snapshot, e.g. `bundle:example.org`. */
   readonly name: string;
-  /** May change with what was loaded (a configuration names further files). */
   files(): readonly string[];
+  /** Further files that `parse` looks at by itself, and that may be missing. May change with what was parsed. */
+  alsoFiles?(): readonly string[];
   /** Everything parsed and checked, or why not. Never half. */
   parse(contents: ReadonlyMap<string, Buffer>): Result<T, string> | Promise<Result<T, string>>;
-}
-
-interface Reading {
-  readonly contents: ReadonlyMap<string, Buffer>;
-  readonly digest: string;
+  /** True where `next` lacks something that `current` has. */
+  hasShrunk?(next: T, current: T): boolean;
 }
 
 /** One all-or-nothing source of files with its own last good value. */
@@ -43,18 +51,26 @@ export class FileSource<T> {
   #inodes = '';
   #digest = '';
   #failedDigest = '';
-  #running: Promise<boolean> | undefined;
+  /** Loads and checks run one after the other, so that an older reading never overwrites a newer one. */
+  #turn: Promise<unknown> = Promise.resolve();
+  #waiting: Promise<boolean> | undefined;
+  #busy = 0;
 
   constructor(readonly spec: SourceSpec<T>) {}
 
   get status(): SourceStatus {
     return {
       name: this.spec.name,
-      files: this.spec.files(),
+      files: this.files,
       loadedAt: this.#loadedAtMs === undefined ? undefined : new Date(this.#loadedAtMs).toISOString(),
       lastError: this.#lastError,
       failures: this.#failures,
     };
+  }
+
+  /** Everything to watch. */
+  get files(): readonly string[] {
+    return [...this.spec.files(), ...(this.spec.alsoFiles?.() ?? [])];
   }
 
   get loadedAtMs(): number | undefined {
@@ -65,87 +81,132 @@ export class FileSource<T> {
     return this.#lastError;
   }
 
-  /** Reads at once, whatever the times say. @returns true where a new value was adopted. */
-  async loadNow(): Promise<boolean> {
-    await this.#running;
-    const look = await identify(this.spec.files());
-    const reading = await this.#read();
-    const adopted = this.#settle(reading, await this.#parse(reading));
-    this.#seen = look.key;
-    this.#inodes = look.inodes;
-    return adopted;
+  /** Failed, or being looked into: what it was judged against may be out of date by the time it is judged. */
+  get isUnsettled(): boolean {
+    return this.#lastError !== undefined || this.#busy > 0;
   }
 
-  /** Looks whether the files changed, and adopts what is whole and settled. Safe to call at any rate: calls join. */
-  check(): Promise<boolean> {
-    this.#running ??= this.#check().finally(() => {
-      this.#running = undefined;
+  /** The first load: reads once, at once. @returns true where a value was adopted. */
+  loadNow(): Promise<boolean> {
+    return this.#inTurn(async () => {
+      let files = this.#names();
+      for (;;) {
+        const look = await identify(files);
+        const reading = await read(files);
+        const parsed = await this.#parse(reading);
+        const named = this.#names();
+        this.#seen = look.key;
+        this.#inodes = look.inodes;
+        if (isSameNames(named, files)) return this.#settle(reading, parsed);
+        files = named; // what was read names further files: all of them are the source
+      }
     });
-    return this.#running;
   }
 
-  /** Forget a failure, so that the same bytes are judged again: something they depend on has changed. */
-  retry(): Promise<boolean> {
-    if (this.#lastError === undefined) return Promise.resolve(false);
-    this.#failedDigest = '';
-    this.#seen = '';
-    return this.check();
+  /**
+   * Looks whether the files changed, and adopts what is whole and settled. Safe to call at any rate: calls that wait for their
+   * turn are one, and a call during a check is followed by another check, so that no change falls between two.
+   */
+  check(): Promise<boolean> {
+    this.#waiting ??= this.#inTurn(() => {
+      this.#waiting = undefined;
+      return this.#check();
+    });
+    return this.#waiting;
   }
 
-  async #check(): Promise<boolean> {
+  /** A check that reads whatever the times say, and judges again what failed: what it depends on may have changed. */
+  refresh(): Promise<boolean> {
+    return this.#inTurn(() => {
+      this.#seen = '';
+      return this.#check(true);
+    });
+  }
+
+  #names(): FileNames {
+    return { needed: this.spec.files(), also: this.spec.alsoFiles?.() ?? [] };
+  }
+
+  #hasShrunk(parsed: Result<T | undefined, string>): boolean {
+    const { value, spec } = this;
+    if (!parsed.ok || parsed.value === undefined || value === undefined) return false;
+    return spec.hasShrunk?.(parsed.value, value) ?? false;
+  }
+
+  #inTurn(work: () => Promise<boolean>): Promise<boolean> {
+    this.#busy++;
+    const run = this.#turn.then(work).finally(() => this.#busy--);
+    this.#turn = run.catch(() => undefined);
+    return run;
+  }
+
+  async #check(asked = false): Promise<boolean> {
     for (let round = 0; round < MAX_ROUNDS; round++) {
-      const look = await identify(this.spec.files());
+      const files = this.#names();
+      const look = await identify(files);
       if (look.key === this.#seen) return false;
-      const replaced = !look.missing && look.inodes !== this.#inodes;
-      const early = await this.#read();
-      // A file gone for milliseconds is not gone (kubernetes#92851), and one changed in place may be half written: both
-      // get time. A new inode is whole if it was renamed into place; if it was created there, it gets a moment.
-      await delay(!replaced ? SETTLE_MS : look.renamed ? 0 : CREATED_MS);
-      let reading = await this.#read();
-      if (!same(early, reading) || (await identify(this.spec.files())).key !== look.key) continue;
+      const early = await read(files);
+      const reading = isInForce(early, this.#digest) ? early : await this.#readSettled(files, look, early);
+      if (reading === undefined) continue;
+      const replaced = isReplaced(look, this.#inodes);
       let parsed = await this.#parse(reading);
+      // Also after the parsing, which may have read files itself, or have named further ones.
+      if (!(await this.#isStill(files, look))) continue;
       if (replaced && !parsed.ok) {
+        // It may have been created in place and be half written still, or be ahead of what it depends on.
         await delay(SETTLE_MS);
-        reading = await this.#read();
-        if ((await identify(this.spec.files())).key !== look.key) continue;
+        if (!isSame(reading, await read(files))) continue;
         parsed = await this.#parse(reading);
+        if (!(await this.#isStill(files, look))) continue;
+      }
+      if (!replaced && !asked && this.#hasShrunk(parsed)) {
+        await delay(SHRUNK_SETTLE_MS - SETTLE_MS);
+        if (!(await this.#isStill(files, look)) || !isSame(reading, await read(files))) continue;
       }
       this.#seen = look.key;
       this.#inodes = look.inodes;
       return this.#settle(reading, parsed);
     }
-    return this.#fail('the files keep changing; the last good version stays', '');
+    this.#fail('the files keep changing; the last good version stays', '');
+    return false;
+  }
+
+  /**
+   * The content once it can be taken for whole, or undefined when it moved meanwhile. A file gone for milliseconds is not
+   * gone (kubernetes#92851), and one changed in place may be half written: both get time. A new inode is whole if it was
+   * renamed into place; if it was created there, it gets a moment.
+   */
+  async #readSettled(
+    files: FileNames,
+    look: Look,
+    early: Result<Reading, string>,
+  ): Promise<Result<Reading, string> | undefined> {
+    await delay(!isReplaced(look, this.#inodes) ? SETTLE_MS : look.renamed ? 0 : CREATED_MS);
+    const reading = await read(files);
+    return isSame(early, reading) && (await identify(files)).key === look.key ? reading : undefined;
+  }
+
+  async #isStill(files: FileNames, look: Look): Promise<boolean> {
+    return isSameNames(this.#names(), files) && (await identify(files)).key === look.key;
   }
 
   async #parse(reading: Result<Reading, string>): Promise<Result<T | undefined, string>> {
     if (!reading.ok) return reading;
-    if (reading.value.digest === this.#digest) return { ok: true, value: undefined };
-    return this.spec.parse(reading.value.contents);
-  }
-
-  async #read(): Promise<Result<Reading, string>> {
-    const contents = new Map<string, Buffer>();
-    const hash = createHash('sha256');
-    for (const file of this.spec.files()) {
-      try {
-        const bytes = await readFile(file);
-        if (bytes.length > MAX_FILE_BYTES)
-          return { ok: false, error: `${file}: larger than ${MAX_FILE_BYTES} bytes` };
-        contents.set(file, bytes);
-        hash.update(`${file}\0${bytes.length}\0`).update(bytes);
-      } catch (cause) {
-        return {
-          ok: false,
-          error: `${file}: cannot be read (${(cause as { code?: string }).code ?? cause})`,
-        };
-      }
+    if (reading.value.digest === this.#digest) return ok(undefined);
+    try {
+      return await this.spec.parse(reading.value.contents);
+    } catch (cause) {
+      // A file that a parser stumbles over is a bad file, never the end of the process.
+      return err(`cannot be parsed: ${cause instanceof Error ? cause.message : String(cause)}`);
     }
-    return { ok: true, value: { contents, digest: hash.digest('base64url') } };
   }
 
   #settle(reading: Result<Reading, string>, parsed: Result<T | undefined, string>): boolean {
     const digest = reading.ok ? reading.value.digest : '';
-    if (!parsed.ok) return this.#fail(parsed.error, digest);
+    if (!parsed.ok) {
+      this.#fail(parsed.error, digest);
+      return false;
+    }
     this.#failedDigest = '';
     this.#lastError = undefined;
     if (parsed.value === undefined) return false; // what is in force already
@@ -155,42 +216,9 @@ export class FileSource<T> {
     return true;
   }
 
-  #fail(error: string, digest: string): false {
-    if (digest !== '' && digest === this.#failedDigest) return false;
-    if (digest === '' && this.#lastError === error) return false;
+  #fail(error: string, digest: string): void {
+    if (digest !== this.#failedDigest || error !== this.#lastError) this.#failures++;
     this.#failedDigest = digest;
     this.#lastError = error;
-    this.#failures++;
-    return false;
   }
-}
-
-interface Look {
-  readonly key: string;
-  readonly inodes: string;
-  /** All put there by rename(2): the change time is later than the last write. */
-  readonly renamed: boolean;
-  readonly missing: boolean;
-}
-
-const same = (a: Result<Reading, string>, b: Result<Reading, string>): boolean =>
-  a.ok === b.ok && (!a.ok || !b.ok || a.value.digest === b.value.digest);
-
-async function identify(files: readonly string[]): Promise<Look> {
-  let key = '';
-  let inodes = '';
-  let renamed = true;
-  let missing = false;
-  for (const file of files) {
-    const info = await stat(file, { bigint: true }).catch(() => undefined);
-    if (info === undefined) {
-      missing = true;
-      key += `${file}:missing;`;
-      continue;
-    }
-    key += `${info.dev}:${info.ino}:${info.size}:${info.mtimeNs}:${info.ctimeNs};`;
-    inodes += `${info.dev}:${info.ino};`;
-    if (info.ctimeNs <= info.mtimeNs) renamed = false;
-  }
-  return { key, inodes, renamed, missing };
 }

@@ -1,3 +1,4 @@
+import { createSecureContext } from 'node:tls';
 import { parseOwnSvid, type OwnSvid as ReadSvid } from '../identity/own-svid.js';
 import type { TrustBundleSet } from '../identity/trust-bundle.js';
 import { createSignatureCheck, verifyX509Svid } from '../identity/x509-svid.js';
@@ -17,7 +18,18 @@ export function loadOwnSvid(certificate: Buffer, key: Buffer): Result<LoadedSvid
   if (!read.ok) return err(`${read.error.part}: ${read.error.message}`);
   const { id, leaf } = read.value.chain;
   const own = { id, leaf, certificatePem: certificate.toString('latin1'), keyPem: key.toString('latin1') };
-  return ok({ own, read: read.value });
+  const unusable = whyUnusable(own);
+  return unusable === undefined ? ok({ own, read: read.value }) : err(unusable);
+}
+
+/** OpenSSL has rules of its own (a key it finds too small); to meet them here is a refusal, in the listener it would be an outage. */
+function whyUnusable(own: OwnSvid): string | undefined {
+  try {
+    createSecureContext({ cert: own.certificatePem, key: own.keyPem, ca: [] });
+    return undefined;
+  } catch (cause) {
+    return `cannot be used for TLS: ${(cause as Error).message}`;
+  }
 }
 
 /** The own SVID must stand before the own bundle, else no peer of this domain could accept it. */

@@ -21,11 +21,11 @@ export function answerOk(connection: RecordedConnection & { answered?: number })
 /** The upstream of the attack corpus: a raw socket that keeps every byte of every connection. */
 export class RecorderUpstream {
   readonly connections: RecordedConnection[] = [];
-  readonly #server: Server;
+  readonly server: Server;
   respond: Responder = answerOk;
 
   constructor() {
-    this.#server = createServer((socket) => {
+    this.server = createServer((socket) => {
       const connection: RecordedConnection = { socket, bytes: '', closed: false };
       this.connections.push(connection);
       socket.on('data', (chunk) => {
@@ -41,12 +41,12 @@ export class RecorderUpstream {
   }
 
   async open(): Promise<this> {
-    await new Promise<void>((resolve) => this.#server.listen(0, '127.0.0.1', resolve));
+    await new Promise<void>((resolve) => this.server.listen(0, '127.0.0.1', resolve));
     return this;
   }
 
   get port(): number {
-    const address = this.#server.address();
+    const address = this.server.address();
     return typeof address === 'object' && address !== null ? address.port : 0;
   }
 
@@ -60,7 +60,7 @@ export class RecorderUpstream {
 
   async close(): Promise<void> {
     for (const { socket } of this.connections) socket.destroy();
-    await new Promise<void>((resolve) => this.#server.close(() => resolve()));
+    await new Promise<void>((resolve) => this.server.close(() => resolve()));
   }
 }
 

@@ -14,6 +14,7 @@ export interface WorldOptions {
   /** Replaces or adds top-level YAML of the configuration. */
   readonly extra?: string;
   readonly listenerExtra?: string;
+  readonly drain?: string;
   readonly routes?: string;
   readonly policy?: string;
   readonly trust?: string;
@@ -113,7 +114,7 @@ upstreams:
 policy: policy.yaml
 audit: { file: audit.ndjson }
 admin: { address: 127.0.0.1:0 }
-drain: { delay: 0s, deadline: 2s }
+drain: ${options.drain ?? '{ delay: 0s, deadline: 2s }'}
 ${options.extra ?? ''}
 `;
   }
@@ -189,6 +190,28 @@ ${options.extra ?? ''}
 
   async snapshot(): Promise<ReadRecord> {
     return (await (await fetch(`${this.adminUrl}/snapshot`)).json()) as ReadRecord;
+  }
+
+  /** Polls /snapshot until it is as wanted. */
+  async untilSnapshot(wanted: (snapshot: ReadRecord) => boolean, timeoutMs = 10_000): Promise<ReadRecord> {
+    let last: ReadRecord = {};
+    await waitFor(
+      async () => {
+        last = await this.snapshot();
+        return wanted(last);
+      },
+      timeoutMs,
+      () => `the snapshot, which is ${JSON.stringify(last)}`,
+    );
+    return last;
+  }
+
+  /** Gives the sidecar a new SVID and waits until it shows it. */
+  async rotateOwn(): Promise<void> {
+    this.own = await this.caA.issue(this.own.uri, { otherSans: ['DNS:svc.test', 'DNS:localhost'] });
+    this.replace('own.pem', this.own.chainPem);
+    this.replace('own-key.pem', this.own.keyPem);
+    await this.untilSnapshot((snapshot) => snapshot.own.serial === this.own.serial);
   }
 
   async metrics(): Promise<string> {

@@ -1,0 +1,88 @@
+import { createHash } from 'node:crypto';
+import { open, stat } from 'node:fs/promises';
+import { err, ok, type Result } from '../reasons.js';
+
+const MAX_FILE_BYTES = 64 * 1024 * 1024;
+
+/** The files of a source: those it needs, and those that are read where they can be and are the parser's to miss. */
+export interface FileNames {
+  readonly needed: readonly string[];
+  readonly also: readonly string[];
+}
+
+export interface Reading {
+  readonly contents: ReadonlyMap<string, Buffer>;
+  readonly digest: string;
+}
+
+/** What the file system says of them, without reading. */
+export interface Look {
+  readonly key: string;
+  readonly inodes: string;
+  /** All put there by rename(2): the change time is later than the last write. */
+  readonly renamed: boolean;
+  readonly missing: boolean;
+}
+
+export const isReplaced = (look: Look, inodes: string): boolean => !look.missing && look.inodes !== inodes;
+
+export const isInForce = (reading: Result<Reading, string>, digest: string): boolean =>
+  reading.ok && reading.value.digest === digest;
+
+export const isSame = (a: Result<Reading, string>, b: Result<Reading, string>): boolean =>
+  a.ok && b.ok ? a.value.digest === b.value.digest : a.ok === b.ok;
+
+export const isSameNames = (a: FileNames, b: FileNames): boolean =>
+  a.needed.join('\0') === b.needed.join('\0') && a.also.join('\0') === b.also.join('\0');
+
+export async function identify({ needed, also }: FileNames): Promise<Look> {
+  let key = '';
+  let inodes = '';
+  let renamed = true;
+  let missing = false;
+  for (const file of [...needed, ...also]) {
+    const info = await stat(file, { bigint: true }).catch(() => undefined);
+    if (info === undefined) {
+      missing = true;
+      key += `${file}:missing;`;
+      continue;
+    }
+    key += `${file}:${info.dev}:${info.ino}:${info.size}:${info.mtimeNs}:${info.ctimeNs};`;
+    inodes += `${info.dev}:${info.ino};`;
+    if (info.ctimeNs <= info.mtimeNs) renamed = false;
+  }
+  return { key, inodes, renamed, missing };
+}
+
+export async function read({ needed, also }: FileNames): Promise<Result<Reading, string>> {
+  const contents = new Map<string, Buffer>();
+  const hash = createHash('sha256');
+  for (const file of [...needed, ...also]) {
+    const bytes = await readWhole(file);
+    if (!bytes.ok) {
+      if (needed.includes(file)) return bytes;
+      hash.update(`${file}\0missing\0`);
+      continue;
+    }
+    contents.set(file, bytes.value);
+    hash.update(`${file}\0${bytes.value.length}\0`).update(bytes.value);
+  }
+  return ok({ contents, digest: hash.digest('base64url') });
+}
+
+/** A regular file, looked at before it is read: a pipe would never end, a device never stop. */
+async function readWhole(file: string): Promise<Result<Buffer, string>> {
+  try {
+    const info = await stat(file);
+    if (!info.isFile()) return err(`${file}: is not a regular file`);
+    if (info.size > MAX_FILE_BYTES) return err(`${file}: larger than ${MAX_FILE_BYTES} bytes`);
+    const handle = await open(file);
+    try {
+      return ok(await handle.readFile());
+    } finally {
+      await handle.close();
+    }
+  } catch (cause) {
+    return err(`${file}: cannot be read (${(cause as { code?: string }).code ?? cause})`);
+  }
+}

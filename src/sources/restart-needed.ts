@@ -1,0 +1,23 @@
+import type { Config } from '../config/config.js';
+
+/** What a process opened at its start and cannot change while it runs, as far as `next` asks for other than `started`. */
+export function restartNeededFor(started: Config, next: Config): string[] {
+  const before = new Map(fixedPartsOf(started));
+  const after = new Map(fixedPartsOf(next));
+  const keys = new Set([...before.keys(), ...after.keys()]);
+  return [...keys].filter((key) => before.get(key) !== after.get(key));
+}
+
+function fixedPartsOf(config: Config): [string, string | undefined][] {
+  const { listeners, admin, health, audit, limits, deadlines } = config;
+  const parts: [string, unknown][] = [
+    ...listeners.map(({ name, address }): [string, unknown] => [`listeners.${name}.address`, address]),
+    ['admin', admin],
+    ['health', health],
+    ['audit', audit],
+    ['limits.headerBytes', limits.headerBytes],
+    ['deadlines.handshake', deadlines.handshakeMs],
+    ['deadlines.head', deadlines.headMs],
+  ];
+  return parts.map(([key, value]) => [key, JSON.stringify(value)]);
+}

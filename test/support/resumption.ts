@@ -1,0 +1,35 @@
+import type { Svid } from './pki.js';
+import type { ClientOptions, RawClient } from './raw-client.js';
+import type { World } from './start-proxy.js';
+
+export const GET = 'GET /public/a HTTP/1.1\r\nHost: svc.test\r\n\r\n';
+
+/** TLS of exactly this version. */
+export const only = (version: 'TLSv1.2' | 'TLSv1.3'): Partial<ClientOptions> => ({
+  minVersion: version,
+  maxVersion: version,
+});
+
+/** A connection that has done a request, and the session it may offer to resume. */
+export async function firstConnection(
+  world: World,
+  identity: Svid | undefined,
+  options: Partial<ClientOptions>,
+): Promise<{ client: RawClient; session: Buffer }> {
+  const client = await (identity === undefined ? world.nobody(options) : world.client(identity, options));
+  await client.ask(GET); // in TLS 1.3 tickets come with the first bytes
+  const session = client.socket.getSession();
+  if (session === undefined) throw new Error('the client holds no session');
+  return { client, session };
+}
+
+/** Offers that session on a new connection, with the certificate in case that the server wants a full handshake. */
+export function resume(
+  world: World,
+  session: Buffer,
+  identity: Svid | undefined,
+  options: Partial<ClientOptions>,
+): Promise<RawClient> {
+  const all = { ...options, session };
+  return identity === undefined ? world.nobody(all) : world.client(identity, all);
+}

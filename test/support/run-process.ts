@@ -1,0 +1,75 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { RawClient } from './raw-client.js';
+import { type ReadRecord, World, waitFor } from './start-proxy.js';
+
+const MAIN = fileURLToPath(new URL('../../src/main.js', import.meta.url));
+
+/** The test world with the proxy as a process of its own: for signals, descriptors and memory. */
+export class ProcessWorld {
+  stderr = '';
+  readonly exited: Promise<number | null>;
+  readonly #clients: RawClient[] = [];
+
+  private constructor(
+    readonly world: World,
+    readonly child: ChildProcess,
+  ) {
+    child.stderr?.on('data', (chunk: Buffer) => {
+      this.stderr += chunk.toString();
+    });
+    this.exited = new Promise((resolve) => child.once('exit', (code) => resolve(code)));
+  }
+
+  /** @param descriptors Most open files of the process. */
+  static async start(
+    options: Parameters<typeof World.start>[0] = {},
+    descriptors?: number,
+  ): Promise<ProcessWorld> {
+    const world = await World.start(options);
+    await world.app.close(); // the files stay, the process takes over
+    const run = [process.execPath, MAIN, 'run', '-c', `${world.dir}/countersign.yaml`];
+    const [command, ...args] =
+      descriptors === undefined
+        ? run
+        : ['/bin/sh', '-c', `ulimit -n ${descriptors}; exec "$@"`, 'sh', ...run];
+    const child = spawn(command!, args, { stdio: ['ignore', 'ignore', 'pipe'] });
+    const started = new ProcessWorld(world, child);
+    await waitFor(
+      () => started.stderr.includes('countersign is ready'),
+      15_000,
+      () => `the process: ${started.stderr}`,
+    );
+    return started;
+  }
+
+  address(name: string): string {
+    const line = this.stderr.split('\n').find((text) => text.includes('countersign is ready')) ?? '{}';
+    return (JSON.parse(line) as { addresses: Record<string, string> }).addresses[name] ?? '';
+  }
+
+  get port(): number {
+    return Number(this.address('inbound').split(':').at(-1));
+  }
+
+  async admin(path: string): Promise<Response> {
+    return fetch(`http://${this.address('admin')}${path}`);
+  }
+
+  async client(identity = this.world.web): Promise<RawClient> {
+    const client = await RawClient.open({ identity, port: this.port });
+    this.#clients.push(client);
+    return client;
+  }
+
+  get accesses(): ReadRecord[] {
+    return this.world.records.filter((record) => record.event === 'access');
+  }
+
+  async close(): Promise<void> {
+    for (const client of this.#clients) client.destroy();
+    if (this.child.exitCode === null) this.child.kill('SIGKILL');
+    await this.exited;
+    await this.world.close();
+  }
+}
