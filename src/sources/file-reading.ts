@@ -18,13 +18,20 @@ export interface Reading {
 /** What the file system says of them, without reading. */
 export interface Look {
   readonly key: string;
-  readonly inodes: string;
-  /** All put there by rename(2): the change time is later than the last write. */
-  readonly renamed: boolean;
+  /** Device and inode of each file, in order; '' where it is missing. */
+  readonly inodes: readonly string[];
+  /** Each file put there by rename(2): its change time is later than its last write. */
+  readonly renamed: readonly boolean[];
   readonly missing: boolean;
 }
 
-export const isReplaced = (look: Look, inodes: string): boolean => !look.missing && look.inodes !== inodes;
+/** Other files than those looked at before stand under the names. */
+export const isReplaced = (look: Look, inodes: readonly string[]): boolean =>
+  !look.missing && look.inodes.some((inode, i) => inode !== inodes[i]);
+
+/** Every one that was replaced came whole, by rename. */
+export const isRenamed = (look: Look, inodes: readonly string[]): boolean =>
+  look.inodes.every((inode, i) => inode === inodes[i] || look.renamed[i] === true);
 
 export const isInForce = (reading: Result<Reading, string>, digest: string): boolean =>
   reading.ok && reading.value.digest === digest;
@@ -37,19 +44,21 @@ export const isSameNames = (a: FileNames, b: FileNames): boolean =>
 
 export async function identify({ needed, also }: FileNames): Promise<Look> {
   let key = '';
-  let inodes = '';
-  let renamed = true;
+  const inodes: string[] = [];
+  const renamed: boolean[] = [];
   let missing = false;
   for (const file of [...needed, ...also]) {
     const info = await stat(file, { bigint: true }).catch(() => undefined);
     if (info === undefined) {
       missing = true;
       key += `${file}:missing;`;
+      inodes.push('');
+      renamed.push(false);
       continue;
     }
     key += `${file}:${info.dev}:${info.ino}:${info.size}:${info.mtimeNs}:${info.ctimeNs};`;
-    inodes += `${info.dev}:${info.ino};`;
-    if (info.ctimeNs <= info.mtimeNs) renamed = false;
+    inodes.push(`${info.dev}:${info.ino}`);
+    renamed.push(info.ctimeNs > info.mtimeNs);
   }
   return { key, inodes, renamed, missing };
 }

@@ -4,6 +4,7 @@ import {
   type FileNames,
   identify,
   isInForce,
+  isRenamed,
   isReplaced,
   isSame,
   isSameNames,
@@ -48,7 +49,7 @@ export class FileSource<T> {
   #failures = 0;
   /** Identity of the files (device, inode, size, times) that were last looked into. */
   #seen = '';
-  #inodes = '';
+  #inodes: readonly string[] = [];
   #digest = '';
   #failedDigest = '';
   /** Loads and checks run one after the other, so that an older reading never overwrites a newer one. */
@@ -181,7 +182,7 @@ export class FileSource<T> {
     look: Look,
     early: Result<Reading, string>,
   ): Promise<Result<Reading, string> | undefined> {
-    await delay(!isReplaced(look, this.#inodes) ? SETTLE_MS : look.renamed ? 0 : CREATED_MS);
+    await delay(!isReplaced(look, this.#inodes) ? SETTLE_MS : isRenamed(look, this.#inodes) ? 0 : CREATED_MS);
     const reading = await read(files);
     return isSame(early, reading) && (await identify(files)).key === look.key ? reading : undefined;
   }

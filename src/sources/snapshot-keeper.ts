@@ -14,7 +14,7 @@ import { staleLists, type TrustSources } from './trust-source.js';
 
 const POLL_MS = 1000;
 /** Events of one change come in a row. */
-const GATHER_MS = 5;
+const GATHER_MS = 2;
 /** A policy up to this size is read in a few milliseconds; a larger one must not hold up requests. */
 const OFF_THREAD_BYTES = 32 * 1024;
 
@@ -69,7 +69,7 @@ export class SnapshotKeeper {
       files: () => [this.file],
       alsoFiles: () => this.#named,
       parse: (contents) => this.#parseConfig(contents),
-      hasShrunk: (next, current) => hasShrunk(next.policy, current.policy),
+      hasShrunk: (next, current) => hasLostDeny(next.policy, current.policy),
     });
   }
 
@@ -253,7 +253,8 @@ export class SnapshotKeeper {
   }
 }
 
-function hasShrunk(next: Policy, current: Policy): boolean {
+/** A deny rule that is gone gives access: the file may be half written. An allow rule that is gone only takes it. */
+function hasLostDeny(next: Policy, current: Policy): boolean {
   const ids = new Set(next.rules.map((rule) => rule.id));
-  return current.rules.some((rule) => !ids.has(rule.id));
+  return current.rules.some((rule) => rule.effect === 'deny' && !ids.has(rule.id));
 }
