@@ -43,7 +43,9 @@ export function commonRoutes(view: AdminView): [string, Handler][] {
       'GET /readyz',
       (_request, response) => {
         const { ready, why } = view.isReady();
-        sendText(response, ready ? 200 : 503, ready ? 'ok\n' : `not ready: ${why}\n`);
+        // Ready on the last good version is ready; that it is not the newest is for whoever reads the text.
+        const text = ready ? 'ok' : 'not ready';
+        sendText(response, ready ? 200 : 503, why === '' ? `${text}\n` : `${text}: ${why}\n`);
       },
     ],
     [

@@ -1,13 +1,15 @@
 import type { RefusalReason } from '../reasons.js';
 
 /** Why the HTTP parser gave up, in our words. Codes are llhttp's (HPE_*) and Node's. */
-export function reasonOfParserError(code: string | undefined): RefusalReason {
-  switch (code) {
+export function reasonOfParserError(error: { code?: string; reason?: string }): RefusalReason {
+  switch (error.code) {
     case 'HPE_HEADER_OVERFLOW':
       return 'headers_too_large';
     case 'ERR_HTTP_REQUEST_TIMEOUT':
       return 'request_timeout';
     case 'HPE_INVALID_VERSION':
+      // llhttp says the same code of a line that ends in a bare LF: that version was fine
+      return error.reason?.startsWith('Expected') === true ? 'request_malformed' : 'http_version_unsupported';
     case 'HPE_PAUSED_H2_UPGRADE':
       return 'http_version_unsupported';
     case 'HPE_INVALID_CONTENT_LENGTH':

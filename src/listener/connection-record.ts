@@ -53,7 +53,7 @@ export function terminatedRecord(
     id: connection.id,
     principal: connection.credential?.principalFields(),
     reason: terminatedBy?.reason ?? 'access_ended',
-    latencyMs: terminatedBy === undefined ? 0 : Math.max(0, nowMs - terminatedBy.causeMs),
+    latencyMs: terminatedBy === undefined ? 0 : Math.max(0, nowMs - terminatedBy.cause.seenMs),
     request: { listener },
     peer: { address: connection.peerAddress },
   };

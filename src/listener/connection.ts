@@ -1,8 +1,10 @@
+import type { Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import type { TlsFields } from '../audit/record.js';
 import type { Reason, Refusal, RefusalReason } from '../reasons.js';
 import type { Snapshot } from '../snapshot.js';
 import type { Credential } from './credential.js';
+import { Turns } from './turns.js';
 
 /** Something open on a connection that deadlines and the end of access must reach: a request, or a tunnel. */
 export interface OpenExchange {
@@ -14,15 +16,16 @@ export interface OpenExchange {
   cut(reason: Reason): void;
   /** The connection is gone; an exchange that waited behind another hears it from nobody else. */
   connectionClosed(): void;
-  /** It may run until then, and is cut after. */
-  limitTo(untilMs: number): void;
-  sweep(nowMs: number): void;
+  /** It may run until then (a tick), and is cut after. */
+  limitTo(untilTickMs: number): void;
+  sweep(tickMs: number): void;
 }
 
 /** Why and since when an open connection's access is over. */
 export interface Termination {
   readonly reason: RefusalReason;
-  readonly causeMs: number;
+  /** One for all connections that one change ends: when it was seen, and how many of them are not gone yet. */
+  readonly cause: { readonly seenMs: number; left: number };
 }
 
 /** Sweeps that a closed connection may take to go (about 5 s). */
@@ -31,16 +34,22 @@ const MAX_CLOSING_SWEEPS = 20;
 /** One accepted TLS connection: whose it is, what runs on it, and whether it may go on. */
 export class Connection {
   readonly open = new Set<OpenExchange>();
+  /** What came behind the exchange that is open. */
+  readonly turns: Turns;
   readonly tls: TlsFields;
   requests = 0;
-  lastActiveMs: number;
+  /** Ticks are of the monotonic clock: a wall clock that steps must not end or prolong anything. */
+  readonly openedTickMs = performance.now();
+  lastActiveTickMs = this.openedTickMs;
   /** Set by the first no that ends this connection; never taken back, so that no judged identity returns (P033). */
   #ended: Refusal | undefined;
   /** No further request is read from it. */
   closing = false;
-  #cutAtMs = Number.POSITIVE_INFINITY;
+  #cutAtTickMs = Number.POSITIVE_INFINITY;
   #closingSweeps = 0;
   readonly #bytesAtOpen: number;
+  /** The identity whose share of the connections it takes (see LiveConnections). */
+  sharedBy: string | undefined;
   /** Set when access ended on the open connection; for its record. */
   terminatedBy: Termination | undefined;
 
@@ -51,7 +60,7 @@ export class Connection {
     readonly credential: Credential | undefined,
     readonly openedAtMs: number,
   ) {
-    this.lastActiveMs = openedAtMs;
+    this.turns = new Turns(socket);
     this.#bytesAtOpen = socket.bytesRead;
     this.tls = {
       version: socket.getProtocol() ?? undefined,
@@ -72,6 +81,12 @@ export class Connection {
     return refusal;
   }
 
+  /** A no that is not the credential's: kept like one. */
+  turnAway(refusal: Refusal): void {
+    this.#ended ??= refusal;
+    this.closing = true;
+  }
+
   /** The no that ended it, once there is one. */
   get refusal(): Refusal | undefined {
     return this.#ended;
@@ -85,32 +100,48 @@ export class Connection {
   /**
    * Access is over: tunnels end now, requests in flight get `graceMs` to finish, an idle connection is closed.
    */
-  endAccess(nowMs: number, graceMs: number, termination: Termination): void {
-    this.terminatedBy ??= termination;
+  endAccess(graceMs: number): void {
     for (const exchange of this.open) {
       if (exchange.longLived || graceMs === 0) exchange.cut('access_ended');
     }
     if (this.open.size === 0) this.close();
-    else this.#cutAtMs = Math.min(this.#cutAtMs, nowMs + graceMs);
+    else this.#cutAtTickMs = Math.min(this.#cutAtTickMs, performance.now() + graceMs);
   }
 
   /** Periodic: deadlines of everything on it. */
-  sweep(nowMs: number, idleMs: number): void {
-    for (const exchange of this.open) exchange.sweep(nowMs);
-    if (nowMs >= this.#cutAtMs) {
+  sweep(tickMs: number, idleMs: number): void {
+    for (const exchange of this.open) exchange.sweep(tickMs);
+    if (tickMs >= this.#cutAtTickMs) {
       for (const exchange of this.open) exchange.cut('access_ended');
-      this.socket.destroy();
+      this.reset();
     } else if (this.closing && this.open.size === 0) {
       this.#closingSweeps++; // its end is not being taken: it does not get to stay for that
       if (this.#closingSweeps > MAX_CLOSING_SWEEPS) this.socket.destroy();
-    } else if (this.open.size === 0 && nowMs - this.lastActiveMs >= idleMs) {
+    } else if (this.open.size === 0 && tickMs - this.lastActiveTickMs >= idleMs) {
       this.close();
     }
   }
 
+  /** Ends it so that nobody takes what arrived for a whole message: a TCP reset, where the transport has one. */
+  reset(): void {
+    const transport = (this.socket as { _parent?: Socket })._parent;
+    try {
+      transport?.resetAndDestroy();
+    } catch {
+      // a unix socket has no reset
+    }
+    this.socket.destroy();
+  }
+
+  /** The answer under way is the last: what came behind it, or still comes, has no effect. */
+  endAfterAnswer(): void {
+    this.closing = true;
+    this.turns.forget();
+  }
+
   /** Closes an idle connection cleanly (close_notify), and for certain. */
   close(): void {
-    this.closing = true;
+    this.endAfterAnswer();
     if (this.socket.destroyed) return;
     this.socket.end();
     this.socket.destroySoon();

@@ -63,11 +63,12 @@ export abstract class Exchange {
     this.#recorded = true;
     const { connection } = this;
     connection.open.delete(this as never);
-    connection.lastActiveMs = this.listener.clock.nowMs();
+    connection.lastActiveTickMs = performance.now();
     if (connection.terminatedBy !== undefined && connection.open.size === 0) connection.close();
     const record = accessRecord(this, this.phase === undefined ? undefined : 'end');
     this.listener.records.write(record);
     this.#observe(record);
+    connection.turns.next();
   }
 
   /** Set by exchanges that also leave a record at their start. */

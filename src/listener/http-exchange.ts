@@ -2,7 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { formatProblem } from '../message/problem.js';
 import { rewriteRequest } from '../message/rewrite-request.js';
 import { rewriteResponseHeaders } from '../message/rewrite-response.js';
-import type { Failure, Reason } from '../reasons.js';
+import { Failure, type Reason } from '../reasons.js';
 import type { Snapshot } from '../snapshot.js';
 import type { Connection, OpenExchange } from './connection.js';
 import type { ListenerContext } from './context.js';
@@ -14,8 +14,11 @@ import { RequestBody } from './request-body.js';
 /** A refused request's body is read and thrown away up to here, so that the answer is not lost to a reset; then the connection goes. */
 const LINGER_BYTES = 256 * 1024;
 const LINGER_MS = 1000;
-/** A body, either way, must move at least this fast beyond its deadline (slow senders and readers, P108, P109). */
+/** A request body must be whole within its deadline, or have moved this fast in every such span (P108): a burst buys no time. */
 const MIN_BYTES_PER_MS = 1;
+
+/** Bodies up to this size are sent together with their head. */
+const MAX_INLINE_BYTES = 8192;
 
 const exchangeOf = Symbol('exchange');
 type Response = ServerResponse & { [exchangeOf]?: HttpExchange };
@@ -31,6 +34,13 @@ export class HttpExchange extends Exchange implements ForwardHandler, OpenExchan
   #held: Buffer | undefined;
   #contentLength: number | undefined;
   #forwardedMs = 0;
+  #firstByteMs = 0;
+  /** The present span of the body deadline: since when, and how much had come by then. */
+  #spanFromMs = 0;
+  #spanFromBytes = 0;
+  /** When the upstream was last seen to move, and how far it had come: its silences are watched here (see sweep). */
+  #upstreamMovedMs = 0;
+  #upstreamMovedBytes = 0;
   /** Since when the client does not take what we have for it; 0 = it does. */
   #stalledSinceMs = 0;
   #lingerUntilMs = 0;
@@ -81,6 +91,13 @@ export class HttpExchange extends Exchange implements ForwardHandler, OpenExchan
     }
     if (head.body.kind === 'length') rewritten.headers.push('content-length', String(head.body.length));
     this.#forwardedMs = performance.now();
+    this.#upstreamMovedMs = this.startedMs;
+    this.#spanFromMs = this.startedMs;
+    const upstream = config.upstreams.get(route.upstream);
+    this.#firstByteMs =
+      route.deadlines?.upstreamFirstByteMs ??
+      upstream?.timeouts.responseMs ??
+      config.deadlines.upstreamFirstByteMs;
     const { target } = head;
     this.#call = this.listener.upstream.forward(
       permit,
@@ -91,10 +108,7 @@ export class HttpExchange extends Exchange implements ForwardHandler, OpenExchan
         headers: rewritten.headers,
         body: this.#body,
         bodyLength: head.body.kind === 'length' ? head.body.length : undefined,
-        firstByteMs:
-          route.deadlines?.upstreamFirstByteMs ??
-          config.upstreams.get(route.upstream)?.timeouts.responseMs ??
-          config.deadlines.upstreamFirstByteMs,
+        firstByteMs: this.#firstByteMs,
       },
       this,
     );
@@ -132,7 +146,7 @@ export class HttpExchange extends Exchange implements ForwardHandler, OpenExchan
     if (contentLength !== undefined && status !== 204) headers.push('content-length', String(contentLength)); // RFC 9110 8.6
     if (this.#mustClose()) {
       headers.push('connection', 'close');
-      this.connection.closing = true;
+      this.connection.endAfterAnswer();
     }
     this.#response.writeHead(status, headers);
     if (this.#contentLength === undefined && this.head?.method !== 'HEAD') this.#response.flushHeaders();
@@ -147,7 +161,7 @@ export class HttpExchange extends Exchange implements ForwardHandler, OpenExchan
       return true;
     }
     if (this.#response.write(chunk)) return true;
-    this.#stalledSinceMs = this.listener.clock.nowMs();
+    this.#stalledSinceMs = performance.now();
     this.#response.once('drain', () => {
       this.#stalledSinceMs = 0;
       this.#call?.resume();
@@ -157,8 +171,13 @@ export class HttpExchange extends Exchange implements ForwardHandler, OpenExchan
 
   onEnd(): void {
     if (this.#done) return;
-    this.#stalledSinceMs = this.listener.clock.nowMs();
-    this.#end(this.#held);
+    this.#stalledSinceMs = performance.now();
+    const held = this.#held;
+    // As latin1 text a small body goes out in one piece with its head: one buffer, one write, one TLS record.
+    this.#end(
+      held !== undefined && held.length <= MAX_INLINE_BYTES ? held.toString('latin1') : held,
+      'latin1',
+    );
   }
 
   onFailure(failure: Failure): void {
@@ -170,10 +189,10 @@ export class HttpExchange extends Exchange implements ForwardHandler, OpenExchan
   }
 
   /** The answer is whole; what is left of an unread request body is thrown away or ends the connection. */
-  #end(last: Buffer | string | undefined): void {
+  #end(last: Buffer | string | undefined, encoding: BufferEncoding = 'utf8'): void {
     this.#done = true;
-    if (this.#request.complete || this.head?.body.kind === 'none') this.#response.end(last);
-    else this.#linger(last);
+    if (this.#request.complete || this.head?.body.kind === 'none') this.#response.end(last, encoding);
+    else this.#linger(last, encoding);
   }
 
   // --- our own answers and ends ----------------------------------------------------------------------------------------
@@ -182,7 +201,9 @@ export class HttpExchange extends Exchange implements ForwardHandler, OpenExchan
     if (this.#done) return;
     this.setRefusal(reason, detail);
     this.#call?.abort();
-    this.outcome = this.permit === undefined ? 'refused' : this.#outcomeOf(reason);
+    // A permit that nothing was sent under is taken back: `allow` in a record means that the upstream may have seen it.
+    if (this.#call?.hasBegun !== true && !reason.startsWith('upstream_')) this.permit = undefined;
+    this.outcome = this.#outcomeOf(reason);
     const problem = formatProblem(reason, this.id);
     if (problem.status === 0 || this.#response.headersSent) return this.#destroy();
     this.status = problem.status;
@@ -190,7 +211,7 @@ export class HttpExchange extends Exchange implements ForwardHandler, OpenExchan
     const headers = [...problem.headers, 'content-length', String(Buffer.byteLength(problem.body))];
     if (problem.close || unread || this.#mustClose()) {
       headers.push('connection', 'close');
-      this.connection.closing = true;
+      this.connection.endAfterAnswer();
     }
     this.#response.writeHead(problem.status, headers);
     const body = this.#request.method === 'HEAD' ? undefined : problem.body;
@@ -198,7 +219,8 @@ export class HttpExchange extends Exchange implements ForwardHandler, OpenExchan
     this.#end(body);
   }
 
-  #outcomeOf(reason: Reason): 'upstream_failed' | 'refused' {
+  #outcomeOf(reason: Reason): 'upstream_failed' | 'client_aborted' | 'refused' {
+    if (reason === 'client_aborted') return reason;
     return reason.startsWith('upstream_') ? 'upstream_failed' : 'refused';
   }
 
@@ -210,9 +232,12 @@ export class HttpExchange extends Exchange implements ForwardHandler, OpenExchan
   }
 
   /** Sends the answer whole but leaves the message open while the client may still be sending; else our close resets it. */
-  #linger(last: Buffer | string | undefined): void {
-    if (last !== undefined) this.#response.write(last);
-    this.#lingerUntilMs = this.listener.clock.nowMs() + LINGER_MS;
+  #linger(last: Buffer | string | undefined, encoding: BufferEncoding): void {
+    if (last === undefined) this.#response.flushHeaders();
+    else this.#response.write(last, encoding);
+    // A refusal is whole now: the client is told at once that no more is taken.
+    if (this.reason !== undefined && this.connection.closing) this.connection.socket.end();
+    this.#lingerUntilMs = performance.now() + LINGER_MS;
     let dropped = 0;
     const end = (): void => {
       this.#lingerUntilMs = 0;
@@ -231,11 +256,12 @@ export class HttpExchange extends Exchange implements ForwardHandler, OpenExchan
     const { connection, listener, snapshot } = this;
     if (listener.draining || connection.refusal !== undefined || connection.terminatedBy !== undefined)
       return true;
+    if (connection.closing && connection.turns.size === 0) return true;
     if (snapshot === undefined) return true;
     const { limits, deadlines } = snapshot.config;
     return (
       (limits.requestsPerConnection > 0 && connection.requests >= limits.requestsPerConnection) ||
-      this.startedAtMs - connection.openedAtMs >= deadlines.connectionAgeMs
+      this.startedMs - connection.openedTickMs >= deadlines.connectionAgeMs
     );
   }
 
@@ -253,12 +279,12 @@ export class HttpExchange extends Exchange implements ForwardHandler, OpenExchan
 
   #destroy(): void {
     this.#done = true;
-    this.connection.closing = true;
-    this.connection.socket.destroy();
+    this.connection.endAfterAnswer();
+    this.connection.reset();
   }
 
-  limitTo(untilMs: number): void {
-    this.#cutAtMs = Math.min(this.#cutAtMs, untilMs);
+  limitTo(untilTickMs: number): void {
+    this.#cutAtMs = Math.min(this.#cutAtMs, untilTickMs);
   }
 
   /** Its body has not arrived whole. */
@@ -266,21 +292,50 @@ export class HttpExchange extends Exchange implements ForwardHandler, OpenExchan
     return !this.#request.complete;
   }
 
-  sweep(nowMs: number): void {
-    if (nowMs >= this.#cutAtMs) return this.cut('access_ended');
+  sweep(tickMs: number): void {
+    if (tickMs >= this.#cutAtMs) return this.cut('access_ended');
     if (this.#lingerUntilMs !== 0) {
-      if (nowMs >= this.#lingerUntilMs) this.#destroy();
+      if (tickMs >= this.#lingerUntilMs) this.connection.socket.destroy(); // the answer is out: no reset behind it
       return;
     }
     const body = this.#body;
-    if (body !== undefined && !body.complete && !this.#done) {
-      const allowedMs = this.#bodyMs + body.bytes / MIN_BYTES_PER_MS;
-      if (nowMs - this.startedAtMs > allowedMs)
-        return this.refuse('request_timeout', 'the body came too slowly');
+    if (body !== undefined && !body.complete && !this.#done && tickMs - this.#spanFromMs > this.#bodyMs) {
+      if (body.bytes - this.#spanFromBytes < this.#bodyMs * MIN_BYTES_PER_MS) {
+        return body.isFull
+          ? this.refuse('upstream_timeout', 'the upstream took the body too slowly')
+          : this.refuse('request_timeout', 'the body came too slowly');
+      }
+      this.#spanFromMs = tickMs;
+      this.#spanFromBytes = body.bytes;
     }
-    if (this.#stalledSinceMs !== 0 && !this.#response.writableFinished) {
-      if (nowMs - this.#stalledSinceMs > this.#bodyMs) this.cut('deadline_exceeded');
+    if (this.#stalledSinceMs !== 0) {
+      this.#upstreamMovedMs = tickMs;
+      if (!this.#response.writableFinished && tickMs - this.#stalledSinceMs > this.#bodyMs) {
+        this.cut('deadline_exceeded');
+      }
+    } else if (this.#call !== undefined && !this.#done) this.#sweepUpstream(tickMs);
+  }
+
+  /**
+   * The pool's own timer for the first byte starts when the request is written; this one also sees requests that wait for
+   * a free connection of a stuck upstream, and answers that stop half-way.
+   */
+  #sweepUpstream(tickMs: number): void {
+    const isAnswered = this.status !== 0;
+    if (!isAnswered && this.#body?.complete === false) {
+      this.#upstreamMovedMs = tickMs; // it has not heard the whole question: the body's deadline watches
+      return;
     }
+    const moved = this.responseBytes + (isAnswered ? 1 : 0);
+    if (moved !== this.#upstreamMovedBytes) {
+      this.#upstreamMovedBytes = moved;
+      this.#upstreamMovedMs = tickMs;
+      return;
+    }
+    const allowedMs = isAnswered ? this.#bodyMs : this.#firstByteMs;
+    if (tickMs - this.#upstreamMovedMs <= allowedMs) return;
+    this.#call?.abort();
+    this.onFailure(new Failure('upstream_timeout', 'the upstream was silent'));
   }
 
   /** The response is out, or its connection is gone. */

@@ -1,16 +1,19 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createServer, type Server } from 'node:https';
 import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import type { SecureContextOptions, TLSSocket, TlsOptions } from 'node:tls';
 import type { Address } from '../config/config.js';
+import type { Refusal } from '../reasons.js';
 import type { OwnSvid, Snapshot } from '../snapshot.js';
+import { answerOnSocket } from './answer.js';
 import { isDeadSocket, reasonOfParserError } from './client-error.js';
 import { Connection } from './connection.js';
 import { handshakeRecord, terminatedRecord } from './connection-record.js';
 import type { ListenerContext } from './context.js';
 import { HttpExchange } from './http-exchange.js';
 import { LiveConnections } from './live-connections.js';
-import { MalformedExchange } from './malformed-exchange.js';
+import { RefusedTurn, RequestTurn } from './pipelined-turns.js';
 import type { PeerReader } from './ports.js';
 import { UpgradeExchange } from './upgrade-exchange.js';
 
@@ -25,6 +28,8 @@ const connectionOf = Symbol('connection');
 type Peer = TLSSocket & { [connectionOf]?: Connection };
 
 const SWEEP_MS = 250;
+/** While closing, a connection without a request waits this long: its client may just have been about to ask. */
+const CLOSING_IDLE_MS = 500;
 
 /** An inbound HTTPS/1.1 listener: accepts, keeps the live connections honest, drains. */
 export class HttpListener {
@@ -32,7 +37,10 @@ export class HttpListener {
   readonly #server: Server;
   #own: OwnSvid;
   #sweeper: NodeJS.Timeout | undefined;
-  #accepted = 0;
+  /** Every accepted transport, handshaking ones too. */
+  readonly #sockets = new Set<Socket>();
+  /** Past the drain delay: nothing idle stays. */
+  #closing = false;
 
   constructor(
     readonly context: ListenerContext,
@@ -104,8 +112,13 @@ export class HttpListener {
   async drain(deadlineMs: number): Promise<void> {
     this.context.draining = true;
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
+    this.#closing = true;
     this.live.closeIdle();
-    const timer = setTimeout(() => this.live.destroyAll(), deadlineMs);
+    for (const socket of this.#sockets) if (socket.bytesRead === 0) socket.destroy();
+    const timer = setTimeout(() => {
+      this.live.destroyAll();
+      for (const socket of this.#sockets) socket.destroy(); // half-way through a handshake
+    }, deadlineMs);
     await closed;
     await this.live.emptied();
     clearTimeout(timer);
@@ -121,19 +134,19 @@ export class HttpListener {
     server.on('request', (request, response) => this.#onRequest(request, response, false));
     server.on('checkContinue', (request, response) => this.#onRequest(request, response, true));
     server.on('checkExpectation', (request, response) => this.#onRequest(request, response, false));
-    server.on('upgrade', (request, socket, head: Buffer) => this.#onUpgrade(request, socket as Peer, head));
-    server.on('connect', (request, socket, head: Buffer) => this.#onUpgrade(request, socket as Peer, head));
+    server.on('upgrade', (request, stream, head: Buffer) => this.#onUpgrade(request, stream, head));
+    server.on('connect', (request, stream, head: Buffer) => this.#onUpgrade(request, stream, head));
   }
 
   #onAccept(socket: Socket): void {
     const limit = this.context.snapshots.current?.config.limits.connections ?? 0;
-    if (this.#accepted >= limit) {
+    if (this.#sockets.size >= limit) {
       socket.destroy(); // before any handshake is paid for
       this.#refuseHandshake('connection_limit', `${limit} connections are open`, addressOf(socket));
       return;
     }
-    this.#accepted++;
-    socket.once('close', () => this.#accepted--);
+    this.#sockets.add(socket);
+    socket.once('close', () => this.#sockets.delete(socket));
   }
 
   #onSecure(socket: Peer): void {
@@ -146,16 +159,32 @@ export class HttpListener {
     this.live.add(connection);
     socket.once('close', () => this.#onClosed(connection));
     const snapshot = context.snapshots.current;
-    const refusal = snapshot && connection.judge(snapshot, now);
+    const refusal =
+      snapshot && (connection.judge(snapshot, now) ?? this.#turnAwayBeyondShare(connection, snapshot));
     // A refused certificate still gets one request in, so that its owner reads the reason in a 403 and not in a torn socket.
     context.metrics.countHandshake(context.name, refusal ? 'refused' : 'accepted', refusal?.reason ?? '');
+  }
+
+  /** One workload, broken or hostile, must not take every connection there is (P112). It is told at once, and hung up on. */
+  #turnAwayBeyondShare(connection: Connection, snapshot: Snapshot): Refusal | undefined {
+    const limit = snapshot.config.limits.connectionsPerPrincipal;
+    if (this.live.takeShare(connection, limit)) return undefined;
+    const refusal: Refusal = { reason: 'connection_limit', detail: `${limit} connections of one identity` };
+    connection.turnAway(refusal);
+    answerOnSocket(connection.socket, refusal.reason, connection.id);
+    return refusal;
   }
 
   #onClosed(connection: Connection): void {
     this.live.remove(connection);
     for (const exchange of connection.open) exchange.connectionClosed();
     const { records, name, clock, metrics } = this.context;
-    if (connection.requests === 0 && connection.refusal !== undefined) {
+    // One that was let in and ended later has its record of that, and its handshake was no refusal.
+    if (
+      connection.requests === 0 &&
+      connection.refusal !== undefined &&
+      connection.terminatedBy === undefined
+    ) {
       records.write(handshakeRecord(name, connection, this.context.snapshots.current, clock.nowMs()));
       metrics.countRefusal(name, connection.refusal.reason);
     }
@@ -197,15 +226,25 @@ export class HttpListener {
     const connection = (request.socket as Peer)[connectionOf];
     // After an answer that closes, later bytes are never acted on, whatever the parser made of them (P067, P087).
     if (connection === undefined || connection.closing) return;
-    new HttpExchange(this.context, connection, this.context.snapshots.current, request, response).run(
-      expectsContinue,
-    );
+    const { context } = this;
+    if (connection.open.size > 0) {
+      connection.turns.wait(new RequestTurn(context, connection, request, response, expectsContinue));
+      return;
+    }
+    new HttpExchange(context, connection, context.snapshots.current, request, response).run(expectsContinue);
   }
 
-  #onUpgrade(request: IncomingMessage, socket: Peer, head: Buffer): void {
+  /** The socket is the request's own: for an upgrade with a body, newer Node versions hand over a stand-in. */
+  #onUpgrade(request: IncomingMessage, stream: Duplex, head: Buffer): void {
+    const socket = request.socket as Peer;
+    if (stream !== socket) stream.on('error', () => undefined); // ends with the socket, and says so
     const connection = socket[connectionOf];
-    if (connection === undefined || connection.closing || connection.open.size > 0)
-      return void socket.destroy();
+    if (connection === undefined || connection.closing) return void socket.destroy();
+    if (connection.open.size > 0) {
+      const reason = request.method === 'CONNECT' ? 'method_not_allowed' : 'upgrade_refused';
+      const detail = 'came before the request in front of it was answered';
+      return this.#refuseInTurn(connection, { reason, detail }, request);
+    }
     new UpgradeExchange(
       this.context,
       connection,
@@ -219,30 +258,40 @@ export class HttpListener {
   #onClientError(error: Error & { code?: string }, socket: Peer): void {
     const connection = socket[connectionOf];
     if (connection === undefined || isDeadSocket(error)) return void socket.destroy();
-    if (connection.closing) {
-      if (connection.open.size === 0) socket.destroy();
+    if (connection.closing) return; // a destroy here would take the answer with it that is on its way
+    connection.closing = true;
+    const refusal = { reason: reasonOfParserError(error), detail: error.code ?? '' };
+    const { last } = connection.turns;
+    if (last?.isWhole === false) {
+      last.fault = refusal; // the body of one that waits was malformed
       return;
     }
     const unfinished = [...connection.open].find(
       (exchange) => exchange instanceof HttpExchange && exchange.isReceiving,
     );
-    const reason = reasonOfParserError(error.code);
     if (unfinished instanceof HttpExchange) {
-      connection.closing = true;
-      return unfinished.refuse(reason, error.code); // its body was malformed
+      // its body was malformed, or ended too early because its client has gone (P120)
+      if (error.code === 'HPE_INVALID_EOF_STATE') return unfinished.refuse('client_aborted', refusal.detail);
+      return unfinished.refuse(refusal.reason, refusal.detail);
     }
-    connection.closing = true;
     if (error.code === 'HPE_CLOSED_CONNECTION') return void (connection.open.size === 0 && socket.destroy());
-    if (reason === 'request_timeout' && connection.isSilent) return connection.close();
-    new MalformedExchange(this.context, connection, this.context.snapshots.current).refuse(
-      reason,
-      error.code,
-    );
+    if (refusal.reason === 'request_timeout' && connection.isSilent) return connection.close();
+    this.#refuseInTurn(connection, refusal);
+  }
+
+  /** Answers go out in order: behind one that is still under way, a refusal waits. */
+  #refuseInTurn(connection: Connection, refusal: Refusal, request?: IncomingMessage): void {
+    connection.closing = true;
+    const turn = new RefusedTurn(this.context, connection, refusal, request);
+    if (connection.open.size === 0) turn.take();
+    else connection.turns.wait(turn);
   }
 
   #sweep(): void {
     const snapshot = this.context.snapshots.current;
-    if (snapshot !== undefined) this.live.sweep(snapshot);
+    if (snapshot === undefined) return;
+    const { idleMs } = snapshot.config.deadlines;
+    this.live.sweep(snapshot, this.#closing ? Math.min(idleMs, CLOSING_IDLE_MS) : idleMs);
   }
 }
 

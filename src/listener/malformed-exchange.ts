@@ -1,3 +1,4 @@
+import type { IncomingMessage } from 'node:http';
 import { meaningOf, type Reason } from '../reasons.js';
 import type { Snapshot } from '../snapshot.js';
 import { answerOnSocket } from './answer.js';
@@ -7,8 +8,13 @@ import { Exchange } from './exchange.js';
 
 /** Bytes that never became a request: answered and recorded all the same, and the last thing read from its connection. */
 export class MalformedExchange extends Exchange {
-  constructor(listener: ListenerContext, connection: Connection, snapshot: Snapshot | undefined) {
-    super(listener, connection, snapshot, undefined, undefined);
+  constructor(
+    listener: ListenerContext,
+    connection: Connection,
+    snapshot: Snapshot | undefined,
+    request?: IncomingMessage,
+  ) {
+    super(listener, connection, snapshot, request?.method, request?.url);
     connection.requests++;
   }
 
@@ -17,8 +23,7 @@ export class MalformedExchange extends Exchange {
     if (this.snapshot !== undefined) connection.judge(this.snapshot, this.startedAtMs);
     this.setRefusal(reason, detail);
     this.outcome = 'refused';
-    // Answers go out in order: behind one that is still under way there is no room for another.
-    if (connection.open.size === 0) {
+    if (!connection.socket.destroyed) {
       this.status = meaningOf(reason).status;
       answerOnSocket(connection.socket, reason, this.id);
     }

@@ -45,6 +45,8 @@ export interface ForwardHandler {
 }
 
 export interface ForwardCall {
+  /** Something of it may have reached the upstream. */
+  readonly hasBegun: boolean;
   resume(): void;
   /** Ends the upstream request now: its connection is destroyed, nothing on it looks complete. */
   abort(): void;
@@ -93,6 +95,8 @@ export interface ListenerMetrics {
   countRefusal(listener: string, reason: Reason): void;
   countHandshake(listener: string, result: 'accepted' | 'refused', reason: string): void;
   countTerminated(reason: Reason): void;
+  /** From seeing what ended access to the last connection gone, in milliseconds. */
+  observeRevocation(ms: number): void;
 }
 
 export interface Diagnostics {

@@ -27,6 +27,11 @@ export class RequestBody extends Readable {
     source.pause();
   }
 
+  /** The upstream is not taking what is here for it. */
+  get isFull(): boolean {
+    return this.readableLength >= this.readableHighWaterMark;
+  }
+
   override _read(): void {
     this.#source.resume();
   }

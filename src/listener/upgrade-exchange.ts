@@ -50,6 +50,11 @@ export class UpgradeExchange extends Exchange implements UpgradeHandler, OpenExc
     try {
       const answer = admit(this, this.request);
       if (!isAdmitted(answer)) return this.refuse(answer.reason, answer.detail);
+      // The parser hands the socket over for HTTP/1.0 too, where Upgrade means nothing (RFC 9110 7.8) and was not judged.
+      if (this.head?.upgrade === undefined) {
+        this.permit = undefined;
+        return this.refuse('upgrade_refused', 'not an upgrade of HTTP/1.1');
+      }
       const { config } = answer.snapshot;
       const rewritten = rewriteUpgradeHeaders(this.head!, rewriteContext(this, answer));
       this.traceId = rewritten.traceId;
@@ -76,7 +81,7 @@ export class UpgradeExchange extends Exchange implements UpgradeHandler, OpenExc
     this.#open = true;
     this.status = 101;
     this.upstreamMs = performance.now() - this.startedMs;
-    this.#movedAtMs = this.listener.clock.nowMs();
+    this.#movedAtMs = performance.now();
     this.recordStart();
   }
 
@@ -137,13 +142,13 @@ export class UpgradeExchange extends Exchange implements UpgradeHandler, OpenExc
     this.cut('access_ended');
   }
 
-  sweep(nowMs: number): void {
+  sweep(tickMs: number): void {
     if (!this.#open) return;
     const moved = this.socket.bytesRead + this.socket.bytesWritten;
     if (moved !== this.#movedBytes) {
       this.#movedBytes = moved;
-      this.#movedAtMs = nowMs;
-    } else if (nowMs - this.#movedAtMs >= this.#tunnelIdleMs) this.cut('deadline_exceeded');
+      this.#movedAtMs = tickMs;
+    } else if (tickMs - this.#movedAtMs >= this.#tunnelIdleMs) this.cut('deadline_exceeded');
   }
 
   connectionClosed(): void {

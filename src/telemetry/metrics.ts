@@ -48,6 +48,12 @@ export class Metrics implements ListenerMetrics {
     buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30],
     registers: [this.registry],
   });
+  readonly #revocation = new Histogram({
+    name: 'countersign_revocation_seconds',
+    help: 'From seeing what ended access (a revocation, an authority gone, a policy) to the last connection gone.',
+    buckets: [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30],
+    registers: [this.registry],
+  });
   readonly #lastReload = this.#gauge(
     'last_reload_success_timestamp_seconds',
     'When a source was last adopted (Unix time).',
@@ -141,6 +147,10 @@ export class Metrics implements ListenerMetrics {
 
   countTerminated(reason: Reason): void {
     this.#terminated.inc({ reason });
+  }
+
+  observeRevocation(ms: number): void {
+    this.#revocation.observe(Math.max(0, ms) / 1000);
   }
 
   countReload(source: string, result: 'adopted' | 'refused', nowMs: number): void {

@@ -1,6 +1,7 @@
-import { type Dispatcher, errors, Pool } from 'undici';
+import { type Client, type Dispatcher, errors, Pool } from 'undici';
 import type { ForwardCall, ForwardHandler, ForwardRequest } from '../listener/ports.js';
 import { Failure } from '../reasons.js';
+import { type ConnectionUser, PooledClient, UPSTREAM_RESET } from './pooled-client.js';
 
 /** More informational answers than this before the final one is an attack or a broken upstream. */
 const MAX_INFORMATIONAL = 16;
@@ -9,7 +10,6 @@ const MAX_HEAD_BYTES = 64 * 1024;
 export interface PoolOptions {
   readonly origin: string;
   readonly connectMs: number;
-  readonly bodySilenceMs: number;
   readonly maxConnections: number;
 }
 
@@ -18,8 +18,9 @@ export function createPool(options: PoolOptions): Pool {
   return new Pool(options.origin, {
     connections: options.maxConnections,
     pipelining: 1,
-    connect: { timeout: options.connectMs },
-    bodyTimeout: options.bodySilenceMs,
+    factory: (origin, clientOptions) =>
+      new PooledClient(origin, clientOptions as Client.Options, options.connectMs),
+    bodyTimeout: 0, // the exchange watches it: only there is it known whose fault a silence is
     headersTimeout: 0, // set on each request: routes differ
     maxHeaderSize: MAX_HEAD_BYTES,
     strictContentLength: true,
@@ -39,9 +40,10 @@ const isRetryable = (request: ForwardRequest): boolean =>
   (request.method === 'GET' || request.method === 'HEAD' || request.method === 'OPTIONS');
 
 /** undici's handler for one request. The raw-header form is used: parsed header objects would cost again as much. */
-class Attempt implements ForwardCall {
+class Attempt implements ForwardCall, ConnectionUser {
+  connection: PooledClient | undefined;
+  hasBegun = false;
   #abort: ((error?: Error) => void) | undefined;
-  #resume: (() => void) | undefined;
   #informational = 0;
   #headSeen = false;
   #finished = false;
@@ -55,7 +57,8 @@ class Attempt implements ForwardCall {
 
   dispatch(): void {
     const { request } = this;
-    const headers = request.headers;
+    // Host is the one that was judged (RFC 9112 3.2.2); left out, the pool would write the upstream's own address.
+    const headers = ['host', request.authority, ...request.headers];
     const options: Dispatcher.DispatchOptions = {
       path: request.target,
       method: request.method as Dispatcher.HttpMethod,
@@ -77,15 +80,16 @@ class Attempt implements ForwardCall {
   }
 
   resume(): void {
-    this.#resume?.();
+    if (!this.#finished) this.connection?.release();
   }
 
   onConnect(abort: (error?: Error) => void): void {
-    if (this.#finished) abort();
-    else this.#abort = abort;
+    if (this.#finished) return abort();
+    this.#abort = abort;
+    this.hasBegun = true;
   }
 
-  onHeaders(status: number, rawHeaders: Buffer[], resume: () => void, statusText: string): boolean {
+  onHeaders(status: number, rawHeaders: Buffer[], _resume: () => void, statusText: string): boolean {
     if (this.#finished) return true;
     if (status < 200) {
       if (++this.#informational > MAX_INFORMATIONAL) {
@@ -94,15 +98,26 @@ class Attempt implements ForwardCall {
       return true;
     }
     this.#headSeen = true;
-    this.#resume = resume;
-    return this.handler.onHead(status, rawHeaders, statusText);
+    if (!this.handler.onHead(status, rawHeaders, statusText)) this.connection?.hold();
+    // These end with their head (RFC 9112 6.3), and a 304 may tell a length; the pool takes that for a body cut short.
+    if ((status === 204 || status === 304) && !this.#finished) {
+      this.#finished = true;
+      this.handler.onEnd();
+    }
+    return true;
   }
 
   onData(chunk: Buffer): boolean {
-    return this.#finished ? true : this.handler.onData(chunk);
+    if (!this.#finished && !this.handler.onData(chunk)) this.connection?.hold();
+    return true;
   }
 
   onComplete(): void {
+    const { connection } = this;
+    if (connection !== undefined) {
+      connection.served++;
+      connection.release(); // the next request on it must not find the brake on
+    }
     if (this.#finished) return;
     this.#finished = true;
     this.handler.onEnd();
@@ -110,7 +125,14 @@ class Attempt implements ForwardCall {
 
   onError(error: Error): void {
     if (this.#finished) return;
-    if (!this.#headSeen && !this.#retried && isDeadConnection(error) && isRetryable(this.request)) {
+    const wasUsed = this.connection !== undefined && this.connection.served > 0;
+    if (
+      wasUsed &&
+      !this.#headSeen &&
+      !this.#retried &&
+      isDeadConnection(error) &&
+      isRetryable(this.request)
+    ) {
       this.#retried = true;
       this.dispatch();
       return;
@@ -131,7 +153,7 @@ function codeOf(error: unknown): string {
 
 const isDeadConnection = (error: Error): boolean =>
   (error instanceof errors.SocketError && error.message === 'other side closed') ||
-  codeOf(error) === 'ECONNRESET' ||
+  codeOf(error) === UPSTREAM_RESET ||
   codeOf(error) === 'EPIPE';
 
 function failureOf(error: Error, headSeen: boolean): Failure {
@@ -141,9 +163,8 @@ function failureOf(error: Error, headSeen: boolean): Failure {
     return new Failure('upstream_connect_timeout', 'connecting took too long', cause);
   }
   if (code === 'UND_ERR_HEADERS_TIMEOUT') return new Failure('upstream_timeout', 'no answer in time', cause);
-  if (code === 'UND_ERR_BODY_TIMEOUT') return new Failure('upstream_timeout', 'the answer stalled', cause);
   if (
-    code.startsWith('HPE_') ||
+    error instanceof errors.HTTPParserError || // its code is not always set
     code === 'UND_ERR_HEADERS_OVERFLOW' ||
     code === 'UND_ERR_RES_CONTENT_LENGTH_MISMATCH'
   ) {

@@ -1,8 +1,12 @@
+import { createHash } from 'node:crypto';
 import type { ClientRequest, IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 import httpProxy from 'http-proxy';
 import type { ForwardCall, UpgradeHandler, UpgradeRequest } from '../listener/ports.js';
 import { Failure } from '../reasons.js';
+
+/** RFC 6455 1.3. */
+const WEBSOCKET_GUID = '258EAFA5-E914-47DA-95CA-C5AB0DC85B11';
 
 export interface UpgradeTarget {
   readonly host: string;
@@ -29,6 +33,7 @@ export function openTunnel(
 }
 
 class Tunnel implements ForwardCall {
+  readonly hasBegun = true;
   #finished = false;
   #opened = false;
   #proxyRequest: ClientRequest | undefined;
@@ -70,8 +75,40 @@ class Tunnel implements ForwardCall {
     });
     // http-proxy relays a refusal with the upstream's own framing around a decoded body: the listener does it right.
     const proxyRequest = this.#proxyRequest;
-    proxyRequest?.removeAllListeners('response');
-    proxyRequest?.once('response', (response: IncomingMessage) => this.#refused(response));
+    if (proxyRequest === undefined) return;
+    proxyRequest.removeAllListeners('response');
+    proxyRequest.once('response', (response: IncomingMessage) => {
+      // a 101 without `Connection: Upgrade` is no upgrade, and no refusal that could be relayed either
+      if ((response.statusCode ?? 0) < 200) this.fail(undefined, 'upstream_malformed');
+      else this.#refused(response);
+    });
+    const pipe = proxyRequest.listeners('upgrade');
+    proxyRequest.removeAllListeners('upgrade');
+    proxyRequest.once('upgrade', (response: IncomingMessage, socket: Duplex, head: Buffer) => {
+      if (!this.#isAccepted(response)) {
+        socket.destroy();
+        return this.fail(undefined, 'upstream_malformed');
+      }
+      this.#open(response, socket);
+      for (const listener of pipe) listener.call(proxyRequest, response, socket, head);
+    });
+  }
+
+  /** RFC 6455 4.1: only who has read the key can answer it; a 101 from anything else opens no tunnel (CVE-2024-23326 class). */
+  #isAccepted(response: IncomingMessage): boolean {
+    const { headers } = response;
+    const key = headerOf(this.request.headers, 'sec-websocket-key') ?? '';
+    const expected = createHash('sha1')
+      .update(key + WEBSOCKET_GUID)
+      .digest('base64');
+    return (
+      headers.upgrade?.toLowerCase() === 'websocket' &&
+      headers.connection
+        ?.toLowerCase()
+        .split(/[ \t,]+/)
+        .includes('upgrade') === true &&
+      headers['sec-websocket-accept'] === expected
+    );
   }
 
   /** Runs before http-proxy adds its own listeners. */
@@ -79,14 +116,15 @@ class Tunnel implements ForwardCall {
     this.#proxyRequest = proxyRequest;
     proxyRequest.path = this.request.target; // http-proxy would join and squeeze slashes: send what was judged
     proxyRequest.setHeader('host', this.request.authority);
-    proxyRequest.once('upgrade', (response: IncomingMessage, socket: Duplex) => {
-      clearTimeout(this.#timer);
-      for (const name of this.target.hiddenResponseHeaders) delete response.headers[name];
-      this.#opened = true;
-      this.#upstreamSocket = socket;
-      socket.once('close', () => this.#closed());
-      this.handler.onOpen();
-    });
+  }
+
+  #open(response: IncomingMessage, socket: Duplex): void {
+    clearTimeout(this.#timer);
+    for (const name of this.target.hiddenResponseHeaders) delete response.headers[name];
+    this.#opened = true;
+    this.#upstreamSocket = socket;
+    socket.once('close', () => this.#closed());
+    this.handler.onOpen();
   }
 
   #refused(response: IncomingMessage): void {
@@ -96,7 +134,10 @@ class Tunnel implements ForwardCall {
     this.handler.onRefused(response.statusCode ?? 502, response.rawHeaders, response);
   }
 
-  fail(error: unknown, code: 'upstream_unreachable' | 'upstream_timeout' = 'upstream_unreachable'): void {
+  fail(
+    error: unknown,
+    code: 'upstream_unreachable' | 'upstream_timeout' | 'upstream_malformed' = 'upstream_unreachable',
+  ): void {
     if (this.#finished || this.#opened) return this.#end();
     this.#finished = true;
     clearTimeout(this.#timer);
@@ -130,4 +171,11 @@ function headerObject(flat: readonly string[]): Record<string, string | string[]
     else before.push(value);
   }
   return headers;
+}
+
+function headerOf(flat: readonly string[], name: string): string | undefined {
+  for (let i = 0; i < flat.length; i += 2) {
+    if (flat[i]!.toLowerCase() === name) return flat[i + 1];
+  }
+  return undefined;
 }

@@ -34,11 +34,11 @@ export class Upstreams implements UpstreamPort {
   configure(config: Config): void {
     const next = new Map<string, Entry>();
     for (const upstream of config.upstreams.values()) {
-      const key = JSON.stringify([upstream, config.deadlines.bodyMs]);
+      const key = JSON.stringify(upstream);
       const before = this.#entries.get(upstream.name);
       next.set(
         upstream.name,
-        before?.key === key ? before : { key, config: upstream, pool: poolOf(upstream, config) },
+        before?.key === key ? before : { key, config: upstream, pool: poolOf(upstream) },
       );
     }
     for (const [name, entry] of this.#entries) {
@@ -77,11 +77,10 @@ export class Upstreams implements UpstreamPort {
   }
 }
 
-function poolOf(upstream: UpstreamConfig, config: Config): Pool {
+function poolOf(upstream: UpstreamConfig): Pool {
   return createPool({
     origin: `http://${upstream.url.authority}`,
     connectMs: upstream.timeouts.connectMs,
-    bodySilenceMs: config.deadlines.bodyMs,
     maxConnections: upstream.maxConnections ?? DEFAULT_CONNECTIONS,
   });
 }

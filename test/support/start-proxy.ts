@@ -57,7 +57,7 @@ export class World {
   static async start(options: WorldOptions = {}): Promise<World> {
     const world = new World();
     try {
-      await world.#prepare();
+      await world.prepare();
       world.writeConfig(options);
       await world.run(options);
     } catch (error) {
@@ -67,7 +67,7 @@ export class World {
     return world;
   }
 
-  async #prepare(): Promise<void> {
+  async prepare(): Promise<void> {
     this.upstream = await new RecorderUpstream().open();
     [this.caA, this.caB, this.caC] = await Promise.all([
       mintRoot('a.test'),
@@ -168,7 +168,9 @@ ${options.extra ?? ''}
   /** Records in the file so far. */
   get records(): ReadRecord[] {
     const text = readFileSync(join(this.dir, 'audit.ndjson'), 'utf8');
+    // A line that is being written right now is not there yet.
     return text
+      .slice(0, text.lastIndexOf('\n') + 1)
       .split('\n')
       .filter((line) => line !== '')
       .map((line) => JSON.parse(line) as ReadRecord);
