@@ -170,7 +170,7 @@ const limits = z.strictObject({
     1,
     1_000_000,
   ).default(1000),
-  headerBytes: size('Largest request head.', 1024, 1024 ** 2).prefault('32KiB'),
+  headerBytes: size('Largest request head.', 1024, 1024 ** 2).prefault('16KiB'),
   // Node drops headers past about 1,000 without a word: what policy and upstream see must be all there is.
   headerCount: count('Most header lines of a request.', 8, 1000).default(100),
   bodyBytes: sizeOrUnlimited('Largest request body.').prefault('unlimited'),

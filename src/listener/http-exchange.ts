@@ -9,14 +9,12 @@ import type { ListenerContext } from './context.js';
 import { Exchange } from './exchange.js';
 import { type Admitted, admit, isAdmitted, rewriteContext } from './pipeline.js';
 import type { ForwardCall, ForwardHandler } from './ports.js';
+import { ProgressWatch } from './progress-watch.js';
 import { RequestBody } from './request-body.js';
 
 /** A refused request's body is read and thrown away up to here, so that the answer is not lost to a reset; then the connection goes. */
 const LINGER_BYTES = 256 * 1024;
 const LINGER_MS = 1000;
-/** A request body must be whole within its deadline, or have moved this fast in every such span (P108): a burst buys no time. */
-const MIN_BYTES_PER_MS = 1;
-
 /** Bodies up to this size are sent together with their head. */
 const MAX_INLINE_BYTES = 8192;
 
@@ -30,19 +28,11 @@ export class HttpExchange extends Exchange implements ForwardHandler, OpenExchan
   readonly #response: Response;
   #body: RequestBody | undefined;
   #call: ForwardCall | undefined;
-  #bodyMs = 60_000;
   #held: Buffer | undefined;
   #contentLength: number | undefined;
   #forwardedMs = 0;
-  #firstByteMs = 0;
-  /** The present span of the body deadline: since when, and how much had come by then. */
-  #spanFromMs = 0;
-  #spanFromBytes = 0;
-  /** When the upstream was last seen to move, and how far it had come: its silences are watched here (see sweep). */
-  #upstreamMovedMs = 0;
-  #upstreamMovedBytes = 0;
-  /** Since when the client does not take what we have for it; 0 = it does. */
-  #stalledSinceMs = 0;
+  /** Set once it is forwarded. */
+  #progress: ProgressWatch | undefined;
   #lingerUntilMs = 0;
   #cutAtMs = Number.POSITIVE_INFINITY;
   #done = false;
@@ -83,7 +73,6 @@ export class HttpExchange extends Exchange implements ForwardHandler, OpenExchan
     const { route, permit } = admitted;
     const rewritten = rewriteRequest(head, rewriteContext(this, admitted));
     this.traceId = rewritten.traceId;
-    this.#bodyMs = route.deadlines?.bodyMs ?? config.deadlines.bodyMs;
     if (head.body.kind !== 'none') {
       this.#body = new RequestBody(this.#request, route.bodyBytes ?? config.limits.bodyBytes, (fault) =>
         this.#bodyFault(fault),
@@ -91,13 +80,16 @@ export class HttpExchange extends Exchange implements ForwardHandler, OpenExchan
     }
     if (head.body.kind === 'length') rewritten.headers.push('content-length', String(head.body.length));
     this.#forwardedMs = performance.now();
-    this.#upstreamMovedMs = this.startedMs;
-    this.#spanFromMs = this.startedMs;
     const upstream = config.upstreams.get(route.upstream);
-    this.#firstByteMs =
+    const firstByteMs =
       route.deadlines?.upstreamFirstByteMs ??
       upstream?.timeouts.responseMs ??
       config.deadlines.upstreamFirstByteMs;
+    this.#progress = new ProgressWatch(
+      this.startedMs,
+      route.deadlines?.bodyMs ?? config.deadlines.bodyMs,
+      firstByteMs,
+    );
     const { target } = head;
     this.#call = this.listener.upstream.forward(
       permit,
@@ -108,7 +100,7 @@ export class HttpExchange extends Exchange implements ForwardHandler, OpenExchan
         headers: rewritten.headers,
         body: this.#body,
         bodyLength: head.body.kind === 'length' ? head.body.length : undefined,
-        firstByteMs: this.#firstByteMs,
+        firstByteMs,
       },
       this,
     );
@@ -117,11 +109,7 @@ export class HttpExchange extends Exchange implements ForwardHandler, OpenExchan
   // --- the upstream's answer -------------------------------------------------------------------------------------------
 
   onEarlyHints(rawHeaders: readonly Buffer[]): void {
-    const links: string[] = [];
-    for (let i = 0; i < rawHeaders.length; i += 2) {
-      if (rawHeaders[i]!.toString('latin1').toLowerCase() === 'link')
-        links.push(rawHeaders[i + 1]!.toString('latin1'));
-    }
+    const links = linksOf(rawHeaders);
     try {
       if (links.length > 0 && !this.#response.headersSent && this.head?.httpVersion === '1.1') {
         this.#response.writeEarlyHints({ link: links });
@@ -161,9 +149,9 @@ export class HttpExchange extends Exchange implements ForwardHandler, OpenExchan
       return true;
     }
     if (this.#response.write(chunk)) return true;
-    this.#stalledSinceMs = performance.now();
+    this.#progress?.clientStalls();
     this.#response.once('drain', () => {
-      this.#stalledSinceMs = 0;
+      this.#progress?.clientMoves();
       this.#call?.resume();
     });
     return false;
@@ -171,7 +159,7 @@ export class HttpExchange extends Exchange implements ForwardHandler, OpenExchan
 
   onEnd(): void {
     if (this.#done) return;
-    this.#stalledSinceMs = performance.now();
+    this.#progress?.clientStalls(); // until all is out
     const held = this.#held;
     // As latin1 text a small body goes out in one piece with its head: one buffer, one write, one TLS record.
     this.#end(
@@ -298,44 +286,20 @@ export class HttpExchange extends Exchange implements ForwardHandler, OpenExchan
       if (tickMs >= this.#lingerUntilMs) this.connection.socket.destroy(); // the answer is out: no reset behind it
       return;
     }
+    const progress = this.#progress;
+    if (progress === undefined || this.#response.writableFinished) return;
+    if (progress.isClientTooSlow(tickMs)) return this.cut('deadline_exceeded');
+    if (this.#done) return;
     const body = this.#body;
-    if (body !== undefined && !body.complete && !this.#done && tickMs - this.#spanFromMs > this.#bodyMs) {
-      if (body.bytes - this.#spanFromBytes < this.#bodyMs * MIN_BYTES_PER_MS) {
-        return body.isFull
-          ? this.refuse('upstream_timeout', 'the upstream took the body too slowly')
-          : this.refuse('request_timeout', 'the body came too slowly');
-      }
-      this.#spanFromMs = tickMs;
-      this.#spanFromBytes = body.bytes;
+    if (body?.complete === false && progress.isBodyTooSlow(tickMs, body.bytes)) {
+      return body.isFull
+        ? this.refuse('upstream_timeout', 'the upstream took the body too slowly')
+        : this.refuse('request_timeout', 'the body came too slowly');
     }
-    if (this.#stalledSinceMs !== 0) {
-      this.#upstreamMovedMs = tickMs;
-      if (!this.#response.writableFinished && tickMs - this.#stalledSinceMs > this.#bodyMs) {
-        this.cut('deadline_exceeded');
-      }
-    } else if (this.#call !== undefined && !this.#done) this.#sweepUpstream(tickMs);
-  }
-
-  /**
-   * The pool's own timer for the first byte starts when the request is written; this one also sees requests that wait for
-   * a free connection of a stuck upstream, and answers that stop half-way.
-   */
-  #sweepUpstream(tickMs: number): void {
-    const isAnswered = this.status !== 0;
-    if (!isAnswered && this.#body?.complete === false) {
-      this.#upstreamMovedMs = tickMs; // it has not heard the whole question: the body's deadline watches
-      return;
+    if (progress.isUpstreamSilent(tickMs, body?.complete !== false, this.status !== 0, this.responseBytes)) {
+      this.#call?.abort();
+      this.onFailure(new Failure('upstream_timeout', 'the upstream was silent'));
     }
-    const moved = this.responseBytes + (isAnswered ? 1 : 0);
-    if (moved !== this.#upstreamMovedBytes) {
-      this.#upstreamMovedBytes = moved;
-      this.#upstreamMovedMs = tickMs;
-      return;
-    }
-    const allowedMs = isAnswered ? this.#bodyMs : this.#firstByteMs;
-    if (tickMs - this.#upstreamMovedMs <= allowedMs) return;
-    this.#call?.abort();
-    this.onFailure(new Failure('upstream_timeout', 'the upstream was silent'));
   }
 
   /** The response is out, or its connection is gone. */
@@ -352,6 +316,15 @@ export class HttpExchange extends Exchange implements ForwardHandler, OpenExchan
     this.#done = true;
     this.finish();
   }
+}
+
+function linksOf(rawHeaders: readonly Buffer[]): string[] {
+  const links: string[] = [];
+  for (let i = 0; i < rawHeaders.length; i += 2) {
+    if (rawHeaders[i]!.toString('latin1').toLowerCase() === 'link')
+      links.push(rawHeaders[i + 1]!.toString('latin1'));
+  }
+  return links;
 }
 
 function onResponseClose(this: Response): void {

@@ -72,7 +72,7 @@ t.test('full.yaml shows every key, and minimal.yaml gets the same defaults', asy
   t.match(minimal, {
     limits: {
       connections: 10_000,
-      headerBytes: 32_768,
+      headerBytes: 16_384,
       headerCount: 100,
       bodyBytes: Number.POSITIVE_INFINITY,
     },
