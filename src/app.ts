@@ -136,7 +136,7 @@ class RunningApp implements App {
     await Promise.all(this.#endpoints.map((endpoint) => endpoint.close()));
     await this.#upstreams.close();
     this.#lifecycle('process.stopped', undefined, this.#keeper.current);
-    this.#file?.close();
+    await this.#file?.close();
     this.#resolveClosed();
   }
 

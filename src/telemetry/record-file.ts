@@ -7,6 +7,8 @@ const ROTATION_CHECK_MS = 1000;
 /** Beyond this, records that cannot be written are dropped and counted: memory is not a log. */
 const MAX_PENDING_BYTES = 64 * 1024 * 1024;
 const MODE = 0o640;
+/** At the end a reader that does not read (a full pipe) gets some three seconds. */
+const MAX_CLOSING_TRIES = 300;
 
 export interface RecordFileEvents {
   /** Writing failed (once per outage) or works again. */
@@ -23,7 +25,11 @@ export class RecordFile {
   #fd: number;
   #lines: string[] = [];
   #pendingBytes = 0;
+  /** A write or a reopening is under way on the descriptor. */
   #writing = false;
+  #closing = false;
+  #closingTries = 0;
+  #whenIdle: (() => void)[] = [];
   #timer: NodeJS.Timeout | undefined;
   readonly #rotation: NodeJS.Timeout | undefined;
 
@@ -62,18 +68,21 @@ export class RecordFile {
     }
     this.#writing = true; // nothing is written while the descriptor changes
     open(this.path, constants.O_APPEND | constants.O_CREAT | constants.O_WRONLY, MODE, (error, fd) => {
-      this.#writing = false;
-      if (error !== null) return this.#fail(error);
-      closeSync(this.#fd);
-      this.#fd = fd;
-      if (this.#lines.length > 0) this.#flush();
+      if (error === null) {
+        closeSync(this.#fd);
+        this.#fd = fd;
+      } else this.#fail(error);
+      this.#idle();
+      if (error === null && !this.#closing && this.#lines.length > 0) this.#flush();
     });
   }
 
-  /** Writes what is left, in the foreground. For the process's last moment. */
-  close(): void {
+  /** Writes what is left and closes. What is under way is awaited: its descriptor may be somebody else's the moment it is closed. */
+  async close(): Promise<void> {
+    this.#closing = true;
     clearTimeout(this.#timer);
     clearInterval(this.#rotation);
+    if (this.#writing) await new Promise<void>((resolve) => this.#whenIdle.push(resolve));
     const bytes = Buffer.from(this.#lines.join(''));
     const records = this.#lines.length;
     this.#lines = [];
@@ -100,6 +109,14 @@ export class RecordFile {
 
   #write(bytes: Buffer, offset: number, records: number): void {
     write(this.#fd, bytes, offset, bytes.length - offset, null, (error, written) => {
+      if (
+        error !== null &&
+        this.#closing &&
+        (error.code !== 'EAGAIN' || ++this.#closingTries > MAX_CLOSING_TRIES)
+      ) {
+        this.events.dropped(records);
+        return this.#idle();
+      }
       if (error !== null) {
         // The same bytes again, from where the kernel stopped: no line is torn and none is lost.
         if (error.code !== 'EAGAIN') this.#fail(error);
@@ -107,15 +124,23 @@ export class RecordFile {
         return;
       }
       if (offset + written < bytes.length) return this.#write(bytes, offset + written, records);
-      this.#writing = false;
       this.events.written(records);
+      this.#idle();
       if (!this.available) {
         this.available = true;
         this.events.recovered();
       }
+      if (this.#closing) return;
       if (this.#pendingBytes >= FLUSH_BYTES) this.#flush();
       else if (this.#lines.length > 0) this.#timer ??= setTimeout(() => this.#flush(), FLUSH_MS);
     });
+  }
+
+  #idle(): void {
+    this.#writing = false;
+    const waiting = this.#whenIdle;
+    this.#whenIdle = [];
+    for (const resolve of waiting) resolve();
   }
 
   #fail(error: Error): void {
