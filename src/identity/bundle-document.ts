@@ -1,5 +1,5 @@
 import { createPublicKey } from 'node:crypto';
-import type { JWK } from 'jose';
+import { createLocalJWKSet, type JWK } from 'jose';
 import { err, ok, type Result } from '../reasons.js';
 import type { Certificate } from './certificate.js';
 import {
@@ -59,6 +59,8 @@ function readBundle(trustDomain: TrustDomain, document: JsonValue): Result<Trust
     const problem = readKey(key, authorities, jwtKeys);
     if (problem !== undefined) return err(`key ${index + 1}: ${problem}`);
   }
+  const refusal = problemOfKeySet([...jwtKeys.values()]);
+  if (refusal !== undefined) return err(refusal);
   return ok(
     createTrustBundle({
       trustDomain,
@@ -68,6 +70,16 @@ function readBundle(trustDomain: TrustDomain, document: JsonValue): Result<Trust
       refreshHintSeconds: readHint(document.get('spiffe_refresh_hint')),
     }),
   );
+}
+
+/** jose verifies tokens by this set: what it would not take is found now, not at the first token. */
+function problemOfKeySet(keys: JWK[]): string | undefined {
+  try {
+    createLocalJWKSet({ keys });
+    return undefined;
+  } catch (error) {
+    return `the jwt-svid keys are no JWK set: ${(error as Error).message}`;
+  }
 }
 
 /** Adds what the element holds; the problem when it claims a use that is ours and is broken. `use` alone decides the purpose. */
