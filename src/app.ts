@@ -304,6 +304,8 @@ class RunningApp implements App {
     return {
       state: this.#state,
       ...(current === undefined ? {} : describeSnapshot(current, authoritiesInUse(this.#credentials))),
+      /** Known certificates: those of live connections, and the last ones seen. */
+      credentials: this.#credentials.size,
       restartNeeded,
       sources: status,
     };

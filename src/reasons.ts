@@ -77,6 +77,7 @@ const failures = {
   upstream_connect_timeout: bad('Upstream did not accept in time', 504),
   upstream_timeout: bad('Upstream did not answer in time', 504),
   upstream_malformed: bad('Upstream answered malformed HTTP', 502),
+  upstream_overloaded: bad('Upstream overloaded', 503),
   upstream_reset: bad('Upstream broke off', 502),
   client_aborted: { status: 0, title: 'Client went away' },
   access_ended: { status: 0, title: 'Access ended while the exchange was open' },

@@ -34,7 +34,7 @@ export interface VerifiedSvid {
 }
 
 const MAX_PRESENTED = 16;
-const MAX_PRESENTED_BYTES = 256 * 1024;
+const MAX_PRESENTED_BYTES = 64 * 1024;
 
 /**
  * Reads what a peer presented and checks all that does not change: X509-SVID 2 to 5, the leaf alone.

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { PrincipalFields } from '../audit/record.js';
+import { type Certificate, parseCertificate } from '../identity/certificate.js';
 import { judgeSvid } from '../identity/revocation.js';
 import type { TrustBundle } from '../identity/trust-bundle.js';
 import {
@@ -21,7 +22,8 @@ import type { PeerCertificates } from './ports.js';
 export class Credential {
   /** Live connections that were opened with it. */
   readonly connections = new Set<Connection>();
-  readonly #chain: Result<PeerChain>;
+  #chain: Result<PeerChain>;
+  #leaf: Buffer | undefined;
   readonly #checkSignature: SignatureCheck;
   #snapshot: Snapshot | undefined;
   #judgedAtMs = 0;
@@ -39,7 +41,15 @@ export class Credential {
     checkSignature: SignatureCheck,
   ) {
     this.#chain = parsePeerChain(presented.leaf, presented.intermediates);
+    this.#leaf = presented.leaf;
     this.#checkSignature = checkSignature;
+  }
+
+  /** Keeps no more of a refused one than its record needs: what strangers present must not fill the memory. */
+  shed(): void {
+    this.principalFields();
+    this.#leaf = undefined;
+    this.#chain = refuse('chain_untrusted', 'refused before');
   }
 
   /** The SPIFFE ID it claims; a claim only, until `judge` finds nothing against it. */
@@ -123,16 +133,23 @@ export class Credential {
     return this.#headers;
   }
 
+  /** The leaf of a chain that is no chain of an SVID, for the record alone. */
+  #presentedLeaf(): Certificate | undefined {
+    if (this.#leaf === undefined) return undefined;
+    const read = parseCertificate(this.#leaf);
+    return read.ok ? read.value : undefined;
+  }
+
   /** What records say of it; for a refused one the claim, with kind `none`. */
   principalFields(): PrincipalFields | undefined {
     if (this.#fields !== undefined) return this.#fields;
     const chain = this.chain;
-    if (chain === undefined) return undefined;
-    const { leaf, id } = chain;
+    const leaf = chain?.leaf ?? this.#presentedLeaf();
+    if (leaf === undefined) return undefined;
     this.#fields = {
-      id: id.uri,
+      id: chain?.id.uri ?? leaf.uriSans.join(' '), // as it stands there, acceptable or not
       kind: this.svid === undefined ? 'none' : 'workload',
-      trustDomain: id.trustDomain,
+      trustDomain: chain?.id.trustDomain ?? '',
       serial: leaf.serial,
       sha256: leaf.sha256,
       keySha256: leaf.keySha256,
@@ -168,6 +185,12 @@ export class CredentialIndex {
     this.#byFingerprint.set(fingerprint, credential);
     if (this.#byFingerprint.size > this.capacity) this.#evict();
     return credential;
+  }
+
+  /** A credential that nobody vouches for is not kept; its connection waits for its answer with what is left of it. */
+  discard(credential: Credential): void {
+    this.#byFingerprint.delete(credential.fingerprint);
+    credential.shed();
   }
 
   /** Credentials with at least one open connection. */

@@ -14,7 +14,7 @@ export function accessRecord(exchange: Exchange, phase: 'start' | 'end' | undefi
     event: 'access',
     id: exchange.id,
     phase,
-    principal: connection.credential?.principalFields(),
+    principal: exchange.principal ?? connection.credential?.principalFields(),
     decision: decisionFields(exchange),
     request: requestFields(exchange),
     response: {

@@ -1,9 +1,10 @@
-import type { AccessRecord, Outcome } from '../audit/record.js';
+import type { AccessRecord, Outcome, PrincipalFields } from '../audit/record.js';
 import type { RouteConfig } from '../config/config.js';
 import type { RequestHead } from '../message/request-head.js';
 import type { Decision } from '../policy/decision.js';
 import type { Permit } from '../policy/permit.js';
 import { authorize } from '../policy/permit.js';
+import { matchRoute } from '../policy/route-table.js';
 import { meaningOf, type Reason, type Refusal } from '../reasons.js';
 import type { Snapshot } from '../snapshot.js';
 import type { Connection } from './connection.js';
@@ -19,6 +20,8 @@ export abstract class Exchange {
   route: RouteConfig | undefined;
   permit: Permit | undefined;
   decision: Decision | undefined;
+  /** As it was judged; what becomes of the credential later is not this request's. */
+  principal: PrincipalFields | undefined;
   refusal: Refusal | undefined;
   /** Why the answer is ours, or why it was broken off. */
   reason: Reason | undefined;
@@ -46,10 +49,19 @@ export abstract class Exchange {
   /** Says no, or that something failed, as far as this exchange still can. */
   abstract refuse(reason: Reason, detail?: string): void;
 
-  /** True where the same question would be answered yes under a newer snapshot. */
+  /** True where the same request would be let through to the same place under a newer snapshot. */
   isStillAllowed(snapshot: Snapshot, nowMs: number): boolean {
-    if (this.permit === undefined) return true; // nothing was let through that could be taken back
-    return authorize(snapshot.policy, { ...this.permit.request, nowMs }).ok;
+    const { permit, head, route } = this;
+    if (permit === undefined || head === undefined || route === undefined) return true; // nothing was let through
+    const view = snapshot.listeners.get(this.listener.name);
+    const now = view && matchRoute(view.routes, head.target.host, head.target.path);
+    if (now === undefined || now.name !== route.name || now.upstream !== route.upstream) return false;
+    if (head.upgrade !== undefined && !(now.upgrade as readonly string[]).includes(head.upgrade))
+      return false;
+    const placeOf = (of: Snapshot | undefined): string | undefined =>
+      of?.config.upstreams.get(route.upstream)?.url.authority;
+    if (placeOf(snapshot) !== placeOf(this.snapshot)) return false;
+    return authorize(snapshot.policy, { ...permit.request, nowMs }).ok;
   }
 
   protected setRefusal(reason: Reason, detail: string): void {

@@ -33,6 +33,7 @@ export class HttpExchange extends Exchange implements ForwardHandler, OpenExchan
   #forwardedMs = 0;
   /** Set once it is forwarded. */
   #progress: ProgressWatch | undefined;
+  #awaitsDrain = false;
   #lingerUntilMs = 0;
   #cutAtMs = Number.POSITIVE_INFINITY;
   #done = false;
@@ -108,6 +109,22 @@ export class HttpExchange extends Exchange implements ForwardHandler, OpenExchan
 
   // --- the upstream's answer -------------------------------------------------------------------------------------------
 
+  /** A request that waited for a connection, or is sent again, is judged again: what is true now decides. */
+  mayBegin(): boolean {
+    if (this.#done) return false;
+    const { connection, listener } = this;
+    const snapshot = listener.snapshots.current;
+    const nowMs = listener.clock.nowMs();
+    const refusal =
+      snapshot === undefined
+        ? { reason: 'not_ready' as const, detail: '' }
+        : connection.judge(snapshot, nowMs);
+    if (refusal !== undefined) this.refuse(refusal.reason, refusal.detail);
+    else if (snapshot !== this.snapshot && !this.isStillAllowed(snapshot!, nowMs))
+      this.refuse('policy_denied');
+    return !this.#done;
+  }
+
   onEarlyHints(rawHeaders: readonly Buffer[]): void {
     const links = linksOf(rawHeaders);
     try {
@@ -149,11 +166,15 @@ export class HttpExchange extends Exchange implements ForwardHandler, OpenExchan
       return true;
     }
     if (this.#response.write(chunk)) return true;
-    this.#progress?.clientStalls();
-    this.#response.once('drain', () => {
-      this.#progress?.clientMoves();
-      this.#call?.resume();
-    });
+    if (!this.#awaitsDrain) {
+      this.#awaitsDrain = true;
+      this.#progress?.clientStalls();
+      this.#response.once('drain', () => {
+        this.#awaitsDrain = false;
+        this.#progress?.clientMoves();
+        this.#call?.resume();
+      });
+    }
     return false;
   }
 
@@ -310,6 +331,7 @@ export class HttpExchange extends Exchange implements ForwardHandler, OpenExchan
         this.outcome = 'client_aborted';
         this.setRefusal('client_aborted', '');
       }
+      if (this.#call?.hasBegun !== true) this.permit = undefined; // the upstream has seen nothing of it
       this.#call?.abort();
       this.#body?.destroy();
     }

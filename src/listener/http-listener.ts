@@ -161,6 +161,8 @@ export class HttpListener {
     const snapshot = context.snapshots.current;
     const refusal =
       snapshot && (connection.judge(snapshot, now) ?? this.#turnAwayBeyondShare(connection, snapshot));
+    if (refusal !== undefined && credential !== undefined && credential.svid === undefined)
+      context.credentials.discard(credential);
     // A refused certificate still gets one request in, so that its owner reads the reason in a 403 and not in a torn socket.
     context.metrics.countHandshake(context.name, refusal ? 'refused' : 'accepted', refusal?.reason ?? '');
   }
@@ -241,6 +243,7 @@ export class HttpListener {
     const connection = socket[connectionOf];
     if (connection === undefined || connection.closing) return void socket.destroy();
     if (connection.open.size > 0) {
+      keepFlowing(socket);
       const reason = request.method === 'CONNECT' ? 'method_not_allowed' : 'upgrade_refused';
       const detail = 'came before the request in front of it was answered';
       return this.#refuseInTurn(connection, { reason, detail }, request);
@@ -293,6 +296,14 @@ export class HttpListener {
     const { idleMs } = snapshot.config.deadlines;
     this.live.sweep(snapshot, this.#closing ? Math.min(idleMs, CLOSING_IDLE_MS) : idleMs);
   }
+}
+
+/** With the socket Node hands over its own ears: the answer in front would never hear that there is room for more. */
+function keepFlowing(socket: TLSSocket & { _httpMessage?: ServerResponse | null }): void {
+  socket.on('error', () => socket.destroy());
+  socket.on('drain', () => {
+    if (!socket.writableNeedDrain) socket._httpMessage?.emit('drain');
+  });
 }
 
 function addressOf(socket: Socket): string {

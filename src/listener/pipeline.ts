@@ -38,6 +38,7 @@ export function admit(exchange: Exchange, request: IncomingMessage): Admitted | 
   if (parsed.ok) exchange.head = parsed.value;
 
   const refusal = connection.judge(snapshot, exchange.startedAtMs);
+  exchange.principal = connection.credential?.principalFields();
   if (refusal !== undefined) return refusal;
 
   if (!listener.records.available) return no('audit_unavailable');

@@ -36,6 +36,8 @@ export interface ForwardRequest {
 
 /** Answers of one forwarded request. After `onEnd` or `onFailure` nothing more comes. */
 export interface ForwardHandler {
+  /** Asked right before the request's first byte goes out, which may be long after `forward`. False = it must not. */
+  mayBegin(): boolean;
   onEarlyHints(rawHeaders: readonly Buffer[]): void;
   /** @returns false to pause until `resume`. */
   onHead(status: number, rawHeaders: readonly Buffer[], statusText: string): boolean;
@@ -56,8 +58,12 @@ export interface ForwardCall {
 export interface UpgradeHandler {
   /** The upstream said 101 and the tunnel is open. */
   onOpen(): void;
-  /** The upstream answered without upgrading; the listener relays it and closes. */
-  onRefused(status: number, rawHeaders: readonly string[], body: Readable): void;
+  /** The upstream answered without upgrading; the listener relays it, if it is whole at its close, and closes. */
+  onRefused(
+    status: number,
+    rawHeaders: readonly string[],
+    body: Readable & { readonly complete: boolean },
+  ): void;
   onFailure(failure: Failure): void;
   onClose(): void;
 }

@@ -72,17 +72,30 @@ export function matchPathFolded(pattern: PathPattern, path: string): boolean {
 export const splitPath = (path: string): string[] => path.slice(1).split('/');
 
 /**
- * The reading in which deny rules compare: percent-decoded, caseless, without one trailing slash. An upstream that is
- * lax about any of these must not be a way round a deny; an allow stays byte-exact.
+ * The reading in which deny rules compare: percent-decoded, caseless, compatibility forms of characters taken for the
+ * characters, without dots and spaces at a segment's end and without one trailing slash. An upstream that is lax about
+ * any of these must not be a way round a deny; an allow stays byte-exact.
  */
 export function foldSegments(segments: readonly string[]): readonly string[] {
   const end = segments[segments.length - 1] === '' ? segments.length - 1 : segments.length;
   const folded: string[] = [];
   for (let i = 0; i < end; i++) {
     const segment = segments[i]!;
-    folded.push((segment.includes('%') ? decodeSegment(segment) : segment).toLowerCase());
+    folded.push(
+      withoutTail(segment.includes('%') ? foldText(decodeSegment(segment)) : segment.toLowerCase()),
+    );
   }
   return folded;
+}
+
+/** Through upper case, so that letters of one upper case are one: `ſ` is an `s` to a caseless upstream. */
+const foldText = (text: string): string => text.normalize('NFKC').toUpperCase().toLowerCase();
+
+/** Windows, and some frameworks, drop these. */
+function withoutTail(segment: string): string {
+  let end = segment.length;
+  while (end > 0 && (segment[end - 1] === '.' || segment[end - 1] === ' ')) end--;
+  return end === segment.length ? segment : segment.slice(0, end);
 }
 
 /** Greedy with one point of return: at most pattern x path steps, however many `**` there are. */

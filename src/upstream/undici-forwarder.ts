@@ -13,9 +13,18 @@ export interface PoolOptions {
   readonly maxConnections: number;
 }
 
+/** So many requests may wait for a connection of one upstream: what is abandoned there is freed only when its turn comes. */
+const MAX_QUEUED = 1024;
+
+/** A pool, and how many requests were given to it that no connection has taken yet, abandoned ones too. */
+export interface UpstreamPool {
+  readonly pool: Pool;
+  waiting: number;
+}
+
 /** A keep-alive pool to one upstream (RFC 9112 9.3), one request at a time on each connection. */
-export function createPool(options: PoolOptions): Pool {
-  return new Pool(options.origin, {
+export function createPool(options: PoolOptions): UpstreamPool {
+  const pool = new Pool(options.origin, {
     connections: options.maxConnections,
     pipelining: 1,
     factory: (origin, clientOptions) =>
@@ -26,12 +35,18 @@ export function createPool(options: PoolOptions): Pool {
     strictContentLength: true,
     clientTtl: null,
   });
+  return { pool, waiting: 0 };
 }
 
 /** Forwards over the pool. A safe request without a body that met a dead pooled connection is sent once more (RFC 9110 9.2.2). */
-export function forwardOverPool(pool: Pool, request: ForwardRequest, handler: ForwardHandler): ForwardCall {
-  const attempt = new Attempt(pool, request, handler);
-  attempt.dispatch();
+export function forwardOverPool(
+  upstream: UpstreamPool,
+  request: ForwardRequest,
+  handler: ForwardHandler,
+): ForwardCall {
+  const attempt = new Attempt(upstream, request, handler);
+  if (upstream.waiting < MAX_QUEUED) attempt.dispatch();
+  else handler.onFailure(new Failure('upstream_overloaded', `${MAX_QUEUED} requests wait for the upstream`));
   return attempt;
 }
 
@@ -46,11 +61,12 @@ class Attempt implements ForwardCall, ConnectionUser {
   #abort: ((error?: Error) => void) | undefined;
   #informational = 0;
   #headSeen = false;
+  #waits = false;
   #finished = false;
   #retried = false;
 
   constructor(
-    readonly pool: Pool,
+    readonly upstream: UpstreamPool,
     readonly request: ForwardRequest,
     readonly handler: ForwardHandler,
   ) {}
@@ -66,8 +82,10 @@ class Attempt implements ForwardCall, ConnectionUser {
       body: request.body ?? null,
       headersTimeout: request.firstByteMs,
     };
+    this.upstream.waiting++;
+    this.#waits = true;
     try {
-      this.pool.dispatch(options, this as unknown as Dispatcher.DispatchHandler);
+      this.upstream.pool.dispatch(options, this as unknown as Dispatcher.DispatchHandler);
     } catch (cause) {
       this.onError(cause as Error);
     }
@@ -84,8 +102,13 @@ class Attempt implements ForwardCall, ConnectionUser {
   }
 
   onConnect(abort: (error?: Error) => void): void {
+    this.#waitsNoMore();
     if (this.#finished) return abort();
     this.#abort = abort;
+    if (!this.handler.mayBegin()) {
+      this.#finished = true;
+      return abort();
+    }
     this.hasBegun = true;
   }
 
@@ -123,7 +146,14 @@ class Attempt implements ForwardCall, ConnectionUser {
     this.handler.onEnd();
   }
 
+  #waitsNoMore(): void {
+    if (!this.#waits) return;
+    this.#waits = false;
+    this.upstream.waiting--;
+  }
+
   onError(error: Error): void {
+    this.#waitsNoMore();
     if (this.#finished) return;
     const wasUsed = this.connection !== undefined && this.connection.served > 0;
     if (
@@ -134,7 +164,7 @@ class Attempt implements ForwardCall, ConnectionUser {
       isRetryable(this.request)
     ) {
       this.#retried = true;
-      this.dispatch();
+      this.dispatch(); // asks `mayBegin` again
       return;
     }
     this.#fail(failureOf(error, this.#headSeen));

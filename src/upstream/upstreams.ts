@@ -1,4 +1,3 @@
-import type { Pool } from 'undici';
 import type { Config, UpstreamConfig } from '../config/config.js';
 import type {
   ForwardCall,
@@ -10,7 +9,7 @@ import type {
 } from '../listener/ports.js';
 import type { Permit } from '../policy/permit.js';
 import { Failure } from '../reasons.js';
-import { createPool, forwardOverPool } from './undici-forwarder.js';
+import { createPool, forwardOverPool, type UpstreamPool } from './undici-forwarder.js';
 import { openTunnel } from './upgrade-tunnel.js';
 
 const DEFAULT_CONNECTIONS = 256;
@@ -18,7 +17,7 @@ const DEFAULT_CONNECTIONS = 256;
 interface Entry {
   readonly key: string;
   readonly config: UpstreamConfig;
-  readonly pool: Pool;
+  readonly pool: UpstreamPool;
 }
 
 /** Every configured upstream by name. Nothing gets past it without a Permit, and the permit names the destination. */
@@ -42,7 +41,7 @@ export class Upstreams implements UpstreamPort {
       );
     }
     for (const [name, entry] of this.#entries) {
-      if (next.get(name) !== entry) void entry.pool.close();
+      if (next.get(name) !== entry) void entry.pool.pool.close();
     }
     this.#entries = next;
   }
@@ -63,7 +62,7 @@ export class Upstreams implements UpstreamPort {
   }
 
   async close(): Promise<void> {
-    const pools = [...this.#entries.values()].map((entry) => entry.pool.destroy());
+    const pools = [...this.#entries.values()].map((entry) => entry.pool.pool.destroy());
     this.#entries.clear();
     await Promise.allSettled(pools);
   }
@@ -77,7 +76,7 @@ export class Upstreams implements UpstreamPort {
   }
 }
 
-function poolOf(upstream: UpstreamConfig): Pool {
+function poolOf(upstream: UpstreamConfig): UpstreamPool {
   return createPool({
     origin: `http://${upstream.url.authority}`,
     connectMs: upstream.timeouts.connectMs,

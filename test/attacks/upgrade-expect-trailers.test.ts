@@ -133,6 +133,55 @@ t.test('P089 an upgrade that the upstream refuses is relayed, and nothing after 
 });
 
 t.test(
+  'P089 an answer to an upgrade is relayed whole or not at all, and never waited for without end',
+  async (t) => {
+    const world = await start(t, { extra: 'deadlines: { upstreamFirstByte: 500ms }' });
+    const HEAD = 'HTTP/1.1 426 Upgrade Required\r\n';
+    const whole = 'x'.repeat(64 * 1024);
+    const [cut, tooMuch] = ['upstream_reset', 'upstream_malformed'];
+    for (const [answer, end, status, reason] of [
+      [`${HEAD}Content-Length: 65536\r\n\r\n${whole}`, 'stay', 426, undefined],
+      [`${HEAD}\r\n${whole}`, 'close', 426, undefined],
+      [`${HEAD}Content-Length: 100\r\n\r\npartial`, 'close', 502, cut],
+      [`${HEAD}Content-Length: 100\r\n\r\npartial`, 'reset', 502, cut],
+      [`${HEAD}Transfer-Encoding: chunked\r\n\r\n7\r\npartial\r\n`, 'close', 502, cut],
+      [`${HEAD}Content-Length: 65537\r\n\r\n${whole}x`, 'stay', 502, tooMuch],
+      [`${HEAD}Content-Length: 200000\r\n\r\n${'x'.repeat(200_000)}`, 'close', 502, tooMuch],
+      [`${HEAD}Content-Length: 100\r\n\r\npartial`, 'stay', 504, 'upstream_timeout'],
+      [`${HEAD}\r\npartial`, 'stay', 504, 'upstream_timeout'],
+    ] as const) {
+      const name = `${answer.slice(HEAD.length, HEAD.length + 26)} ${end}`;
+      world.upstream.respond = ({ socket }) => {
+        // a reset comes after the bytes were taken, or it would take them along
+        const ends = {
+          stay: () => 0,
+          close: () => socket.end(),
+          reset: () => setTimeout(() => socket.resetAndDestroy(), 50),
+        };
+        socket.write(answer, ends[end]);
+      };
+      const before = world.exchanges.length;
+      const client = await world.client();
+      client.send(WS);
+      await client.untilClosed(5000);
+      t.same(statusesOf(client), [status], name);
+      const [record] = (await world.untilRecords(before + 1)).slice(before);
+      t.equal(record?.response.reason, reason, name);
+      t.equal(record?.response.outcome, reason === undefined ? 'complete' : 'upstream_failed', name);
+      t.notMatch(client.received, /partial/, name);
+      if (reason === undefined) {
+        t.match(client.received, HEAD, 'in its own words');
+        t.equal(client.answers[0]?.body.length, whole.length, name);
+        t.equal(record?.response.bytes, whole.length, name);
+      }
+      await waitFor(() => world.upstream.connections.at(-1)?.closed === true);
+    }
+    world.upstream.respond = answerOk;
+    await holdInvariants(t, world);
+  },
+);
+
+t.test(
   'P089 a 101 that does not prove the handshake is 502: no tunnel on somebody’s word alone',
   async (t) => {
     const world = await start(t);
@@ -263,6 +312,56 @@ t.test('an upgrade behind an unanswered request is refused in its turn', async (
     ['rule_allowed', 'upgrade_refused'],
   );
   t.notMatch(world.upstream.bytes, /websocket/i);
+  await holdInvariants(t, world);
+});
+
+t.test('an upgrade or CONNECT behind a large answer does not stop that answer', async (t) => {
+  const world = await start(t, { extra: 'deadlines: { body: 3s }' });
+  const size = 4 * 1024 * 1024;
+  const big = 'x'.repeat(size);
+  const CONNECT = 'CONNECT svc.test:80 HTTP/1.1\r\nHost: svc.test:80\r\n\r\n';
+  for (const framed of [
+    `Content-Length: ${size}\r\n\r\n${big}`,
+    `Transfer-Encoding: chunked\r\n\r\n${size.toString(16)}\r\n${big}\r\n0\r\n\r\n`,
+  ]) {
+    for (const [requests, statuses, reason] of [
+      [`${GET}\r\n${WS}${G}`, [200, 400], 'upgrade_refused'],
+      [`${GET}\r\n${GET}\r\n${WS}${G}`, [200, 200, 400], 'upgrade_refused'],
+      [`${GET}\r\n${CONNECT}${G}`, [200, 405], 'method_not_allowed'],
+    ] as const) {
+      world.upstream.respond = ({ socket }) => socket.write(`HTTP/1.1 200 OK\r\n${framed}`);
+      const before = world.exchanges.length;
+      const client = await world.client();
+      client.send(requests);
+      await client.untilClosed();
+      t.same(statusesOf(client), statuses);
+      const bodies = statuses.length - 1;
+      t.same(
+        client.answers.slice(0, bodies).map(({ body }) => body.length),
+        Array(bodies).fill(size),
+      );
+      const records = (await world.untilRecords(before + statuses.length)).slice(before);
+      t.same(
+        records.map(({ response, decision }) => [response.outcome, decision.reason]),
+        [...Array(bodies).fill(['complete', 'rule_allowed']), ['refused', reason]],
+      );
+    }
+  }
+  t.notMatch(world.upstream.bytes, /websocket|CONNECT/i);
+  world.upstream.respond = answerOk;
+  await holdInvariants(t, world);
+});
+
+t.test('a client that leaves an answer with an upgrade behind it leaves a record of both', async (t) => {
+  const world = await start(t);
+  world.upstream.respond = ({ socket }) => socket.write('HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf');
+  const client = await world.client();
+  client.send(`${GET}\r\n${WS}`);
+  await client.until(() => client.received.endsWith('half'));
+  client.destroy();
+  const records = await world.untilRecords(2);
+  t.same(records.map(({ response }) => response.outcome).sort(), ['client_aborted', 'refused']);
+  world.upstream.respond = answerOk;
   await holdInvariants(t, world);
 });
 

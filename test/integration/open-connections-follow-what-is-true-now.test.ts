@@ -99,9 +99,25 @@ t.test(
   },
 );
 
-t.test(
-  'an open WebSocket ends with its access and leaves a record at its start and at its end',
-  async (t) => {
+type Change = (world: World, config: string) => void;
+const endings: readonly (readonly [string, Change])[] = [
+  [
+    'the policy no longer allows it',
+    (w) => w.replace('policy.yaml', POLICY.replace(/^ {2}- \{ id: ws.*\n/m, '')),
+  ],
+  ['its workload is revoked', (w) => w.replace('revoked.yaml', revoked(`id: "${w.web.uri}"`))],
+  [
+    'its route takes no upgrade now',
+    (w, c) => w.replace('countersign.yaml', c.replace(', upgrade: [websocket]', '')),
+  ],
+  [
+    'its upstream is another now',
+    (w, c) => w.replace('countersign.yaml', c.replace(/url: "[^"]*"/, 'url: "http://127.0.0.1:9"')),
+  ],
+];
+
+for (const [why, change] of endings) {
+  t.test(`an open WebSocket ends when ${why}, and leaves a record at its start and at its end`, async (t) => {
     const server = createServer();
     const sockets = new WebSocketServer({ server });
     sockets.on('connection', (socket) => socket.on('message', (data) => socket.send(`echo ${data}`)));
@@ -113,10 +129,8 @@ t.test(
       sockets.close();
       server.close();
     });
-    world.replace(
-      'countersign.yaml',
-      world.configText().replace(`127.0.0.1:${world.upstream.port}`, `127.0.0.1:${port}`),
-    );
+    const config = world.configText().replace(`127.0.0.1:${world.upstream.port}`, `127.0.0.1:${port}`);
+    world.replace('countersign.yaml', config);
     await waitFor(async () => (await world.snapshot()).sequence > 1);
     const options = {
       cert: world.web.chainPem,
@@ -133,7 +147,7 @@ t.test(
     socket.send('hello');
     t.equal(await echo, 'echo hello');
     const closed = new Promise((resolve) => socket.once('close', resolve));
-    world.replace('policy.yaml', POLICY.replace(/^ {2}- \{ id: ws.*\n/m, ''));
+    change(world, config);
     await closed;
     const records = await world.untilRecords(2);
     t.same(
@@ -143,8 +157,8 @@ t.test(
     t.equal(records[0]?.id, records[1]?.id);
     t.equal(records[1]?.response.outcome, 'access_ended');
     t.ok(records[1]?.request.bytes > 0);
-  },
-);
+  });
+}
 
 t.test('a request in flight may finish for deadlines.accessEnd; with 0s it is cut at once', async (t) => {
   for (const [setting, whole] of [
