@@ -64,10 +64,15 @@ function requestFields(exchange: Exchange): RequestFields {
   };
 }
 
-/** A target that never parsed, without its query: queries hold secrets. */
+/** A target that never parsed, without its query and its authority: queries and userinfo hold secrets. */
 function pathOf(rawTarget: string | undefined): string | undefined {
-  const query = rawTarget?.indexOf('?') ?? -1;
-  return query < 0 ? rawTarget : rawTarget?.slice(0, query);
+  if (rawTarget === undefined) return undefined;
+  const query = rawTarget.indexOf('?');
+  const target = query < 0 ? rawTarget : rawTarget.slice(0, query);
+  if (target.startsWith('/')) return target;
+  const absolute = /^[^/\\]*:[/\\]+[^/\\]*/.exec(target); // as forgiving as whoever wrote it may have been
+  if (absolute !== null) return target.slice(absolute[0].length) || '/';
+  return target.slice(target.lastIndexOf('@') + 1); // CONNECT's authority-form
 }
 
 const round = (ms: number): number => Math.round(ms * 1000) / 1000;

@@ -27,6 +27,10 @@ export interface ListenerTls {
 const connectionOf = Symbol('connection');
 type Peer = TLSSocket & { [connectionOf]?: Connection };
 
+/** Asked when it is accepted: after a reset the kernel no longer tells. */
+const acceptedFrom = Symbol('acceptedFrom');
+type Transport = Socket & { [acceptedFrom]?: string };
+
 const SWEEP_MS = 250;
 /** While closing, a connection without a request waits this long: its client may just have been about to ask. */
 const CLOSING_IDLE_MS = 500;
@@ -138,7 +142,8 @@ export class HttpListener {
     server.on('connect', (request, stream, head: Buffer) => this.#onUpgrade(request, stream, head));
   }
 
-  #onAccept(socket: Socket): void {
+  #onAccept(socket: Transport): void {
+    socket[acceptedFrom] = addressOf(socket);
     const limit = this.context.snapshots.current?.config.limits.connections ?? 0;
     if (this.#sockets.size >= limit) {
       socket.destroy(); // before any handshake is paid for
@@ -199,9 +204,11 @@ export class HttpListener {
   #onHandshakeError(error: Error, socket: TLSSocket): void {
     const code = (error as { code?: string }).code ?? '';
     const address = addressOf(socket);
+    // What TLS itself counts is decrypted bytes: none before the end of the handshake.
+    const bytesRead = transportOf(socket)?.bytesRead;
     socket.destroy();
     // A TCP probe that opens and closes is no handshake.
-    if (code === 'ECONNRESET' && socket.bytesRead === 0) return;
+    if (code === 'ECONNRESET' && bytesRead === 0) return;
     const reason = code === 'ERR_TLS_HANDSHAKE_TIMEOUT' ? 'tls_handshake_timeout' : 'tls_handshake_failed';
     this.#refuseHandshake(reason, code || error.message, address);
   }
@@ -306,7 +313,12 @@ function keepFlowing(socket: TLSSocket & { _httpMessage?: ServerResponse | null 
   });
 }
 
+/** What is under TLS. */
+const transportOf = (socket: Socket): Transport | undefined => (socket as { _parent?: Transport })._parent;
+
 function addressOf(socket: Socket): string {
+  const known = transportOf(socket)?.[acceptedFrom];
+  if (known !== undefined) return known;
   const address = socket.remoteAddress ?? '';
   return address.startsWith('::ffff:') ? address.slice(7) : address;
 }

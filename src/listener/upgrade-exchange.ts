@@ -1,4 +1,4 @@
-import type { IncomingMessage } from 'node:http';
+import { type IncomingMessage, STATUS_CODES } from 'node:http';
 import type { Readable } from 'node:stream';
 import type { TLSSocket } from 'node:tls';
 import { rewriteUpgradeHeaders } from '../message/rewrite-request.js';
@@ -21,6 +21,8 @@ export class UpgradeExchange extends Exchange implements UpgradeHandler, OpenExc
   #tunnelIdleMs = 3_600_000;
   #movedAtMs = 0;
   #movedBytes = 0;
+  /** By then the client has taken an answer that is no tunnel (a tick). */
+  #takenByMs = Number.POSITIVE_INFINITY;
   readonly #readBefore: number;
   readonly #writtenBefore: number;
 
@@ -86,33 +88,45 @@ export class UpgradeExchange extends Exchange implements UpgradeHandler, OpenExc
   }
 
   /** Relays an answer that is no upgrade, with framing of our own, and closes: nothing after it is piped (P089). */
-  onRefused(status: number, rawHeaders: readonly string[], body: Readable): void {
+  onRefused(
+    status: number,
+    rawHeaders: readonly string[],
+    body: Readable & { readonly complete: boolean },
+  ): void {
     const rewritten = rewriteResponseHeaders(rawHeaders, { plan: this.snapshot!.forwardPlan });
     if (!rewritten.ok) {
       body.destroy();
       return this.refuse('upstream_malformed', rewritten.error);
     }
-    this.status = status;
     const chunks: Buffer[] = [];
     let size = 0;
     body.on('data', (chunk: Buffer) => {
+      if (this.reason !== undefined) return;
       size += chunk.length;
-      if (size > MAX_REFUSAL_BYTES) body.destroy();
+      if (size > MAX_REFUSAL_BYTES) this.refuse('upstream_malformed', `more than ${MAX_REFUSAL_BYTES} bytes`);
       else chunks.push(chunk);
     });
     body.once('close', () => {
-      const { headers } = rewritten.value;
-      let head = `HTTP/1.1 ${status} ${meaningOf('upgrade_refused').title}\r\n`;
-      for (let i = 0; i < headers.length; i += 2) {
-        if (headers[i]!.toLowerCase() !== 'content-length') head += `${headers[i]}: ${headers[i + 1]}\r\n`;
-      }
-      const whole = Buffer.concat(chunks);
-      this.socket.write(
-        Buffer.from(`${head}content-length: ${whole.length}\r\nconnection: close\r\n\r\n`, 'latin1'),
-      );
-      this.socket.end(whole);
-      this.socket.destroySoon();
+      if (this.reason !== undefined) return;
+      // with framing of our own, what was cut short would look whole (RFC 9112 8)
+      if (!body.complete) this.refuse('upstream_reset', 'its answer to the upgrade was cut short');
+      else this.#relay(status, rewritten.value.headers, Buffer.concat(chunks));
     });
+  }
+
+  #relay(status: number, headers: readonly string[], body: Buffer): void {
+    this.status = status;
+    this.responseBytes = body.length;
+    this.#takenByMs = performance.now() + this.snapshot!.config.deadlines.bodyMs;
+    let head = `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\n`;
+    for (let i = 0; i < headers.length; i += 2) {
+      if (headers[i]!.toLowerCase() !== 'content-length') head += `${headers[i]}: ${headers[i + 1]}\r\n`;
+    }
+    this.socket.write(
+      Buffer.from(`${head}content-length: ${body.length}\r\nconnection: close\r\n\r\n`, 'latin1'),
+    );
+    this.socket.end(body);
+    this.socket.destroySoon();
   }
 
   onFailure(failure: Failure): void {
@@ -143,7 +157,10 @@ export class UpgradeExchange extends Exchange implements UpgradeHandler, OpenExc
   }
 
   sweep(tickMs: number): void {
-    if (!this.#open) return;
+    if (!this.#open) {
+      if (tickMs >= this.#takenByMs) this.cut('deadline_exceeded');
+      return;
+    }
     const moved = this.socket.bytesRead + this.socket.bytesWritten;
     if (moved !== this.#movedBytes) {
       this.#movedBytes = moved;
@@ -155,7 +172,7 @@ export class UpgradeExchange extends Exchange implements UpgradeHandler, OpenExc
     if (this.#open) {
       this.requestBytes = this.socket.bytesRead - this.#readBefore;
       this.responseBytes = this.socket.bytesWritten - this.#writtenBefore;
-    } else if (this.status === 0 && this.reason === undefined) {
+    } else if (this.reason === undefined && (this.status === 0 || !this.socket.writableFinished)) {
       this.outcome = 'client_aborted';
       this.setRefusal('client_aborted', '');
     }

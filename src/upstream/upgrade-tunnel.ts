@@ -3,7 +3,7 @@ import type { ClientRequest, IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 import httpProxy from 'http-proxy';
 import type { ForwardCall, UpgradeHandler, UpgradeRequest } from '../listener/ports.js';
-import { Failure } from '../reasons.js';
+import { Failure, type FailureCode } from '../reasons.js';
 
 /** RFC 6455 1.3. */
 const WEBSOCKET_GUID = '258EAFA5-E914-47DA-95CA-C5AB0DC85B11';
@@ -36,6 +36,8 @@ class Tunnel implements ForwardCall {
   readonly hasBegun = true;
   #finished = false;
   #opened = false;
+  /** With anything but a 101. */
+  #answered = false;
   #proxyRequest: ClientRequest | undefined;
   #upstreamSocket: Duplex | undefined;
   #timer: NodeJS.Timeout;
@@ -128,16 +130,17 @@ class Tunnel implements ForwardCall {
   }
 
   #refused(response: IncomingMessage): void {
-    clearTimeout(this.#timer);
     if (this.#finished) return void response.destroy();
-    this.#finished = true;
+    this.#answered = true;
+    // The deadline holds for all of the answer: one that never ends would keep its client for ever.
+    response.once('close', () => {
+      this.#finished = true;
+      clearTimeout(this.#timer);
+    });
     this.handler.onRefused(response.statusCode ?? 502, response.rawHeaders, response);
   }
 
-  fail(
-    error: unknown,
-    code: 'upstream_unreachable' | 'upstream_timeout' | 'upstream_malformed' = 'upstream_unreachable',
-  ): void {
+  fail(error: unknown, code: FailureCode = this.#answered ? 'upstream_reset' : 'upstream_unreachable'): void {
     if (this.#finished || this.#opened) return this.#end();
     this.#finished = true;
     clearTimeout(this.#timer);
