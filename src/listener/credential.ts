@@ -187,9 +187,14 @@ export class CredentialIndex {
     return credential;
   }
 
-  /** A credential that nobody vouches for is not kept; its connection waits for its answer with what is left of it. */
-  discard(credential: Credential): void {
-    this.#byFingerprint.delete(credential.fingerprint);
+  /**
+   * A credential that nobody vouches for is not kept: its one connection waits for its answer with what is left of it.
+   * One that further connections were opened with while it was good stays until they are ended.
+   */
+  discardUnvouched(credential: Credential | undefined): void {
+    if (credential === undefined || credential.svid !== undefined || credential.connections.size > 1) return;
+    if (this.#byFingerprint.get(credential.fingerprint) === credential)
+      this.#byFingerprint.delete(credential.fingerprint);
     credential.shed();
   }
 

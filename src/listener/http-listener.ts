@@ -166,8 +166,7 @@ export class HttpListener {
     const snapshot = context.snapshots.current;
     const refusal =
       snapshot && (connection.judge(snapshot, now) ?? this.#turnAwayBeyondShare(connection, snapshot));
-    if (refusal !== undefined && credential !== undefined && credential.svid === undefined)
-      context.credentials.discard(credential);
+    if (refusal !== undefined) context.credentials.discardUnvouched(credential);
     // A refused certificate still gets one request in, so that its owner reads the reason in a 403 and not in a torn socket.
     context.metrics.countHandshake(context.name, refusal ? 'refused' : 'accepted', refusal?.reason ?? '');
   }

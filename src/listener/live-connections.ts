@@ -43,6 +43,8 @@ export class LiveConnections {
   remove(connection: Connection): void {
     this.#all.delete(connection);
     connection.credential?.connections.delete(connection);
+    if (connection.credential?.connections.size === 0)
+      this.context.credentials.discardUnvouched(connection.credential);
     const { sharedBy, terminatedBy } = connection;
     if (terminatedBy !== undefined) {
       const { cause } = terminatedBy;
