@@ -32,7 +32,7 @@ export function createAdminEndpoint(view: AdminView): HttpEndpoint {
       },
     ],
   ]);
-  return new HttpEndpoint('admin', routes);
+  return new HttpEndpoint('admin', routes, 'local');
 }
 
 /** What the admin and the health listener have in common. */

@@ -8,7 +8,8 @@ import type { AdminView, AppProbe } from './ports.js';
 export function createHealthEndpoint(view: AdminView, probes: readonly AppProbe[]): HttpEndpoint {
   const routes = new Map<string, Handler>(commonRoutes(view));
   for (const probe of probes) routes.set(`GET ${probe.path}`, (_request, response) => ask(probe, response));
-  return new HttpEndpoint('health', routes);
+  // Prometheus asks by DNS name, and there is nothing here that a page could do.
+  return new HttpEndpoint('health', routes, 'any');
 }
 
 /** Asks the app and passes on its status alone: no body, no header of it reaches a caller without a certificate. */
@@ -28,8 +29,10 @@ function ask(probe: AppProbe, response: ServerResponse): void {
     const status = answer.statusCode ?? 502;
     sendText(response, status >= 200 && status < 400 ? 200 : 503, `app answered ${status}\n`);
   });
-  outgoing.once('error', () => {
+  const unanswered = (): void => {
     if (!response.headersSent) sendText(response, 503, 'app does not answer\n');
-  });
+  };
+  outgoing.on('error', unanswered);
+  outgoing.once('close', unanswered); // a 101 is neither a response nor an error
   outgoing.end();
 }

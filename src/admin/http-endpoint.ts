@@ -9,10 +9,14 @@ export type Handler = (request: IncomingMessage, response: ServerResponse, url: 
 export class HttpEndpoint {
   readonly #server: Server;
 
-  /** @param routes `METHOD /path` to handler. */
+  /**
+   * @param routes `METHOD /path` to handler.
+   * @param hosts Under which names it may be asked.
+   */
   constructor(
     readonly name: string,
     readonly routes: ReadonlyMap<string, Handler>,
+    readonly hosts: 'local' | 'any',
   ) {
     this.#server = createServer(
       { maxHeaderSize: 8192, headersTimeout: 5000, requestTimeout: 10_000, keepAliveTimeout: 5000 },
@@ -62,7 +66,7 @@ export class HttpEndpoint {
     request.resume();
     try {
       const url = new URL(request.url ?? '/', 'http://admin');
-      if (!isLocalHost(request.headers.host))
+      if (this.hosts === 'local' && !isLocalHost(request.headers.host))
         return sendText(response, 421, 'ask by address, or by localhost\n');
       const method = request.method === 'HEAD' ? 'GET' : (request.method ?? '');
       const handler = this.routes.get(`${method} ${url.pathname}`);

@@ -1,5 +1,6 @@
 import { createPublicKey } from 'node:crypto';
-import { createLocalJWKSet, type JWK } from 'jose';
+import type { JWK } from 'jose';
+import { createLocalJWKSet } from 'jose/jwks/local';
 import { err, ok, type Result } from '../reasons.js';
 import type { Certificate } from './certificate.js';
 import {

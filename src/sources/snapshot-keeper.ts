@@ -69,7 +69,7 @@ export class SnapshotKeeper {
       files: () => [this.file],
       alsoFiles: () => this.#named,
       parse: (contents) => this.#parseConfig(contents),
-      hasShrunk: (next, current) => hasLostDeny(next.policy, current.policy),
+      hasShrunk: (next, current) => hasLostDeny(next, current),
     });
   }
 
@@ -253,8 +253,14 @@ export class SnapshotKeeper {
   }
 }
 
-/** A deny rule that is gone gives access: the file may be half written. An allow rule that is gone only takes it. */
-function hasLostDeny(next: Policy, current: Policy): boolean {
-  const ids = new Set(next.rules.map((rule) => rule.id));
-  return current.rules.some((rule) => rule.effect === 'deny' && !ids.has(rule.id));
+/** A deny rule or a list that is gone gives access: the file may be half written. An allow rule that is gone only takes it. */
+function hasLostDeny(next: Loaded, current: Loaded): boolean {
+  const ids = new Set(next.policy.rules.map((rule) => rule.id));
+  if (current.policy.rules.some((rule) => rule.effect === 'deny' && !ids.has(rule.id))) return true;
+  if (current.config.revocationsFile !== undefined && next.config.revocationsFile === undefined) return true;
+  const now = new Map(next.config.trust.map((entry) => [entry.trustDomain, entry.revocation.crlFiles]));
+  return current.config.trust.some(({ trustDomain, revocation }) => {
+    const files = now.get(trustDomain); // a domain that is gone gives no access
+    return files !== undefined && revocation.crlFiles.some((file) => !files.includes(file));
+  });
 }

@@ -6,6 +6,9 @@ const RETRY_MS = 250;
 const ROTATION_CHECK_MS = 1000;
 /** Beyond this, records that cannot be written are dropped and counted: memory is not a log. */
 const MAX_PENDING_BYTES = 64 * 1024 * 1024;
+/** A sink that takes nothing for this long, or leaves this much waiting, is as good as one that fails: said before records are lost. */
+const STALLED_MS = 5000;
+const STALLED_BYTES = MAX_PENDING_BYTES / 4;
 const MODE = 0o640;
 /** At the end a reader that does not read (a full pipe) gets some three seconds. */
 const MAX_CLOSING_TRIES = 300;
@@ -31,6 +34,8 @@ export class RecordFile {
   #closingTries = 0;
   #whenIdle: (() => void)[] = [];
   #timer: NodeJS.Timeout | undefined;
+  /** Runs while a write is under way. */
+  #stalled: NodeJS.Timeout | undefined;
   readonly #rotation: NodeJS.Timeout | undefined;
 
   /** @param path `-` is stdout. Throws when the file cannot be opened: a proxy that cannot record does not start. */
@@ -51,9 +56,8 @@ export class RecordFile {
     if (this.#pendingBytes > MAX_PENDING_BYTES) return this.events.dropped(1);
     this.#lines.push(line);
     this.#pendingBytes += line.length;
-    if (this.#writing) return;
-    if (this.#pendingBytes >= FLUSH_BYTES) this.#flush();
-    else this.#timer ??= setTimeout(() => this.#flush(), FLUSH_MS);
+    if (this.#pendingBytes > STALLED_BYTES) this.#failAsStalled();
+    if (!this.#writing) this.#flushSoon();
   }
 
   /** After a rename the old file is finished and a new one begun at the path. */
@@ -62,7 +66,7 @@ export class RecordFile {
     try {
       const now = statSync(this.path, { throwIfNoEntry: false });
       const mine = fstatSync(this.#fd);
-      if (now !== undefined && now.ino === mine.ino && now.dev === mine.dev) return;
+      if (now !== undefined && now.ino === mine.ino && now.dev === mine.dev) return this.#recover();
     } catch {
       // falls through to opening anew
     }
@@ -71,9 +75,11 @@ export class RecordFile {
       if (error === null) {
         closeSync(this.#fd);
         this.#fd = fd;
+        this.#recover();
       } else this.#fail(error);
       this.#idle();
-      if (error === null && !this.#closing && this.#lines.length > 0) this.#flush();
+      // Where no new file can be begun, the old one may still take them.
+      if (!this.#closing && this.#lines.length > 0) this.#flushSoon();
     });
   }
 
@@ -96,6 +102,11 @@ export class RecordFile {
     if (this.path !== '-') closeSync(this.#fd);
   }
 
+  #flushSoon(): void {
+    if (this.#pendingBytes >= FLUSH_BYTES) this.#flush();
+    else this.#timer ??= setTimeout(() => this.#flush(), FLUSH_MS);
+  }
+
   #flush(): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;
@@ -104,6 +115,7 @@ export class RecordFile {
     this.#lines = [];
     this.#pendingBytes = 0;
     this.#writing = true;
+    this.#stalled = setTimeout(() => this.#failAsStalled(), STALLED_MS).unref();
     this.#write(Buffer.from(lines.length === 1 ? lines[0]! : lines.join('')), 0, lines.length);
   }
 
@@ -123,29 +135,38 @@ export class RecordFile {
         setTimeout(() => this.#write(bytes, offset, records), error.code === 'EAGAIN' ? FLUSH_MS : RETRY_MS);
         return;
       }
-      if (offset + written < bytes.length) return this.#write(bytes, offset + written, records);
+      if (offset + written < bytes.length) {
+        if (written > 0) this.#stalled?.refresh();
+        return this.#write(bytes, offset + written, records);
+      }
       this.events.written(records);
       this.#idle();
-      if (!this.available) {
-        this.available = true;
-        this.events.recovered();
-      }
-      if (this.#closing) return;
-      if (this.#pendingBytes >= FLUSH_BYTES) this.#flush();
-      else if (this.#lines.length > 0) this.#timer ??= setTimeout(() => this.#flush(), FLUSH_MS);
+      this.#recover();
+      if (!this.#closing && this.#lines.length > 0) this.#flushSoon();
     });
   }
 
   #idle(): void {
     this.#writing = false;
+    clearTimeout(this.#stalled);
     const waiting = this.#whenIdle;
     this.#whenIdle = [];
     for (const resolve of waiting) resolve();
+  }
+
+  #failAsStalled(): void {
+    if (this.available) this.#fail(new Error('records are not taken'));
   }
 
   #fail(error: Error): void {
     if (!this.available) return;
     this.available = false;
     this.events.failed(error);
+  }
+
+  #recover(): void {
+    if (this.available) return;
+    this.available = true;
+    this.events.recovered();
   }
 }

@@ -1,8 +1,11 @@
+import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { performance } from 'node:perf_hooks';
+import { connect as connectTls } from 'node:tls';
 import t, { type Test } from 'tap';
 import { holdInvariants, seriesOf } from '../support/invariants.js';
-import { POLICY, World } from '../support/start-proxy.js';
+import { POLICY, World, waitFor } from '../support/start-proxy.js';
 
 const GET = 'GET /public/a HTTP/1.1\r\nHost: svc.test\r\n\r\n';
 
@@ -104,6 +107,116 @@ t.test('P129 secrets of a request are in no record and no diagnostic', async (t)
   await world.untilRecords(4);
   t.notMatch(readFileSync(`${world.dir}/audit.ndjson`, 'utf8'), new RegExp(`${secret}|PRIVATE KEY`));
   t.notMatch(JSON.stringify(world.diagnostics), new RegExp(`${secret}|PRIVATE KEY`));
+});
+
+t.test('P129 userinfo in a target that is refused is in no record', async (t) => {
+  const world = await start(t);
+  const secret = 'hunter2-s3cret';
+  const targets = [
+    ['GET', `http://user:${secret}@svc.test/public/a?x`, '/public/a'],
+    ['GET', `http://user:${secret}@svc.test`, '/'],
+    ['GET', `HTTPS://user:${secret}@svc.test/@scope/a`, '/@scope/a'],
+    ['GET', `ftp://user:${secret}@svc.test/a`, '/a'],
+    ['CONNECT', `user:${secret}@svc.test:443`, 'svc.test:443'],
+    ['CONNECT', 'svc.test:443', 'svc.test:443'],
+  ] as const;
+  for (const [i, [method, target, path]] of targets.entries()) {
+    const client = await world.client();
+    client.send(`${method} ${target} HTTP/1.1\r\nHost: svc.test\r\nConnection: close\r\n\r\n`);
+    const records = await world.untilRecords(i + 1);
+    t.equal(records[i]?.decision.effect, 'deny');
+    t.equal(records[i]?.request.path, path, target);
+  }
+  t.notMatch(readFileSync(`${world.dir}/audit.ndjson`, 'utf8'), new RegExp(secret));
+  t.notMatch(JSON.stringify(world.diagnostics), new RegExp(secret));
+});
+
+/** The first flight of a real client. */
+async function clientHello(): Promise<Buffer> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  const client = connectTls({ port, host: '127.0.0.1', servername: 'svc.test' }).on('error', () => undefined);
+  const [socket] = (await once(server, 'connection')) as [Socket];
+  const [hello] = (await once(socket, 'data')) as [Buffer];
+  client.destroy();
+  socket.destroy();
+  server.close();
+  return hello;
+}
+
+t.test(
+  'a handshake that its client gives up leaves a record and is counted, a bare probe does not',
+  async (t) => {
+    const world = await start(t);
+    const hello = await clientHello();
+    const giveUp = async (bytes: Buffer, how: 'end' | 'resetAndDestroy'): Promise<void> => {
+      const socket = connect(world.port, '127.0.0.1');
+      socket.on('error', () => undefined).resume();
+      await once(socket, 'connect');
+      const closed = new Promise((resolve) => socket.once('close', resolve));
+      if (bytes.length === 0) socket[how]();
+      else socket.write(bytes, () => socket[how]());
+      await closed;
+    };
+    for (let i = 0; i < 5; i++) {
+      for (const how of ['end', 'resetAndDestroy'] as const) {
+        await giveUp(Buffer.alloc(0), how);
+        await giveUp(hello, how);
+        await giveUp(hello.subarray(0, 50), how);
+      }
+    }
+    const records = await world.untilRecords(20);
+    t.same([...new Set(records.map(({ event }) => event))], ['handshake']);
+    t.same([...new Set(records.map(({ decision }) => decision.reason))], ['tls_handshake_failed']);
+    t.same([...new Set(records.map(({ peer }) => peer.address))], ['127.0.0.1']);
+    await (await world.client()).ask(GET); // later than every probe
+    t.equal((await world.untilRecords(21)).length, 21);
+    const metrics = await world.metrics();
+    t.match(
+      metrics,
+      /handshakes_total\{listener="inbound",result="refused",reason="tls_handshake_failed"\} 20/,
+    );
+    t.match(metrics, /refusals_total\{listener="inbound",reason="tls_handshake_failed"\} 20/);
+  },
+);
+
+t.test('an untrusted client that closes as soon as it is connected leaves its record', async (t) => {
+  const world = await start(t);
+  const stranger = await world.caC.issue('spiffe://c.test/web');
+  const leave = async (
+    maxVersion: 'TLSv1.2' | 'TLSv1.3',
+    how: 'end' | 'destroy' | 'reset',
+  ): Promise<void> => {
+    const socket = connect(world.port, '127.0.0.1');
+    const { chainPem: cert, keyPem: key } = stranger;
+    const client = connectTls({ socket, cert, key, maxVersion, rejectUnauthorized: false });
+    client.on('error', () => undefined).resume();
+    socket.on('error', () => undefined);
+    const closed = new Promise((resolve) => socket.once('close', resolve));
+    client.once('secureConnect', () => {
+      // When its last flight, the certificate in it, is out.
+      setImmediate(() => (how === 'reset' ? socket.resetAndDestroy() : client[how]()));
+    });
+    await closed;
+  };
+  let left = 0;
+  for (let i = 0; i < 5; i++) {
+    for (const version of ['TLSv1.2', 'TLSv1.3'] as const) {
+      for (const how of ['end', 'destroy', 'reset'] as const) {
+        await leave(version, how);
+        left++;
+        const record = (await world.untilRecords(left)).at(-1);
+        t.equal(record?.event, 'handshake', `${version} ${how}`);
+        t.equal(record?.decision.reason, 'trust_domain_unknown', `${version} ${how}`);
+        t.equal(record?.peer.address, '127.0.0.1');
+      }
+    }
+  }
+  await waitFor(async () =>
+    /refusals_total\{listener="inbound",reason="trust_domain_unknown"\} 30/.test(await world.metrics()),
+  );
+  await holdInvariants(t, world);
 });
 
 t.test('P156 giant values are cut, flagged, and never the identity', async (t) => {

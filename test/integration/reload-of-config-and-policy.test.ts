@@ -54,6 +54,46 @@ for (const [name, policy, why] of [
   });
 }
 
+for (const [name, gone] of [
+  ['revoked.yaml', 'revocations: revoked.yaml\n'],
+  ['a CRL', ', revocation: { crls: [b.crl] }'],
+] as const) {
+  t.test(`a configuration that is half written drops ${name} at no moment`, async (t) => {
+    const world = new World();
+    t.teardown(() => world.close());
+    await world.prepare();
+    const options: WorldOptions = {
+      revoked: revoke(world.web.uri),
+      files: { 'b.crl': (await world.caB.crl({ revoked: [world.bweb.serial] })).pem },
+      trust: `
+  - { trustDomain: a.test, bundle: { file: a.pem } }
+  - { trustDomain: b.test, bundle: { file: b.pem }, revocation: { crls: [b.crl] } }`,
+    };
+    world.writeConfig(options);
+    await world.run(options);
+    const whole = world.configText(options);
+    t.ok(whole.includes(gone));
+    const identity = gone.startsWith('revocations') ? world.web : world.bweb;
+    const shown = async (): Promise<number> =>
+      (await world.snapshot()).sources.filter(({ name }: { name: string }) =>
+        /^(revocations|crl:)/.test(name),
+      ).length;
+    t.equal(await isServed(world, identity), false);
+    world.write('countersign.yaml', whole.replace(gone, ''));
+    for (let i = 0; i < 6; i++) {
+      await new Promise((resolve) => setTimeout(resolve, 100));
+      t.equal(await shown(), 2);
+      t.equal(await isServed(world, identity), false);
+    }
+    world.write('countersign.yaml', whole); // the second half
+    await world.app.reload();
+    t.equal(await shown(), 2);
+    world.write('countersign.yaml', whole.replace(gone, '')); // and this time it is meant
+    await waitFor(async () => (await shown()) === 1, 4000);
+    t.equal(await isServed(world, identity), true);
+  });
+}
+
 t.test('a policy that is written without end holds up no revocation', async (t) => {
   const world = await startWorld(t);
   const bweb = await world.client(world.bweb);
