@@ -183,7 +183,7 @@ export class CredentialIndex {
     }
     const credential = new Credential(fingerprint, presented, this.#checkSignature);
     this.#byFingerprint.set(fingerprint, credential);
-    if (this.#byFingerprint.size > this.capacity) this.#evict();
+    if (this.#byFingerprint.size > this.capacity) this.#evictAnyBut(credential);
     return credential;
   }
 
@@ -204,9 +204,10 @@ export class CredentialIndex {
       if (credential.connections.size > 0) yield credential;
   }
 
-  #evict(): void {
+  /** Live ones stay, however many there are, and so does the newest, whose connection is about to be added: all must be found when trust shrinks. */
+  #evictAnyBut(newest: Credential): void {
     for (const [fingerprint, credential] of this.#byFingerprint) {
-      if (credential.connections.size > 0) continue;
+      if (credential === newest || credential.connections.size > 0) continue;
       this.#byFingerprint.delete(fingerprint);
       return;
     }
