@@ -18,6 +18,7 @@ import { RecordLog } from './telemetry/record-log.js';
 import { readPeerChain } from './tls/peer-chain.js';
 import { serverContextOptions, serverTlsOptions } from './tls/server-context.js';
 import { Upstreams } from './upstream/upstreams.js';
+import type { MetricValues, Question, WorkerSetup } from './workers/protocol.js';
 
 export interface AppOptions {
   readonly configFile: string;
@@ -25,6 +26,8 @@ export interface AppOptions {
   readonly diagnostics: Diagnostics;
   /** Unix milliseconds; the system clock unless a test sets another. */
   readonly nowMs?: () => number;
+  /** This process is one of several, and its supervisor has the admin and health listeners. */
+  readonly worker?: WorkerSetup;
 }
 
 export interface App {
@@ -36,6 +39,11 @@ export interface App {
   /** Ends at once. */
   close(): Promise<void>;
   readonly closed: Promise<void>;
+  /** What a supervisor asks. */
+  answer(question: Question, argument: unknown): unknown;
+  metricValues(): Promise<readonly MetricValues[]>;
+  /** Told by the supervisor where it does the writing. */
+  recordsAvailable(available: boolean): void;
 }
 
 /** The configuration, or a file it names, is not good enough to start with. */
@@ -81,17 +89,23 @@ class RunningApp implements App {
     this.closed = new Promise((resolve) => {
       this.#resolveClosed = resolve;
     });
-    this.#keeper = new SnapshotKeeper(options.configFile, options.env, this.#nowMs, {
-      adopted: (source, next, before, causeMs) => this.#adopted(source, next, before, causeMs),
-      refused: (source, error, current) => this.#refused(source, error, current),
-      stale: (source, problem) =>
-        options.diagnostics.error({ source, problem }, 'out of date; its entries still bind'),
-      restartNeeded: (what) =>
-        options.diagnostics.warn(
-          { restartNeeded: what },
-          'the new configuration changes what only a restart can change',
-        ),
-    });
+    this.#keeper = new SnapshotKeeper(
+      options.configFile,
+      options.env,
+      this.#nowMs,
+      {
+        adopted: (source, next, before, causeMs) => this.#adopted(source, next, before, causeMs),
+        refused: (source, error, current) => this.#refused(source, error, current),
+        stale: (source, problem) =>
+          options.diagnostics.error({ source, problem }, 'out of date; its entries still bind'),
+        restartNeeded: (what) =>
+          options.diagnostics.warn(
+            { restartNeeded: what },
+            'the new configuration changes what only a restart can change',
+          ),
+      },
+      options.worker?.workers,
+    );
   }
 
   async start(): Promise<void> {
@@ -108,19 +122,45 @@ class RunningApp implements App {
         authoritiesInUse: () => authoritiesInUse(this.#credentials),
       };
       for (const listener of config.listeners) await this.#openListener(listener.name, snapshot);
-      await this.#openEndpoints(config);
+      if (this.options.worker === undefined) await this.#openEndpoints(config);
     } catch (cause) {
       await this.close();
       throw new StartRefused([`cannot start: ${(cause as Error).message}`]);
     }
     this.#state = 'running';
     this.#lifecycle('process.started', undefined, snapshot);
-    this.options.diagnostics.info({ addresses: Object.fromEntries(this.addresses) }, 'countersign is ready');
+    const { diagnostics, worker } = this.options;
+    if (worker !== undefined) diagnostics.info({ worker: worker.index }, 'a worker is ready');
+    else diagnostics.info({ addresses: Object.fromEntries(this.addresses) }, 'countersign is ready');
   }
 
   async reload(): Promise<void> {
     this.#file?.reopenIfRotated();
     await this.#keeper.reload();
+  }
+
+  answer(question: Question, argument: unknown): unknown {
+    const view = this.#view();
+    switch (question) {
+      case 'isReady':
+        return view.isReady();
+      case 'snapshot':
+        return view.snapshot();
+      case 'connections':
+        return view.connections(Number(argument));
+      case 'metricValues':
+        return this.metricValues();
+      case 'reload':
+        return view.reload();
+    }
+  }
+
+  async metricValues(): Promise<readonly MetricValues[]> {
+    return (await this.#metrics.registry.getMetricsAsJSON()) as unknown as readonly MetricValues[];
+  }
+
+  recordsAvailable(available: boolean): void {
+    if (this.#records !== undefined) this.#records.supervisorWrites = available;
   }
 
   drain(): Promise<void> {
@@ -169,15 +209,15 @@ class RunningApp implements App {
   }
 
   #openRecords(config: Config): void {
-    const { diagnostics } = this.options;
-    this.#file = new RecordFile(config.audit.file, {
+    const { diagnostics, worker } = this.options;
+    this.#file = new RecordFile(worker?.relaysRecords ? '-' : config.audit.file, {
       failed: (error) =>
         diagnostics.error({ err: error, file: config.audit.file }, 'records cannot be written'),
       recovered: () => diagnostics.info({ file: config.audit.file }, 'records are written again'),
       written: (records) => this.#metrics.countRecords('written', records),
       dropped: (records) => this.#metrics.countRecords('dropped', records),
     });
-    this.#records = new RecordLog(this.#file, config.audit.onFailure, this.#ids.boot);
+    this.#records = new RecordLog(this.#file, config.audit.onFailure, this.#ids.boot, worker?.index);
   }
 
   async #openListener(name: string, snapshot: Snapshot): Promise<void> {
@@ -312,7 +352,7 @@ class RunningApp implements App {
   }
 }
 
-function probesOf(config: Config): AppProbe[] {
+export function probesOf(config: Config): AppProbe[] {
   return config.health!.probes.map(({ path, upstream, target, timeoutMs }) => {
     const { host, port, authority } = config.upstreams.get(upstream)!.url;
     return { path, target, timeoutMs, host, port, authority };

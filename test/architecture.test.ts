@@ -19,7 +19,9 @@ const arrows: Readonly<Record<string, readonly string[]>> = {
   admin: ['config'],
   dev: ['identity'],
   app: ['*'],
-  'app-view': ['listener', 'snapshot'],
+  'app-view': ['listener', 'snapshot', 'workers'],
+  supervisor: ['*'],
+  workers: [],
   cli: ['*'],
   main: ['cli'],
 };

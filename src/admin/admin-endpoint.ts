@@ -8,10 +8,10 @@ const MAX_CONNECTIONS_SHOWN = 1000;
 export function createAdminEndpoint(view: AdminView): HttpEndpoint {
   const routes = new Map<string, Handler>([
     ...commonRoutes(view),
-    ['GET /snapshot', (_request, response) => sendJson(response, 200, view.snapshot())],
+    ['GET /snapshot', async (_request, response) => sendJson(response, 200, await view.snapshot())],
     [
       'GET /connections',
-      (_request, response) => sendJson(response, 200, view.connections(MAX_CONNECTIONS_SHOWN)),
+      async (_request, response) => sendJson(response, 200, await view.connections(MAX_CONNECTIONS_SHOWN)),
     ],
     ['POST /reload', async (_request, response) => sendJson(response, 200, await view.reload())],
     [
@@ -23,12 +23,13 @@ export function createAdminEndpoint(view: AdminView): HttpEndpoint {
     ],
     [
       'GET /',
-      (_request, response) => {
+      async (_request, response) => {
+        const page = await adminPage(view);
         response.writeHead(200, {
           'content-type': 'text/html; charset=utf-8',
           'content-security-policy': "default-src 'none'; style-src 'unsafe-inline'",
         });
-        response.end(adminPage(view));
+        response.end(page);
       },
     ],
   ]);
@@ -41,8 +42,8 @@ export function commonRoutes(view: AdminView): [string, Handler][] {
     ['GET /livez', (_request, response) => sendText(response, 200, 'ok\n')],
     [
       'GET /readyz',
-      (_request, response) => {
-        const { ready, why } = view.isReady();
+      async (_request, response) => {
+        const { ready, why } = await view.isReady();
         // Ready on the last good version is ready; that it is not the newest is for whoever reads the text.
         const text = ready ? 'ok' : 'not ready';
         sendText(response, ready ? 200 : 503, why === '' ? `${text}\n` : `${text}: ${why}\n`);

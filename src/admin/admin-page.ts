@@ -10,8 +10,9 @@ const escapes: Readonly<Record<string, string>> = {
 const escapeHtml = (text: string): string => text.replace(/[&<>"']/g, (c) => escapes[c] ?? c);
 
 /** A page for people: what is in force now. No script, nothing from elsewhere. */
-export function adminPage(view: AdminView): string {
-  const { ready, why } = view.isReady();
+export async function adminPage(view: AdminView): Promise<string> {
+  const { ready, why } = await view.isReady();
+  const snapshot = await view.snapshot();
   const state = ready ? 'ready' : `not ready: ${why}`;
   return `<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>Countersign</title>
@@ -27,7 +28,7 @@ pre{overflow:auto;padding:1rem;border:1px solid #8884;border-radius:6px;font-siz
 <p><a href="/snapshot">snapshot</a> · <a href="/connections">connections</a> · <a href="/metrics">metrics</a> ·
 <a href="/livez">livez</a> · <a href="/readyz">readyz</a></p>
 <h2>In force</h2>
-<pre>${escapeHtml(JSON.stringify(view.snapshot(), null, 2))}</pre>
+<pre>${escapeHtml(JSON.stringify(snapshot, null, 2))}</pre>
 <p>To act: <code>curl -X POST http://ADDRESS/reload</code> or <code>/drain</code>.</p>
 </body></html>
 `;

@@ -1,10 +1,13 @@
+/** At once from this process; later where several have to be asked. */
+export type MaybeLater<T> = T | Promise<T>;
+
 /** What the admin and health listeners need of the process; `app.ts` hands it in. */
 export interface AdminView {
-  isReady(): { readonly ready: boolean; readonly why: string };
+  isReady(): MaybeLater<{ readonly ready: boolean; readonly why: string }>;
   /** Prometheus text exposition. */
   metrics(): Promise<{ readonly contentType: string; readonly text: string }>;
-  snapshot(): object;
-  connections(limit: number): object;
+  snapshot(): MaybeLater<object>;
+  connections(limit: number): MaybeLater<object>;
   reload(): Promise<object>;
   drain(): void;
 }

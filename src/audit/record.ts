@@ -111,6 +111,8 @@ export interface LifecycleRecord {
     | 'process.started'
     | 'process.draining'
     | 'process.stopped'
+    | 'process.worker_lost'
+    | 'process.worker_replaced'
     | 'svid.rotated'
     | 'trust.changed'
     | 'trust.refused'

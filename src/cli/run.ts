@@ -1,9 +1,14 @@
+import cluster from 'node:cluster';
 import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { type App, StartRefused, startApp } from '../app.js';
-import { loadAll } from '../config/load.js';
+import { loadAll, loadConfig, readWorkers } from '../config/load.js';
 import { formatProblem } from '../config/problem.js';
+import { CrashLoop, Supervisor } from '../supervisor.js';
 import { createDiagnosticLog } from '../telemetry/diagnostic-log.js';
+import { setupFromEnv } from '../workers/protocol.js';
+import { workersForAuto } from '../workers/worker-count.js';
+import { WorkerLink } from '../workers/worker-link.js';
 import { shorten } from './check.js';
 import { type CliIo, exitCode } from './io.js';
 
@@ -31,18 +36,73 @@ export async function runRun(argv: string[], io: CliIo): Promise<number> {
     io.stderr(`run needs -c FILE\n${USAGE}`);
     return exitCode.usage;
   }
+  if (cluster.isWorker) return runWorker(values.config, io);
+  const asked = await readWorkers(resolve(io.cwd ?? process.cwd(), values.config), io.env);
+  const workers = asked === 'auto' ? workersForAuto() : asked;
+  return workers === 1 ? runAlone(values.config, io) : runSupervisor(values.config, workers, io);
+}
+
+async function runAlone(configFile: string, io: CliIo): Promise<number> {
   const diagnostics = createDiagnosticLog();
-  const signals = new Signals();
+  const signals = new Signals(['SIGTERM', 'SIGINT', 'SIGHUP']);
   try {
-    const app = await startApp({ configFile: values.config, env: io.env, diagnostics });
+    const app = await startApp({ configFile, env: io.env, diagnostics });
     signals.serve(app);
     return await untilStopped(app, diagnostics);
   } catch (error) {
     if (!(error instanceof StartRefused)) throw error;
-    io.stderr(`${(await problemsOf(values.config, error, io)).join('\n')}\n`);
+    io.stderr(`${(await problemsOf(configFile, error, io)).join('\n')}\n`);
     return exitCode.config;
   } finally {
     signals.close();
+  }
+}
+
+/** Several workers: this process starts them, replaces them, and answers for all of them. */
+async function runSupervisor(configFile: string, workers: number, io: CliIo): Promise<number> {
+  const diagnostics = createDiagnosticLog();
+  const signals = new Signals(['SIGTERM', 'SIGINT', 'SIGHUP']);
+  try {
+    const { config } = await loadConfig(resolve(io.cwd ?? process.cwd(), configFile), io.env);
+    if (config === undefined) throw new StartRefused(['the configuration cannot be used']);
+    const supervisor = new Supervisor({ config, workers, diagnostics });
+    supervisor.closed.catch(() => undefined); // looked at below, once it has started
+    await supervisor.start();
+    signals.serve(supervisor);
+    await supervisor.closed;
+    return exitCode.yes;
+  } catch (error) {
+    if (error instanceof CrashLoop) {
+      diagnostics.error({}, error.message);
+      return exitCode.internal;
+    }
+    if (!(error instanceof StartRefused)) throw error;
+    io.stderr(`${(await problemsOf(configFile, error, io)).join('\n')}\n`);
+    return exitCode.config;
+  } finally {
+    signals.close();
+  }
+}
+
+/** One of several: what it is told comes from the supervisor, but a terminal sends its signals to everybody. */
+async function runWorker(configFile: string, io: CliIo): Promise<number> {
+  const diagnostics = createDiagnosticLog();
+  const link = new WorkerLink();
+  const signals = new Signals(['SIGTERM']);
+  for (const signal of ['SIGINT', 'SIGHUP'] as const) process.on(signal, () => undefined);
+  try {
+    const worker = setupFromEnv(process.env);
+    const app = await startApp({ configFile, env: io.env, diagnostics, worker });
+    signals.serve(app);
+    link.serve(app);
+    return await untilStopped(app, diagnostics);
+  } catch (error) {
+    if (!(error instanceof StartRefused)) throw error;
+    await link.refuse(error.problems);
+    return exitCode.config;
+  } finally {
+    signals.close();
+    await link.close();
   }
 }
 
@@ -55,26 +115,26 @@ async function problemsOf(config: string, refused: StartRefused, io: CliIo): Pro
     : refused.problems;
 }
 
-const SIGNALS = ['SIGTERM', 'SIGINT', 'SIGHUP'] as const;
+type Stoppable = Pick<App, 'reload' | 'drain' | 'close'>;
 
 /** Heard from the first moment: one that comes while the sidecar starts must not kill it, and is acted on when it is up. */
 class Signals {
-  #app: App | undefined;
+  #app: Stoppable | undefined;
   #early: NodeJS.Signals[] = [];
   #stopping = false;
   readonly #listener = (signal: NodeJS.Signals): void => this.#on(signal);
 
-  constructor() {
-    for (const signal of SIGNALS) process.on(signal, this.#listener);
+  constructor(readonly signals: readonly NodeJS.Signals[]) {
+    for (const signal of signals) process.on(signal, this.#listener);
   }
 
-  serve(app: App): void {
+  serve(app: Stoppable): void {
     this.#app = app;
     for (const signal of this.#early.splice(0)) this.#on(signal);
   }
 
   close(): void {
-    for (const signal of SIGNALS) process.off(signal, this.#listener);
+    for (const signal of this.signals) process.off(signal, this.#listener);
   }
 
   #on(signal: NodeJS.Signals): void {

@@ -69,6 +69,7 @@ export function compileConfig(
     ...(health === undefined ? {} : { health: toHealth(health, places) }),
     limits: raw.limits,
     deadlines,
+    workers: raw.workers,
     drain: { delayMs: raw.drain.delay, deadlineMs: raw.drain.deadline },
   };
   places.checkElsewhere();

@@ -200,6 +200,8 @@ const drain = z.strictObject({
   ),
 });
 
+const WORKERS = 'must be `auto` (one for each CPU that the cgroup grants) or a whole number from 1 to 256';
+
 export const configSchema = z
   .strictObject({
     version,
@@ -225,14 +227,11 @@ export const configSchema = z
     limits: limits.prefault({}),
     deadlines: deadlines.prefault({}),
     workers: z
-      .literal(1, {
-        error: (issue) =>
-          issue.input === 'auto' || typeof issue.input === 'number'
-            ? 'more than one worker is not built yet in this version'
-            : undefined,
+      .union([z.literal('auto'), z.number().int(WORKERS).min(1, WORKERS).max(256, WORKERS)], {
+        error: WORKERS,
       })
       .default(1)
-      .describe('Worker processes.'),
+      .describe('Worker processes that share the listeners; auto = one for each CPU that the cgroup grants.'),
     drain: drain.prefault({}),
   })
   .meta({ title: 'Countersign configuration' });

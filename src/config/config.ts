@@ -24,6 +24,7 @@ export interface Config {
   readonly health?: { readonly address: Address; readonly probes: readonly ProbeConfig[] };
   readonly limits: Limits;
   readonly deadlines: Deadlines;
+  readonly workers: number | 'auto';
   readonly drain: { readonly delayMs: number; readonly deadlineMs: number };
 }
 

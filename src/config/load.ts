@@ -59,6 +59,17 @@ export function compileData({ rules, ...rest }: ConfigData): LoadedConfig {
   return rules === undefined ? rest : { ...rest, policy: compilePolicy(rules) };
 }
 
+/** How many worker processes the configuration asks for, without reading anything else; 1 when it cannot be told. */
+export async function readWorkers(file: string, env: Environment): Promise<Config['workers']> {
+  const path = resolve(file);
+  const read = await readBytes(path);
+  if (!read.ok) return 1;
+  const yaml = readYaml(read.value, path);
+  const { value } = checkShape(configSchema, yaml);
+  if (value === undefined) return 1;
+  return compileConfig(value, yaml, dirname(path), env).config?.workers ?? 1;
+}
+
 interface Draft extends ConfigData {
   problemAt(path: KeyPath, message: string): Problem;
 }

@@ -9,12 +9,13 @@ export function restartNeededFor(started: Config, next: Config): string[] {
 }
 
 function fixedPartsOf(config: Config): [string, string | undefined][] {
-  const { listeners, admin, health, audit, limits, deadlines } = config;
+  const { listeners, admin, health, audit, limits, deadlines, workers } = config;
   const parts: [string, unknown][] = [
     ...listeners.map(({ name, address }): [string, unknown] => [`listeners.${name}.address`, address]),
     ['admin', admin],
     ['health', health],
     ['audit', audit],
+    ['workers', workers],
     ['limits.headerBytes', limits.headerBytes],
     ['deadlines.handshake', deadlines.handshakeMs],
     ['deadlines.head', deadlines.headMs],

@@ -2,6 +2,7 @@ import type { Config } from '../config/config.js';
 import { loadConfig } from '../config/load.js';
 import { loadConfigOffThread } from '../config/load-off-thread.js';
 import { formatProblem } from '../config/problem.js';
+import { shareLimits } from '../config/share-limits.js';
 import type { Policy } from '../policy/policy.js';
 import { err, ok, type Result } from '../reasons.js';
 import type { Snapshot } from '../snapshot.js';
@@ -63,6 +64,8 @@ export class SnapshotKeeper {
     readonly env: Readonly<Record<string, string | undefined>>,
     readonly nowMs: () => number,
     readonly events: KeeperEvents,
+    /** Processes that share the configured limits. */
+    readonly workers = 1,
   ) {
     this.#configSource = new FileSource<Loaded>({
       name: 'config',
@@ -203,11 +206,12 @@ export class SnapshotKeeper {
   async #parseConfig(contents: ReadonlyMap<string, Buffer>): Promise<Result<Loaded, string>> {
     const bytes = [...contents.values()].reduce((sum, file) => sum + file.length, 0);
     const load = bytes > OFF_THREAD_BYTES && this.#started !== undefined ? loadConfigOffThread : loadConfig;
-    const { config, policy, policyFile, problems } = await load(this.file, this.env);
+    const { config: whole, policy, policyFile, problems } = await load(this.file, this.env);
     if (policyFile !== undefined) this.#named = [policyFile];
-    if (config === undefined || policy === undefined || problems.length > 0) {
+    if (whole === undefined || policy === undefined || problems.length > 0) {
       return err(problems.map(formatProblem).join('\n') || 'the configuration cannot be read');
     }
+    const config = shareLimits(whole, this.workers);
     const known = this.#configSource.value?.sources;
     const sources = connectSources(config, known, () => this.#ownSvidCheck());
     if (this.#started === undefined) return ok({ config, policy, sources });

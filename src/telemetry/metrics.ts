@@ -190,8 +190,10 @@ export class Metrics implements ListenerMetrics {
     return new Counter({ name: `countersign_${name}`, help, labelNames, registers: [this.registry] });
   }
 
+  /** Over several workers the highest counts: they describe what all of them have. */
   #gauge<L extends string>(name: string, help: string, labelNames: L[]): Gauge<L> {
-    return new Gauge({ name: `countersign_${name}`, help, labelNames, registers: [this.registry] });
+    const registers = [this.registry];
+    return new Gauge({ name: `countersign_${name}`, help, labelNames, registers, aggregator: 'max' });
   }
 }
 

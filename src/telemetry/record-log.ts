@@ -12,6 +12,8 @@ interface ConnectionLog {
 
 /** The audit stream: pino formats, the file confirms. Every record carries the stream's identity and its own number. */
 export class RecordLog implements RecordSink {
+  /** False while the process that writes for several cannot. */
+  supervisorWrites = true;
   #seq = 0;
   readonly #log: Logger;
   /** By the connection's own TLS fields object. */
@@ -21,8 +23,10 @@ export class RecordLog implements RecordSink {
     readonly file: RecordFile,
     readonly onFailure: 'deny' | 'allow',
     boot: string,
+    /** 0 = the only one, or the supervisor of several. */
+    worker = 0,
   ) {
-    const stream = { id: hostname(), boot, worker: 0 };
+    const stream = { id: hostname(), boot, worker };
     this.#log = pino(
       {
         base: null,
@@ -34,7 +38,7 @@ export class RecordLog implements RecordSink {
   }
 
   get available(): boolean {
-    return this.file.available || this.onFailure === 'allow';
+    return (this.file.available && this.supervisorWrites) || this.onFailure === 'allow';
   }
 
   write(record: AuditRecord): void {

@@ -110,7 +110,12 @@ const expected: readonly [file: string, problems: readonly string[]][] = [
     'config-later-upstream-id.yaml',
     ['13:44 upstreams.billing.spiffeId: `spiffeId` is not built yet in this version'],
   ],
-  ['config-later-workers.yaml', ['15:10 workers: more than one worker is not built yet in this version']],
+  [
+    'config-workers-zero.yaml',
+    [
+      '15:10 workers: must be `auto` (one for each CPU that the cgroup grants) or a whole number from 1 to 256',
+    ],
+  ],
   [
     'config-later-workload-api.yaml',
     ['3:3 identity.workloadApi: `workloadApi` is not built yet in this version'],

@@ -1,0 +1,200 @@
+import { statSync } from 'node:fs';
+import { createAdminEndpoint } from './admin/admin-endpoint.js';
+import { createHealthEndpoint } from './admin/health-endpoint.js';
+import type { HttpEndpoint } from './admin/http-endpoint.js';
+import type { AdminView } from './admin/ports.js';
+import { probesOf, StartRefused } from './app.js';
+import { mergeConnections, mergeSnapshots } from './app-view.js';
+import type { LifecycleRecord } from './audit/record.js';
+import type { Config } from './config/config.js';
+import { Ids } from './listener/ids.js';
+import type { Diagnostics } from './listener/ports.js';
+import { type MetricData, mergeMetrics, onlyCounts } from './telemetry/merge-metrics.js';
+import { RecordFile } from './telemetry/record-file.js';
+import { RecordLog } from './telemetry/record-log.js';
+import { SupervisorMetrics } from './telemetry/supervisor-metrics.js';
+import { WorkerPool } from './workers/worker-pool.js';
+
+export interface SupervisorOptions {
+  readonly config: Config;
+  readonly workers: number;
+  readonly diagnostics: Diagnostics;
+}
+
+/**
+ * Several workers behind the same listeners. Each keeps its own snapshot from the same sources, so that none waits for
+ * another; here are what there can be only one of: the admin and health listeners, and a record stream that is no file.
+ */
+export class Supervisor {
+  readonly closed: Promise<void>;
+  readonly #pool: WorkerPool;
+  readonly #metrics = new SupervisorMetrics(() => this.#pool.serving);
+  readonly #endpoints: HttpEndpoint[] = [];
+  readonly #file: RecordFile;
+  readonly #records: RecordLog;
+  #draining = false;
+  /** What the workers that are gone had counted: a sum never goes back. */
+  #lostCounts: Promise<readonly MetricData[]> = Promise.resolve([]);
+  #closing: Promise<void> | undefined;
+  #started: { resolve(): void; reject(cause: Error): void } | undefined;
+  #resolveClosed: (cause?: Error) => void = () => undefined;
+
+  constructor(readonly options: SupervisorOptions) {
+    const { config, workers, diagnostics } = options;
+    this.closed = new Promise((resolve, reject) => {
+      this.#resolveClosed = (cause) => (cause === undefined ? resolve() : reject(cause));
+    });
+    const relaysRecords = !isRegularFile(config.audit.file);
+    this.#pool = new WorkerPool(
+      { args: ['run', '-c', config.file], workers, relaysRecords },
+      {
+        started: (addresses) => void this.#onStarted(addresses),
+        refused: (problems, isAtStart) => this.#onRefused(problems, isAtStart),
+        lost: (index, pid, why, metrics) => this.#onLost(index, pid, why, metrics as unknown as MetricData[]),
+        replaced: (index, pid) => {
+          diagnostics.info({ worker: index, pid }, 'a worker was replaced');
+          this.#lifecycle('process.worker_replaced', `worker ${index}, process ${pid}`);
+        },
+        crashLoop: (why) => this.#end(new CrashLoop(why)),
+        line: (line) => this.#file.write(line),
+      },
+    );
+    this.#file = new RecordFile(config.audit.file, {
+      failed: (error) => {
+        diagnostics.error({ err: error, file: config.audit.file }, 'records cannot be written');
+        if (relaysRecords) this.#pool.tell({ kind: 'records', available: false });
+      },
+      recovered: () => {
+        diagnostics.info({ file: config.audit.file }, 'records are written again');
+        if (relaysRecords) this.#pool.tell({ kind: 'records', available: true });
+      },
+      written: () => undefined, // counted by the worker whose record it is
+      dropped: (records) => this.#metrics.countDropped(records),
+    });
+    this.#records = new RecordLog(this.#file, config.audit.onFailure, new Ids().boot);
+  }
+
+  /** Resolves when every worker serves; rejects with StartRefused when the configuration does not let them. */
+  start(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#started = { resolve, reject };
+      this.#pool.start();
+    });
+  }
+
+  async reload(): Promise<void> {
+    this.#file.reopenIfRotated();
+    await this.#pool.ask('reload');
+  }
+
+  drain(): Promise<void> {
+    this.#draining = true;
+    this.#pool.drain();
+    return this.#end();
+  }
+
+  close(): Promise<void> {
+    this.#draining = true;
+    this.#pool.close();
+    return this.#end();
+  }
+
+  async #onStarted(addresses: ReadonlyMap<string, string>): Promise<void> {
+    const { config, diagnostics, workers } = this.options;
+    const all = new Map(addresses);
+    try {
+      const open = async (
+        name: string,
+        endpoint: HttpEndpoint,
+        address: Config['listeners'][0]['address'],
+      ) => {
+        await endpoint.open(address);
+        this.#endpoints.push(endpoint);
+        all.set(name, endpoint.boundAddress);
+      };
+      if (config.admin) await open('admin', createAdminEndpoint(this.#view()), config.admin.address);
+      if (config.health) {
+        await open('health', createHealthEndpoint(this.#view(), probesOf(config)), config.health.address);
+      }
+    } catch (cause) {
+      this.#pool.close();
+      return this.#started?.reject(new StartRefused([`cannot start: ${(cause as Error).message}`]));
+    }
+    diagnostics.info({ addresses: Object.fromEntries(all), workers }, 'countersign is ready');
+    this.#started?.resolve();
+  }
+
+  #onRefused(problems: readonly string[], isAtStart: boolean): void {
+    if (isAtStart) return this.#started?.reject(new StartRefused(problems));
+    this.options.diagnostics.error({ problems }, 'a worker could not be replaced; trying again');
+  }
+
+  #onLost(index: number, pid: number, why: string, metrics: readonly MetricData[]): void {
+    this.options.diagnostics.error({ worker: index, pid, why }, 'a worker was lost');
+    this.#metrics.countLost();
+    this.#lostCounts = this.#lostCounts.then((before) => mergeMetrics([before, onlyCounts(metrics)]).data());
+    this.#lifecycle('process.worker_lost', `worker ${index}, process ${pid}: ${why}`);
+  }
+
+  /** When the workers are down: everything of ours, and only then is it said. */
+  #end(cause?: Error): Promise<void> {
+    this.#closing ??= this.#pool.closed.then(async () => {
+      await Promise.all(this.#endpoints.map((endpoint) => endpoint.close()));
+      await this.#file.close();
+      this.#started?.reject(cause ?? new StartRefused(['stopped before it had started']));
+      this.#resolveClosed(cause);
+    });
+    return this.#closing;
+  }
+
+  #lifecycle(event: LifecycleRecord['event'], detail: string): void {
+    const time = new Date().toISOString();
+    const unknown = { source: undefined, policyRevision: undefined, trustRevision: undefined };
+    this.#records.write({ time, event, ...unknown, detail });
+  }
+
+  #view(): AdminView {
+    return {
+      isReady: async () => {
+        if (this.#draining) return { ready: false, why: 'draining' };
+        const answers = await this.#pool.ask<{ ready: boolean; why: string }>('isReady');
+        const ready = answers.some(({ value }) => value.ready);
+        const whys = new Set(answers.filter(({ value }) => value.why !== '').map(({ value }) => value.why));
+        if (answers.length < this.options.workers) {
+          whys.add(`${answers.length} of ${this.options.workers} workers serve`);
+        }
+        return { ready, why: [...whys].join('; ') };
+      },
+      metrics: async () => {
+        const answers = await this.#pool.ask<MetricData[]>('metricValues');
+        return mergeMetrics([
+          ...answers.map(({ value }) => value),
+          await this.#lostCounts,
+          await this.#metrics.data(),
+        ]).text();
+      },
+      snapshot: async () => mergeSnapshots(await this.#pool.ask<object>('snapshot')),
+      connections: async (limit) =>
+        mergeConnections(await this.#pool.ask<object>('connections', limit), limit),
+      reload: async () => {
+        this.#file.reopenIfRotated();
+        return mergeSnapshots(await this.#pool.ask<object>('reload'));
+      },
+      drain: () => void this.drain(),
+    };
+  }
+}
+
+/** Workers end as fast as they are started. */
+export class CrashLoop extends Error {
+  constructor(why: string) {
+    super(`giving up: ${why}`);
+    this.name = 'CrashLoop';
+  }
+}
+
+/** Appends of several processes to a regular file never mix; to a pipe or a terminal they may. One not there yet will be one. */
+function isRegularFile(file: string): boolean {
+  if (file === '-') return false;
+  return statSync(file, { throwIfNoEntry: false })?.isFile() ?? true;
+}

@@ -1,0 +1,247 @@
+import cluster, { type Worker } from 'node:cluster';
+import { relayLines } from './line-relay.js';
+import { type FromWorker, type MetricValues, type Question, setupInEnv, type ToWorker } from './protocol.js';
+
+/** A worker that says nothing for so long is stopped: its open connections would outlive every revocation. */
+const SILENT_MS = 10_000;
+/** Reading 10,000 rules takes seconds; more than this is no start. */
+const START_MS = 60_000;
+const WATCH_MS = 1000;
+const ANSWER_MS = 5000;
+/** So many workers lost within a minute are no accident. */
+const LOOP_CRASHES = 5;
+const LOOP_MS = 60_000;
+const REPLACE_MS = 100;
+const REPLACE_MAX_MS = 30_000;
+
+export interface PoolOptions {
+  /** Arguments of this program that make a worker of it. */
+  readonly args: readonly string[];
+  readonly workers: number;
+  readonly relaysRecords: boolean;
+}
+
+export interface PoolEvents {
+  /** Every worker serves. */
+  started(addresses: ReadonlyMap<string, string>): void;
+  /** The configuration is not good enough: nothing serves. Later on: a replacement could not start, and will be tried again. */
+  refused(problems: readonly string[], isAtStart: boolean): void;
+  /** `metrics`: what it had counted, as of its last word. */
+  lost(index: number, pid: number, why: string, metrics: readonly MetricValues[]): void;
+  replaced(index: number, pid: number): void;
+  /** Nothing serves any more. */
+  crashLoop(why: string): void;
+  /** A record, whole, with its newline. */
+  line(line: string): void;
+}
+
+interface Member {
+  readonly index: number;
+  readonly worker: Worker;
+  readonly pid: number;
+  aliveMs: number;
+  isReady: boolean;
+  isRefused: boolean;
+  /** Why we stopped it. */
+  stopped: string | undefined;
+  metrics: readonly MetricValues[] | undefined;
+  readonly answers: Map<number, (value: unknown) => void>;
+}
+
+export interface Answer<T> {
+  readonly index: number;
+  readonly pid: number;
+  readonly value: T;
+}
+
+/** Forks the workers, replaces the ones that are lost, asks all of them at once. Connections are dealt out in turn by node:cluster. */
+export class WorkerPool {
+  readonly closed: Promise<void>;
+  readonly #members = new Map<number, Member>();
+  readonly #crashes: number[] = [];
+  #started = false;
+  #stopping = false;
+  #asked = 0;
+  #failedReplacements = 0;
+  #watch: NodeJS.Timeout | undefined;
+  #lastWatchMs = performance.now();
+  #resolveClosed: () => void = () => undefined;
+
+  constructor(
+    readonly options: PoolOptions,
+    readonly events: PoolEvents,
+  ) {
+    this.closed = new Promise((resolve) => {
+      this.#resolveClosed = resolve;
+    });
+  }
+
+  start(): void {
+    const [exec] = process.argv.slice(1);
+    cluster.setupPrimary({
+      ...(exec === undefined ? {} : { exec }),
+      args: [...this.options.args],
+      // Its diagnostics are ours; its records come to us where they cannot go straight to a file.
+      stdio: ['ignore', 'pipe', 'inherit', 'ipc'],
+    });
+    this.#watch = setInterval(() => this.#lookForSilent(), WATCH_MS);
+    for (let index = 1; index <= this.options.workers; index++) this.#fork(index);
+  }
+
+  /** Asks every worker that serves. One that does not answer in time is left out: nobody waits for a slow worker. */
+  async ask<T>(question: Question, argument?: unknown): Promise<Answer<T>[]> {
+    const ready = [...this.#members.values()].filter((member) => member.isReady);
+    const answers = await Promise.all(
+      ready.map(async (member) => {
+        const value = await this.#askOne(member, question, argument);
+        return value === undefined ? [] : [{ index: member.index, pid: member.pid, value: value as T }];
+      }),
+    );
+    return answers.flat();
+  }
+
+  tell(message: ToWorker): void {
+    for (const { worker } of this.#members.values()) if (worker.isConnected()) worker.send(message);
+  }
+
+  drain(): void {
+    this.#stopping = true;
+    this.tell({ kind: 'drain' });
+    this.#endIfEmpty();
+  }
+
+  close(): void {
+    this.#stopping = true;
+    this.tell({ kind: 'close' });
+    this.#endIfEmpty();
+  }
+
+  get serving(): number {
+    return [...this.#members.values()].filter((member) => member.isReady).length;
+  }
+
+  #fork(index: number): void {
+    const { workers, relaysRecords } = this.options;
+    const worker = cluster.fork(setupInEnv({ index, workers, relaysRecords }));
+    const member: Member = {
+      index,
+      worker,
+      pid: worker.process.pid ?? 0,
+      aliveMs: performance.now(),
+      isReady: false,
+      isRefused: false,
+      stopped: undefined,
+      metrics: undefined,
+      answers: new Map(),
+    };
+    this.#members.set(index, member);
+    worker.on('message', (message: FromWorker) => this.#onMessage(member, message));
+    worker.on('error', () => undefined); // a message that could not be sent: its exit tells
+    worker.once('exit', (code: number, signal: string | null) =>
+      this.#onExit(member, signal ?? `code ${code}`),
+    );
+    const { stdout } = worker.process;
+    if (stdout !== null) relayLines(stdout, (line) => this.events.line(line));
+  }
+
+  #onMessage(member: Member, message: FromWorker): void {
+    member.aliveMs = performance.now();
+    switch (message.kind) {
+      case 'ready':
+        return this.#onReady(member, message.addresses);
+      case 'refused':
+        member.isRefused = true;
+        return this.#onRefused(message.problems);
+      case 'alive':
+        member.metrics = message.metrics ?? member.metrics;
+        return;
+      case 'answer': {
+        const answer = member.answers.get(message.ask);
+        member.answers.delete(message.ask);
+        return answer?.(message.value);
+      }
+    }
+  }
+
+  #onReady(member: Member, addresses: readonly (readonly [string, string])[]): void {
+    member.isReady = true;
+    if (this.#stopping) return;
+    if (this.#started) {
+      this.#failedReplacements = 0;
+      return this.events.replaced(member.index, member.pid);
+    }
+    if (this.serving < this.options.workers) return;
+    this.#started = true;
+    this.events.started(new Map(addresses));
+  }
+
+  #onRefused(problems: readonly string[]): void {
+    if (this.#stopping) return;
+    if (!this.#started) this.close();
+    this.events.refused(problems, !this.#started);
+  }
+
+  #onExit(member: Member, how: string): void {
+    member.isReady = false;
+    for (const answer of member.answers.values()) answer(undefined);
+    if (this.#members.get(member.index) === member) this.#members.delete(member.index);
+    if (this.#stopping) return this.#endIfEmpty();
+    if (member.isRefused) return this.#replaceLater(member.index, ++this.#failedReplacements);
+    const why = member.stopped ?? `ended with ${how}`;
+    this.events.lost(member.index, member.pid, why, member.metrics ?? []);
+    const nowMs = performance.now();
+    this.#crashes.push(nowMs);
+    while (this.#crashes.length > 0 && nowMs - this.#crashes[0]! > LOOP_MS) this.#crashes.shift();
+    if (this.#crashes.length >= LOOP_CRASHES || !this.#started) {
+      this.close();
+      return this.events.crashLoop(
+        this.#started
+          ? `${this.#crashes.length} workers were lost within ${LOOP_MS / 1000} s; the last ${why}`
+          : `a worker ${why} before it served`,
+      );
+    }
+    this.#replaceLater(member.index, this.#crashes.length);
+  }
+
+  #replaceLater(index: number, attempt: number): void {
+    const delayMs = attempt <= 1 ? 0 : Math.min(REPLACE_MAX_MS, REPLACE_MS * 2 ** attempt);
+    setTimeout(() => {
+      if (!this.#stopping) this.#fork(index);
+    }, delayMs);
+  }
+
+  #askOne(member: Member, question: Question, argument: unknown): Promise<unknown> {
+    const ask = ++this.#asked;
+    return new Promise((resolve) => {
+      const timer = setTimeout(() => {
+        member.answers.delete(ask);
+        resolve(undefined);
+      }, ANSWER_MS);
+      member.answers.set(ask, (value) => {
+        clearTimeout(timer);
+        resolve(value);
+      });
+      if (member.worker.isConnected())
+        member.worker.send({ kind: 'ask', ask, question, argument } satisfies ToWorker);
+    });
+  }
+
+  #lookForSilent(): void {
+    const nowMs = performance.now();
+    const wasAway = nowMs - this.#lastWatchMs > WATCH_MS * 3; // we slept ourselves: nobody could have been heard
+    this.#lastWatchMs = nowMs;
+    for (const member of this.#members.values()) {
+      if (wasAway) member.aliveMs = nowMs;
+      else if (nowMs - member.aliveMs > (member.isReady ? SILENT_MS : START_MS)) {
+        member.stopped = `said nothing for ${Math.round((nowMs - member.aliveMs) / 1000)} s and was stopped`;
+        member.worker.process.kill('SIGKILL');
+      }
+    }
+  }
+
+  #endIfEmpty(): void {
+    if (this.#members.size > 0) return;
+    clearInterval(this.#watch);
+    this.#resolveClosed();
+  }
+}
