@@ -1,0 +1,160 @@
+import type { IncomingMessage } from 'node:http';
+import { request as httpsRequest } from 'node:https';
+import { type BundleEndpointUrl, parseRedirectTarget } from '../identity/bundle-endpoint-url.js';
+import { err, ok, type Result } from '../reasons.js';
+import {
+  connectEndpoint,
+  type ProvenConnection,
+  plainProblem,
+  type ServerTrust,
+} from './endpoint-connection.js';
+import type { Timers } from './timers.js';
+
+const MAX_BODY_BYTES = 4 * 1024 * 1024;
+const EXCHANGE_MS = 30_000;
+const MAX_REDIRECTS = 5;
+const REDIRECTS: ReadonlySet<number | undefined> = new Set([301, 302, 303, 307, 308]);
+
+type Answer =
+  | { readonly kind: 'body'; readonly bytes: Buffer }
+  | { readonly kind: 'redirect'; readonly location: string };
+
+/**
+ * Fetches what a bundle endpoint serves: one GET, redirects followed where they lead to valid endpoint URLs whose server proves
+ * itself in the same way (Federation 5.2.1.4, 5.2.2.4). At most 4 MiB, 5 redirects and 30 seconds in all. Errors: text.
+ */
+export async function fetchBundleDocument(
+  url: BundleEndpointUrl,
+  trust: ServerTrust,
+  timers: Timers,
+  signal: AbortSignal,
+): Promise<Result<Buffer, string>> {
+  const deadline = new AbortController();
+  const cancel = timers.after(EXCHANGE_MS, () =>
+    deadline.abort(`no whole answer within ${EXCHANGE_MS / 1000} seconds`),
+  );
+  const onAbort = (): void => deadline.abort(signal.reason);
+  signal.addEventListener('abort', onAbort);
+  if (signal.aborted) onAbort();
+  try {
+    return await followRedirects(url, trust, timers, deadline.signal);
+  } finally {
+    cancel();
+    signal.removeEventListener('abort', onAbort);
+  }
+}
+
+async function followRedirects(
+  first: BundleEndpointUrl,
+  trust: ServerTrust,
+  timers: Timers,
+  signal: AbortSignal,
+): Promise<Result<Buffer, string>> {
+  const visited = new Set<string>();
+  let url = first;
+  for (;;) {
+    visited.add(url.href);
+    const answer = await ask(url, trust, timers, signal);
+    const at = url === first ? '' : `redirected to ${url.shown.slice(0, 200)}: `;
+    if (!answer.ok) return err(at + answer.error);
+    if (answer.value.kind === 'body') return ok(answer.value.bytes);
+    const target = parseRedirectTarget(url, answer.value.location);
+    if (!target.ok) return err(`${at}the redirect is not followed: ${target.error}`);
+    if (visited.has(target.value.href)) return err(`${at}the redirects lead in a circle`);
+    if (visited.size > MAX_REDIRECTS) return err(`${at}more than ${MAX_REDIRECTS} redirects`);
+    url = target.value;
+  }
+}
+
+async function ask(
+  url: BundleEndpointUrl,
+  trust: ServerTrust,
+  timers: Timers,
+  signal: AbortSignal,
+): Promise<Result<Answer, string>> {
+  const connection = await connectEndpoint(url, trust, timers, signal);
+  if (!connection.ok) return connection;
+  try {
+    const answer = await exchange(connection.value, url, signal);
+    // Revoked while it answered: what it said is not taken any more.
+    const problem = answer.ok ? connection.value.problemNow() : undefined;
+    return problem === undefined ? answer : err(problem);
+  } finally {
+    connection.value.socket.destroy();
+  }
+}
+
+function exchange(
+  { socket }: ProvenConnection,
+  url: BundleEndpointUrl,
+  signal: AbortSignal,
+): Promise<Result<Answer, string>> {
+  return new Promise((resolve) => {
+    const finish = (result: Result<Answer, string>): void => {
+      signal.removeEventListener('abort', onAbort);
+      resolve(result);
+    };
+    const onAbort = (): void => finish(err(String(signal.reason)));
+    signal.addEventListener('abort', onAbort);
+    if (signal.aborted) return onAbort();
+    const request = httpsRequest({
+      createConnection: () => socket, // no agent: no connection is kept or shared
+      host: url.host,
+      port: url.port,
+      path: url.target,
+      headers: { accept: 'application/json', 'accept-encoding': 'identity', 'user-agent': 'countersign' },
+    });
+    let response: IncomingMessage | undefined;
+    request.once('response', (answered) => {
+      response = answered;
+      readAnswer(answered, finish);
+    });
+    request.once('upgrade', () => finish(err('the endpoint switched protocols')));
+    request.on('error', (error) => finish(err(`no HTTP answer: ${plainProblem(error)}`)));
+    // Once there is a response, its own close counts, which never comes before its last byte.
+    request.once('close', () => {
+      if (response === undefined) finish(err('the connection was closed without an answer'));
+    });
+    request.end();
+  });
+}
+
+function readAnswer(response: IncomingMessage, finish: (result: Result<Answer, string>) => void): void {
+  const status = response.statusCode;
+  response.on('error', (error) => finish(err(`the answer was cut short: ${plainProblem(error)}`)));
+  response.once('close', () => finish(err('the answer was cut short')));
+  if (REDIRECTS.has(status)) {
+    const locations = response.headersDistinct.location ?? [];
+    const [location] = locations;
+    return location === undefined || locations.length > 1
+      ? finish(err(`a redirect (${status}) with ${locations.length} Location headers`))
+      : finish(ok({ kind: 'redirect', location }));
+  }
+  // Whatever the body of another answer looks like, it is no bundle (Federation 5.2.1.3; go-spiffe once took it for one).
+  if (status !== 200) return finish(err(`the endpoint answered ${status}`));
+  const coding = response.headers['content-encoding']?.toLowerCase() ?? 'identity';
+  if (coding !== 'identity') return finish(err('the answer is compressed, which was not asked for'));
+  readBody(response, finish);
+}
+
+function readBody(response: IncomingMessage, finish: (result: Result<Answer, string>) => void): void {
+  const tooLong = err(`the bundle is longer than ${MAX_BODY_BYTES} bytes`);
+  if (Number(response.headers['content-length'] ?? 0) > MAX_BODY_BYTES) return finish(tooLong);
+  const chunks: Buffer[] = [];
+  let length = 0;
+  response.on('data', (chunk: Buffer) => {
+    length += chunk.length;
+    if (length > MAX_BODY_BYTES) {
+      response.destroy();
+      return finish(tooLong);
+    }
+    chunks.push(chunk);
+  });
+  response.once('end', () =>
+    finish(
+      response.complete
+        ? ok({ kind: 'body', bytes: Buffer.concat(chunks) })
+        : err('the answer was cut short'),
+    ),
+  );
+}
