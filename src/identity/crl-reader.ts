@@ -1,23 +1,15 @@
 import { createHash } from 'node:crypto';
 import { err, ok, type Result } from '../reasons.js';
-import {
-  DerError,
-  DerReader,
-  type Element,
-  readBitOctets,
-  readPositiveInteger,
-  readSmallInteger,
-  readTime,
-  readWhole,
-  Tag,
-} from './der.js';
+import { readEntries } from './crl-entries.js';
+import { readListExtensions } from './crl-extensions.js';
+import { createSerialLookup, indexSerials, type SerialTable } from './crl-serials.js';
+import { DerError, DerReader, readBitOctets, readSmallInteger, readTime, readWhole, Tag } from './der.js';
 import { readName } from './distinguished-name.js';
-import { readAuthorityKeyIdentifier, readExtensions } from './extensions.js';
 import { parsePem } from './pem.js';
 import { readSignatureScheme, type SignatureScheme } from './signature-algorithm.js';
 
-/** A certificate revocation list (RFC 5280 5), read and not yet believed: `verifyCrl` and `bindCrls` are for that. */
-export interface Crl {
+/** What a certificate revocation list (RFC 5280 5) says of itself. */
+interface CrlFacts {
   /** RFC 4514 text. */
   readonly issuer: string;
   readonly issuerName: readonly string[];
@@ -31,39 +23,56 @@ export interface Crl {
   /** SHA-256 of the authority's public key that signed it; set by `bindCrls`, and nothing decides without it. */
   readonly signerKeySha256: string | undefined;
   readonly sha256: string;
+}
+
+/** A list, read and not yet believed: `verifyCrl` and `bindCrls` are for that. */
+export interface Crl extends CrlFacts {
   readonly size: number;
-  /** Whether the list holds this serial: lower-case hex without leading zeros. */
+  /** Whether the list holds this serial, in hex; compared as numbers. */
   has(serial: string): boolean;
   readonly signed: Signed;
+  /** Set by whoever read it, for messages and metrics. */
+  readonly origin?: CrlOrigin;
+}
+
+export interface CrlOrigin {
+  /** Among the lists that the trust domain's configuration names, from 1. */
+  readonly number: number;
+  readonly file: string;
 }
 
 export interface Signed {
-  readonly content: Buffer;
-  readonly signature: Buffer;
+  readonly content: Uint8Array;
+  readonly signature: Uint8Array;
   /** undefined = an algorithm that proves nothing. */
   readonly scheme: SignatureScheme | undefined;
 }
 
-const MAX_CRL_BYTES = 32 * 1024 * 1024;
-const MAX_ENTRIES = 1_000_000;
+/** The same as plain data: what a thread hands over. `createCrl` makes the list of it. */
+export interface CrlData extends CrlFacts {
+  readonly der: Uint8Array;
+  readonly serials: SerialTable;
+  readonly signedSpan: Span;
+  readonly signatureSpan: Span;
+  readonly scheme: SignatureScheme | undefined;
+}
 
-/** CRL and entry extensions that change nothing here when present, critical or not. */
-const Known = {
-  authorityKeyIdentifier: '2.5.29.35',
-  issuerAltName: '2.5.29.18',
-  crlNumber: '2.5.29.20',
-  reasonCode: '2.5.29.21',
-  invalidityDate: '2.5.29.24',
-  deltaCrlIndicator: '2.5.29.27',
-  issuingDistributionPoint: '2.5.29.28',
-  certificateIssuer: '2.5.29.29',
-} as const;
+/** From inclusive, to exclusive, in octets of the list. */
+type Span = readonly [from: number, to: number];
+
+const MAX_CRL_BYTES = 64 * 1024 * 1024;
 
 /**
  * Reads a CRL from DER or from a PEM file that holds exactly one. Our own reader, because @peculiar/x509 refuses lists beyond
  * about 2,000 entries; bounded in bytes and entries.
  */
 export function parseCrl(bytes: Uint8Array): Result<Crl, string> {
+  const data = parseCrlData(bytes);
+  return data.ok ? ok(createCrl(data.value)) : data;
+}
+
+/** `parseCrl` for a thread: about 1 µs an entry, so that a long list is not for the one that answers requests. */
+export function parseCrlData(bytes: Uint8Array): Result<CrlData, string> {
   if (bytes.length > MAX_CRL_BYTES) return err(`the list is longer than ${MAX_CRL_BYTES} bytes`);
   const der = bytes[0] === Tag.sequence ? ok(Buffer.from(bytes)) : derOfPem(bytes);
   if (!der.ok) return der;
@@ -75,6 +84,17 @@ export function parseCrl(bytes: Uint8Array): Result<Crl, string> {
   }
 }
 
+/** The list that this data describes, over the same memory. Costs nothing, however long the list is. */
+export function createCrl(data: CrlData): Crl {
+  const { der, serials, signedSpan, signatureSpan, scheme, ...facts } = data;
+  return {
+    ...facts,
+    size: serials.size,
+    has: createSerialLookup(der, serials),
+    signed: { content: der.subarray(...signedSpan), signature: der.subarray(...signatureSpan), scheme },
+  };
+}
+
 function derOfPem(bytes: Uint8Array): Result<Buffer, string> {
   const blocks = parsePem(bytes);
   if (!blocks.ok) return blocks;
@@ -84,7 +104,7 @@ function derOfPem(bytes: Uint8Array): Result<Buffer, string> {
   return block.label === 'X509 CRL' ? ok(block.der) : err(`${block.label} is not a revocation list`);
 }
 
-function readCrl(der: Buffer): Crl {
+function readCrl(der: Buffer): CrlData {
   const outer = new DerReader(readWhole(der, Tag.sequence, 'the list').content);
   const tbs = outer.read(Tag.sequence, 'the signed part');
   const outerAlgorithm = outer.read(Tag.sequence, 'the signature algorithm');
@@ -101,12 +121,11 @@ function readCrl(der: Buffer): Crl {
   const thisUpdateMs = readTime(fields.readAny('thisUpdate'), 'thisUpdate');
   const hasNextUpdate = fields.nextTag === Tag.utcTime || fields.nextTag === Tag.generalizedTime;
   const nextUpdateMs = hasNextUpdate ? readTime(fields.readAny('nextUpdate'), 'nextUpdate') : thisUpdateMs;
-  const list = fields.readOptional(Tag.sequence, 'the revoked certificates');
-  const entries = list ? readEntries(list) : { serials: new Set<string>(), unusable: undefined };
+  const entries = readEntries(der, fields.readOptional(Tag.sequence, 'the revoked certificates'));
   const wrapped = fields.readOptional(0xa0, 'the extensions');
   fields.finish('the signed part');
   const own = readListExtensions(wrapped);
-  const { serials } = entries;
+  const digest = createHash('sha256').update(der).digest();
   return {
     issuer: issuer.text,
     issuerName: issuer.canonical,
@@ -117,86 +136,16 @@ function readCrl(der: Buffer): Crl {
     // RFC 5280 5.1.2.5: nextUpdate must be there; without it nobody can tell a list from one held back.
     unusable: own.unusable ?? entries.unusable ?? (hasNextUpdate ? undefined : 'it has no nextUpdate'),
     signerKeySha256: undefined,
-    sha256: createHash('sha256').update(der).digest('hex'),
-    size: serials.size,
-    has: (serial) => serials.has(serial),
-    signed: {
-      content: tbs.der,
-      signature,
-      scheme: readSignatureScheme(algorithm),
-    },
+    sha256: digest.toString('hex'),
+    der,
+    serials: indexSerials(der, entries.offsets, digest),
+    signedSpan: spanOf(der, tbs.der),
+    signatureSpan: spanOf(der, signature),
+    scheme: readSignatureScheme(algorithm),
   };
 }
 
-function readEntries(list: Element): { serials: ReadonlySet<string>; unusable: string | undefined } {
-  const serials = new Set<string>();
-  let unusable: string | undefined;
-  const reader = new DerReader(list.content);
-  while (!reader.done) {
-    if (serials.size >= MAX_ENTRIES) throw new DerError(`the list has more than ${MAX_ENTRIES} entries`);
-    const entry = new DerReader(reader.read(Tag.sequence, 'an entry').content);
-    serials.add(readPositiveInteger(entry.read(Tag.integer, 'a serial number').content, 'a serial number'));
-    readTime(entry.readAny('a revocation date'), 'a revocation date');
-    const extensions = entry.readOptional(Tag.sequence, 'the extensions of an entry');
-    entry.finish('an entry');
-    if (extensions) unusable ??= whyEntryUnusable(extensions);
-  }
-  return { serials, unusable };
-}
-
-/** RFC 5280 5.3: one entry that is not understood spoils the whole list, for it may be about somebody else's certificate. */
-function whyEntryUnusable(sequence: Element): string | undefined {
-  for (const { oid, critical } of readExtensions(sequence, 'entry extension').values()) {
-    if (oid === Known.certificateIssuer) return 'it is indirect: an entry names another issuer';
-    if (critical && oid !== Known.reasonCode && oid !== Known.invalidityDate)
-      return `an entry has the unknown critical extension ${oid}`;
-  }
-  return undefined;
-}
-
-interface ListExtensions {
-  readonly authorityKeyId?: string | undefined;
-  readonly number?: bigint | undefined;
-  readonly unusable?: string | undefined;
-}
-
-function readListExtensions(wrapped: Element | undefined): ListExtensions {
-  if (!wrapped) return {};
-  const extensions = readExtensions(readWhole(wrapped.content, Tag.sequence, 'the extensions'), 'extension');
-  const keyId = extensions.get(Known.authorityKeyIdentifier);
-  const number = extensions.get(Known.crlNumber);
-  let unusable: string | undefined;
-  for (const { oid, critical, value } of extensions.values()) {
-    if (oid === Known.deltaCrlIndicator)
-      unusable ??= 'it is a delta'; // RFC 5280 5.2.4
-    else if (oid === Known.issuingDistributionPoint) unusable ??= whyPartial(value);
-    else if (
-      critical &&
-      oid !== Known.authorityKeyIdentifier &&
-      oid !== Known.issuerAltName &&
-      oid !== Known.crlNumber
-    )
-      unusable ??= `it has the unknown critical extension ${oid}`; // RFC 5280 5.2
-  }
-  return {
-    authorityKeyId: keyId && readAuthorityKeyIdentifier(keyId.value),
-    number: number && readCrlNumber(number.value),
-    unusable,
-  };
-}
-
-const readCrlNumber = (value: Buffer): bigint =>
-  BigInt(`0x${readPositiveInteger(readWhole(value, Tag.integer, 'the number').content, 'the number')}`);
-
-/** RFC 5280 5.2.5: only a list of everything that its issuer issued can say that a certificate is good. */
-function whyPartial(value: Buffer): string | undefined {
-  const reader = new DerReader(readWhole(value, Tag.sequence, 'the distribution point').content);
-  let why: string | undefined;
-  while (!reader.done) {
-    const { tag, content } = reader.readAny('the distribution point');
-    if (tag === 0xa0) why ??= 'it is the list of one distribution point';
-    else if (tag === 0x84 && content[0] !== 0) why = 'it is indirect';
-    else if (tag === 0x83 || content[0] !== 0) why ??= 'it covers a part of the certificates only';
-  }
-  return why;
+function spanOf(der: Buffer, part: Buffer): Span {
+  const from = part.byteOffset - der.byteOffset;
+  return [from, from + part.length];
 }

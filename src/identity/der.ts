@@ -117,14 +117,19 @@ export function readBoolean(content: Buffer): boolean {
 
 /** A non-negative INTEGER as lower-case hex without leading zeros; `0` for zero. Serials compare as numbers (RFC 5280 4.1.2.2). */
 export function readPositiveInteger(content: Buffer, what: string, maxBytes = 32): string {
-  if (content.length === 0 || content.length > maxBytes) throw new DerError(`${what} has a bad length`);
-  const first = content[0] ?? 0;
-  if (first >= 0x80) throw new DerError(`${what} is negative`);
-  if (first === 0 && content.length > 1 && (content[1] ?? 0) < 0x80) throw new DerError(`${what} is padded`);
+  checkPositiveInteger(content, what, maxBytes);
   const hex = content.toString('hex');
   let zeros = 0;
   while (zeros < hex.length - 1 && hex.charCodeAt(zeros) === 0x30) zeros++;
   return zeros === 0 ? hex : hex.slice(zeros);
+}
+
+/** Throws DerError unless the content is a non-negative INTEGER in its shortest form. */
+export function checkPositiveInteger(content: Buffer, what: string, maxBytes: number): void {
+  if (content.length === 0 || content.length > maxBytes) throw new DerError(`${what} has a bad length`);
+  const first = content[0] ?? 0;
+  if (first >= 0x80) throw new DerError(`${what} is negative`);
+  if (first === 0 && content.length > 1 && (content[1] ?? 0) < 0x80) throw new DerError(`${what} is padded`);
 }
 
 export function readSmallInteger(content: Buffer, what: string): number {
