@@ -97,7 +97,7 @@ class RunningApp implements App {
         adopted: (source, next, before, causeMs) => this.#adopted(source, next, before, causeMs),
         refused: (source, error, current) => this.#refused(source, error, current),
         stale: (source, problem) =>
-          options.diagnostics.error({ source, problem }, 'out of date; its entries still bind'),
+          options.diagnostics.error({ source, problem }, 'a source in force is out of date'),
         restartNeeded: (what) =>
           options.diagnostics.warn(
             { restartNeeded: what },

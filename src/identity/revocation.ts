@@ -1,6 +1,6 @@
 import { ok, type Result, refuse } from '../reasons.js';
 import type { Certificate } from './certificate.js';
-import type { Crl } from './crl.js';
+import { type Crl, describeExpiredList } from './crl.js';
 import { isSameName } from './distinguished-name.js';
 import type { RevocationList } from './revocation-list.js';
 import { judgeLeafDates, type VerifiedSvid } from './x509-svid.js';
@@ -15,6 +15,8 @@ export interface RevocationPolicy {
   /** What a list past its nextUpdate and the grace is worth: nothing, so that its domain is refused, or what it still says. */
   readonly stale: 'deny' | 'use';
   readonly staleGraceMs: number;
+  /** A list that was asked for and is not there yet: until it is, nobody of this domain is known not to be revoked. */
+  readonly missing?: string | undefined;
 }
 
 export interface JudgeContext {
@@ -73,6 +75,7 @@ function judgeByLists(
   policy: RevocationPolicy,
   clockSkewMs: number,
 ): Result<number> {
+  if (policy.missing !== undefined) return refuse('revocation_unknown', policy.missing);
   let untilMs = Number.POSITIVE_INFINITY;
   let subject = svid.leaf;
   for (const issuer of svid.issuers) {
@@ -109,7 +112,7 @@ function judgeCertificate(
       return refuse('revocation_unknown', `the list of ${crl.issuer} is from the future`);
     if (policy.stale === 'deny') {
       const freshUntilMs = crl.nextUpdateMs + policy.staleGraceMs;
-      if (nowMs > freshUntilMs) return refuse('revocation_unknown', `the list of ${crl.issuer} is stale`);
+      if (nowMs > freshUntilMs) return refuse('revocation_unknown', describeExpiredList(crl));
       untilMs = Math.min(untilMs, freshUntilMs + 1);
     }
     isKnown = true;

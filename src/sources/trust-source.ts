@@ -1,9 +1,20 @@
 import type { TrustConfig } from '../config/config.js';
-import { bindCrls, type Crl, parseCrl } from '../identity/crl.js';
+import {
+  bindCrls,
+  type Crl,
+  describeExpiredList,
+  parseCrl,
+  scopeOf,
+  whyNoSuccessor,
+} from '../identity/crl.js';
 import type { RevocationPolicy } from '../identity/revocation.js';
 import { parseTrustBundle, type TrustBundle } from '../identity/trust-bundle.js';
-import { err } from '../reasons.js';
+import { err, ok, type Result } from '../reasons.js';
+import { readCrlOffThread } from './crl-off-thread.js';
 import { FileSource } from './file-source.js';
+
+/** A list of this size is read and verified in two milliseconds; a longer one must not hold up requests. */
+const OFF_THREAD_BYTES = 64 * 1024;
 
 /** One trust domain's sources: its bundle and each CRL, every one with its own last good. */
 export interface TrustSources {
@@ -40,40 +51,80 @@ function crlSource(
   file: string,
   i: number,
 ): FileSource<Crl> {
+  /** The newest that was good, by scope: also across a list of another authority that stood in the file between two of one. */
+  const newest = new Map<string, Crl>();
   return new FileSource<Crl>({
     name: `crl:${config.trustDomain}:${i + 1}`,
     files: () => [file],
-    parse: (contents) => {
-      const crl = parseCrl(only(contents));
-      if (!crl.ok || bundle.value === undefined) return crl;
-      const bound = bindCrls(bundle.value, [crl.value]);
-      return bound.ok ? crl : err(bound.error);
+    parse: async (contents) => {
+      const read = await readBoundCrl(only(contents), config, bundle);
+      if (!read.ok) return read;
+      const crl: Crl = { ...read.value, origin: { number: i + 1, file } };
+      const known = newest.get(scopeOf(crl));
+      const why = known && whyNoSuccessor(crl, known);
+      if (why !== undefined) return err(why);
+      newest.set(scopeOf(crl), crl);
+      return ok(crl);
     },
   });
 }
 
-/** The CRLs that the present bundle stands behind. One signed by an authority that has left binds nobody any more. */
+/** Bound when it is read, off the request path where it is long; from then on no bundle makes anybody hash it again. */
+async function readBoundCrl(
+  bytes: Buffer,
+  { trustDomain }: TrustConfig,
+  { value: bundle }: FileSource<TrustBundle>,
+): Promise<Result<Crl, string>> {
+  if (bundle === undefined)
+    return err(`there is no bundle of ${trustDomain} yet, so nobody can say who signed the list`);
+  if (bytes.length > OFF_THREAD_BYTES) return readCrlOffThread(bytes, bundle);
+  const crl = parseCrl(bytes);
+  if (!crl.ok) return crl;
+  const bound = bindCrls(bundle, [crl.value]);
+  return bound.ok ? ok(bound.value[0] ?? crl.value) : bound;
+}
+
+/**
+ * The CRLs that the present bundle stands behind. One signed by an authority that has left binds nobody any more; one that was
+ * never read lets nobody in. Verifies no signature: every list of a source is bound.
+ */
 export function revocationPolicyOf(sources: TrustSources): RevocationPolicy {
   const { require, stale, staleGraceMs } = sources.config.revocation;
   const bundle = sources.bundle.value;
   if (bundle === undefined) return { crls: [], require, stale, staleGraceMs };
-  const standing = sources.crls
-    .map((source) => source.value)
-    .filter((crl): crl is Crl => crl !== undefined && bindCrls(bundle, [crl]).ok);
-  const bound = bindCrls(bundle, standing); // together, so that of two lists by one key the newer one counts
-  return { crls: bound.ok ? bound.value : [], require, stale, staleGraceMs };
+  const absent = sources.crls.find((source) => source.value === undefined);
+  const missing = absent && `the revocation list ${absent.spec.name} has not been read yet`;
+  const standing = listsOf(sources).filter((crl) => bindCrls(bundle, [crl]).ok);
+  const bound = bindCrls(bundle, standing); // together, so that of two lists of one scope the newer one counts
+  return { crls: bound.ok ? bound.value : [], require, stale, staleGraceMs, missing };
 }
 
-/** What is out of date at this moment, by source name: a list past its nextUpdate, which nobody replaced. */
+/** What is out of date at this moment, by source name: a list past its nextUpdate, or whose authority has left the bundle. */
 export function staleLists(sources: TrustSources, nowMs: number): Map<string, string> {
-  const stale = new Map<string, string>();
+  const bundle = sources.bundle.value;
+  const { stale, staleGraceMs } = sources.config.revocation;
+  const found = new Map<string, string>();
   for (const { spec, value } of sources.crls) {
-    if (value === undefined || nowMs <= value.nextUpdateMs) continue;
-    const since = new Date(value.nextUpdateMs).toISOString();
-    stale.set(spec.name, `the list of ${value.issuer} should have been replaced by ${since}`);
+    if (value === undefined || bundle === undefined) continue;
+    const bound = bindCrls(bundle, [value]);
+    if (!bound.ok) found.set(spec.name, `${bound.error}: it decides nothing any more`);
+    else if (nowMs > value.nextUpdateMs)
+      found.set(
+        spec.name,
+        `${describeExpiredList(value)}; ${effectOf(stale, value.nextUpdateMs + staleGraceMs)}`,
+      );
   }
-  return stale;
+  return found;
 }
+
+function effectOf(stale: 'deny' | 'use', freshUntilMs: number): string {
+  if (stale === 'use') return 'what is on it stays revoked, what was revoked since is not known (stale: use)';
+  const from = new Date(freshUntilMs).toISOString();
+  return `whoever it covers is refused from ${from} until it is replaced (stale: deny)`;
+}
+
+const listsOf = ({ crls }: TrustSources): Crl[] =>
+  crls.map((source) => source.value).filter((crl): crl is Crl => crl !== undefined);
 
 function only(contents: ReadonlyMap<string, Buffer>): Buffer {
   const [bytes] = contents.values();

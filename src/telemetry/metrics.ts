@@ -179,9 +179,9 @@ export class Metrics implements ListenerMetrics {
     this.#crlNextUpdate.reset();
     for (const [domain, { crls }] of snapshot.revocationPolicies) {
       for (const [i, crl] of crls.entries()) {
-        if (crl.nextUpdateMs !== undefined && Number.isFinite(crl.nextUpdateMs)) {
-          this.#crlNextUpdate.set({ trust_domain: domain, crl: String(i + 1) }, crl.nextUpdateMs / 1000);
-        }
+        // The number that its source has: of several lists some may decide nothing and be left out here.
+        const number = String(crl.origin?.number ?? i + 1);
+        this.#crlNextUpdate.set({ trust_domain: domain, crl: number }, crl.nextUpdateMs / 1000);
       }
     }
   }
