@@ -39,6 +39,8 @@ const packages: Readonly<Record<string, readonly string[]>> = {
   'prom-client': ['telemetry'],
   yaml: ['config'],
   zod: ['config'],
+  '@grpc/grpc-js': ['sources', 'dev'],
+  '@grpc/proto-loader': ['sources', 'dev'],
 };
 
 const pure = new Set(['reasons', 'identity', 'policy', 'message', 'audit', 'config']);
