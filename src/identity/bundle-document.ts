@@ -47,6 +47,31 @@ export function parseBundleMap(bytes: Uint8Array): Result<TrustBundleSet, string
   return ok(bundles);
 }
 
+/** More than any domain signs tokens with; each key costs a look by OpenSSL. */
+const MAX_JWT_KEYS = 256;
+
+/**
+ * Parses the JWK set that the Workload API gives for a trust domain (Workload API 6.2.2). SPIRE leaves `use` out of these keys:
+ * here what has none is for JWT-SVIDs; what says another use is not ours. Authorities are never read from it (5.2.1).
+ */
+export function parseJwtKeySet(trustDomain: TrustDomain, bytes: Uint8Array): Result<TrustBundle, string> {
+  const json = parseStrictJson(bytes);
+  if (!json.ok) return err(`the key set is not sound JSON: ${json.error}`);
+  const keys = isJsonObject(json.value) ? json.value.get('keys') : undefined;
+  if (!isJsonArray(keys)) return err('keys is missing or not an array');
+  if (keys.length > MAX_JWT_KEYS) return err(`it holds ${keys.length} keys, more than ${MAX_JWT_KEYS}`);
+  const jwtKeys = new Map<string, JWK>();
+  for (const [index, key] of keys.entries()) {
+    if (!isJsonObject(key)) continue;
+    const use = key.get('use');
+    if (use !== undefined && use !== 'jwt-svid') continue;
+    const problem = readJwtKey(key, jwtKeys);
+    if (problem !== undefined) return err(`key ${index + 1}: ${problem}`);
+  }
+  const refusal = problemOfKeySet([...jwtKeys.values()]);
+  return refusal === undefined ? ok(createTrustBundle({ trustDomain, jwtKeys })) : err(refusal);
+}
+
 function readBundle(trustDomain: TrustDomain, document: JsonValue): Result<TrustBundle, string> {
   if (!isJsonObject(document)) return err('the bundle is not a JSON object');
   const keys = document.get('keys');

@@ -25,30 +25,32 @@ export function parseOwnSvid(
   key: Uint8Array,
   announced?: SpiffeId,
 ): Result<OwnSvid, OwnSvidError> {
-  const chain = readOwnChain(certificates);
+  const ders = readPemCertificates(certificates);
+  const chain = ders.ok ? readOwnChain(ders.value, announced) : ders;
   if (!chain.ok) return err({ part: 'certificate', message: chain.error });
-  const { id, leaf } = chain.value;
-  if (announced !== undefined && announced.uri !== id.uri)
-    return err({ part: 'certificate', message: `it is that of ${id.uri}, not of ${announced.uri}` });
   const privateKey = readPrivateKey(key);
   if (privateKey === undefined)
     return err({ part: 'key', message: 'it is not a private key in PEM without a password' });
-  if (!leaf.x509.checkPrivateKey(privateKey))
+  if (!chain.value.leaf.x509.checkPrivateKey(privateKey))
     return err({ part: 'key', message: 'it is not the key of the certificate' });
   return ok({ chain: chain.value, key: privateKey });
 }
 
-function readOwnChain(bytes: Uint8Array): Result<PeerChain, string> {
-  const certificates = readPemCertificates(bytes);
-  if (!certificates.ok) return certificates;
-  const [leaf, ...rest] = certificates.value;
-  if (leaf === undefined) return err('the file holds no certificate');
+/** Reads the chain that we are to present, from DER, leaf first: every certificate readable, the leaf that of `announced`. */
+export function readOwnChain(
+  [leaf, ...rest]: readonly Uint8Array[],
+  announced?: SpiffeId,
+): Result<PeerChain, string> {
+  if (leaf === undefined) return err('it holds no certificate');
   const chain = parsePeerChain(leaf, rest, 'server');
   if (!chain.ok) return err(`${chain.error.reason}: ${chain.error.detail}`);
-  // A peer's unreadable extras are its own affair; in our own file they are a mistake.
-  return chain.value.intermediates.length === rest.length
+  // A peer's unreadable extras are its own affair; in our own chain they are a mistake.
+  if (chain.value.intermediates.length !== rest.length)
+    return err('one of the certificates after the first cannot be read');
+  const { id } = chain.value;
+  return announced === undefined || announced.uri === id.uri
     ? chain
-    : err('one of the certificates after the first cannot be read');
+    : err(`it is that of ${id.uri}, not of ${announced.uri}`);
 }
 
 function readPrivateKey(bytes: Uint8Array): KeyObject | undefined {
