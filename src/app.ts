@@ -38,6 +38,8 @@ export interface App {
   drain(): Promise<void>;
   /** Ends at once. */
   close(): Promise<void>;
+  /** Everything listens; later than the start where our SVID has to come from elsewhere. Rejects where it cannot. */
+  readonly ready: Promise<void>;
   readonly closed: Promise<void>;
   /** What a supervisor asks. */
   answer(question: Question, argument: unknown): unknown;
@@ -70,6 +72,7 @@ export async function startApp(options: AppOptions): Promise<App> {
 class RunningApp implements App {
   readonly addresses = new Map<string, string>();
   readonly closed: Promise<void>;
+  readonly ready: Promise<void>;
   readonly #ids = new Ids();
   readonly #metrics = new Metrics();
   readonly #credentials = new CredentialIndex();
@@ -80,8 +83,10 @@ class RunningApp implements App {
   readonly #nowMs: () => number;
   #file: RecordFile | undefined;
   #records: RecordLog | undefined;
-  #state: 'starting' | 'running' | 'draining' | 'closed' = 'starting';
+  #state: 'starting' | 'waiting' | 'running' | 'draining' | 'closed' = 'starting';
   #resolveClosed: () => void = () => undefined;
+  #resolveReady: () => void = () => undefined;
+  #rejectReady: (cause: unknown) => void = () => undefined;
   #draining: Promise<void> | undefined;
 
   constructor(readonly options: AppOptions) {
@@ -89,6 +94,11 @@ class RunningApp implements App {
     this.closed = new Promise((resolve) => {
       this.#resolveClosed = resolve;
     });
+    this.ready = new Promise((resolve, reject) => {
+      this.#resolveReady = resolve;
+      this.#rejectReady = reject;
+    });
+    this.ready.catch(() => undefined); // for whoever waits for it
     this.#keeper = new SnapshotKeeper(
       options.configFile,
       options.env,
@@ -98,12 +108,14 @@ class RunningApp implements App {
         refused: (source, error, current) => this.#refused(source, error, current),
         stale: (source, problem) =>
           options.diagnostics.error({ source, problem }, 'a source in force is out of date'),
+        noted: (source, note) => options.diagnostics.warn({ source, note }, 'adopted, and worth a look'),
         restartNeeded: (what) =>
           options.diagnostics.warn(
             { restartNeeded: what },
             'the new configuration changes what only a restart can change',
           ),
       },
+      (socket) => readPeerChain(socket),
       options.worker?.workers,
     );
   }
@@ -111,27 +123,37 @@ class RunningApp implements App {
   async start(): Promise<void> {
     const problems = await this.#keeper.start();
     if (problems.length > 0) throw new StartRefused(problems);
-    const snapshot = this.#keeper.current!;
-    const { config } = snapshot;
+    const config = this.#keeper.config!;
     try {
       this.#openRecords(config);
       this.#upstreams.configure(config);
-      this.#metrics.describe(snapshot);
       this.#metrics.live = {
         connections: () => new Map(this.#listeners.map(({ context, live }) => [context.name, live.size])),
         authoritiesInUse: () => authoritiesInUse(this.#credentials),
       };
-      for (const listener of config.listeners) await this.#openListener(listener.name, snapshot);
       if (this.options.worker === undefined) await this.#openEndpoints(config);
+      const { current } = this.#keeper;
+      if (current !== undefined) return await this.#serve(current);
     } catch (cause) {
       await this.close();
       throw new StartRefused([`cannot start: ${(cause as Error).message}`]);
     }
+    this.#state = 'waiting';
+    const { diagnostics } = this.options;
+    diagnostics.warn({ addresses: Object.fromEntries(this.addresses) }, 'waiting for an SVID of our own');
+  }
+
+  /** With the first snapshot: nothing listens before there is something to decide by and to show. */
+  async #serve(snapshot: Snapshot): Promise<void> {
+    this.#metrics.describe(snapshot);
+    for (const listener of snapshot.config.listeners) await this.#openListener(listener.name, snapshot);
+    if (this.#isClosed()) return;
     this.#state = 'running';
     this.#lifecycle('process.started', undefined, snapshot);
     const { diagnostics, worker } = this.options;
     if (worker !== undefined) diagnostics.info({ worker: worker.index }, 'a worker is ready');
     else diagnostics.info({ addresses: Object.fromEntries(this.addresses) }, 'countersign is ready');
+    this.#resolveReady();
   }
 
   async reload(): Promise<void> {
@@ -256,7 +278,10 @@ class RunningApp implements App {
 
   #adopted(source: string, next: Snapshot, before: Snapshot | undefined, causeMs: number): void {
     const { diagnostics } = this.options;
-    if (before === undefined) return;
+    if (before === undefined) {
+      if (this.#state === 'waiting') this.#serve(next).catch((cause: unknown) => this.#rejectReady(cause));
+      return;
+    }
     if (next.config !== before.config) this.#upstreams.configure(next.config);
     for (const listener of this.#listeners) listener.adopt(next, before, causeMs);
     this.#metrics.countReload(source, 'adopted', this.#nowMs());
@@ -310,7 +335,11 @@ class RunningApp implements App {
   }
 
   #isReady(): { ready: boolean; why: string } {
+    const awaited = this.#keeper.status.filter((source) => source.awaited).map(({ name }) => name);
+    if (this.#state === 'waiting') return { ready: false, why: `waiting for ${awaited.join(', ')}` };
     if (this.#state !== 'running') return { ready: false, why: this.#state };
+    if (awaited.length > 0) return { ready: false, why: `${awaited.join(', ')} has not come yet` };
+    if (this.#keeper.current?.isOwnWithdrawn) return { ready: false, why: 'the own SVID was withdrawn' };
     const own = this.#keeper.current?.own;
     if (own === undefined) return { ready: false, why: 'nothing is loaded' };
     if (this.#nowMs() > own.leaf.notAfterMs) return { ready: false, why: 'the own SVID has expired' };

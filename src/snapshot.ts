@@ -28,6 +28,8 @@ export interface Snapshot {
   readonly config: Config;
   readonly listeners: ReadonlyMap<string, ListenerView>;
   readonly own: OwnSvid;
+  /** Whoever issued it has taken it back: it must not be shown to anybody (Workload API 5.2.1). */
+  readonly isOwnWithdrawn: boolean;
   readonly bundles: TrustBundleSet;
   /** By trust domain. */
   readonly revocationPolicies: ReadonlyMap<string, RevocationPolicy>;

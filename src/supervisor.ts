@@ -6,7 +6,7 @@ import type { AdminView } from './admin/ports.js';
 import { probesOf, StartRefused } from './app.js';
 import { mergeConnections, mergeSnapshots } from './app-view.js';
 import type { LifecycleRecord } from './audit/record.js';
-import type { Config } from './config/config.js';
+import type { Address, Config } from './config/config.js';
 import { Ids } from './listener/ids.js';
 import type { Diagnostics } from './listener/ports.js';
 import { type MetricData, mergeMetrics, onlyCounts } from './telemetry/merge-metrics.js';
@@ -30,6 +30,7 @@ export class Supervisor {
   readonly #pool: WorkerPool;
   readonly #metrics = new SupervisorMetrics(() => this.#pool.serving);
   readonly #endpoints: HttpEndpoint[] = [];
+  readonly #addresses = new Map<string, string>();
   readonly #file: RecordFile;
   readonly #records: RecordLog;
   #draining = false;
@@ -48,7 +49,7 @@ export class Supervisor {
     this.#pool = new WorkerPool(
       { args: ['run', '-c', config.file], workers, relaysRecords },
       {
-        started: (addresses) => void this.#onStarted(addresses),
+        started: (addresses) => this.#onStarted(addresses),
         refused: (problems, isAtStart) => this.#onRefused(problems, isAtStart),
         lost: (index, pid, why, metrics) => this.#onLost(index, pid, why, metrics as unknown as MetricData[]),
         replaced: (index, pid) => {
@@ -75,7 +76,13 @@ export class Supervisor {
   }
 
   /** Resolves when every worker serves; rejects with StartRefused when the configuration does not let them. */
-  start(): Promise<void> {
+  async start(): Promise<void> {
+    try {
+      await this.#openEndpoints();
+    } catch (cause) {
+      await this.#closeOwn();
+      throw new StartRefused([`cannot start: ${(cause as Error).message}`]);
+    }
     return new Promise((resolve, reject) => {
       this.#started = { resolve, reject };
       this.#pool.start();
@@ -99,28 +106,25 @@ export class Supervisor {
     return this.#end();
   }
 
-  async #onStarted(addresses: ReadonlyMap<string, string>): Promise<void> {
-    const { config, diagnostics, workers } = this.options;
-    const all = new Map(addresses);
-    try {
-      const open = async (
-        name: string,
-        endpoint: HttpEndpoint,
-        address: Config['listeners'][0]['address'],
-      ) => {
-        await endpoint.open(address);
-        this.#endpoints.push(endpoint);
-        all.set(name, endpoint.boundAddress);
-      };
-      if (config.admin) await open('admin', createAdminEndpoint(this.#view()), config.admin.address);
-      if (config.health) {
-        await open('health', createHealthEndpoint(this.#view(), probesOf(config)), config.health.address);
-      }
-    } catch (cause) {
-      this.#pool.close();
-      return this.#started?.reject(new StartRefused([`cannot start: ${(cause as Error).message}`]));
+  async #openEndpoints(): Promise<void> {
+    const { admin, health } = this.options.config;
+    if (admin) await this.#open('admin', createAdminEndpoint(this.#view()), admin.address);
+    if (health) {
+      const probes = probesOf(this.options.config);
+      await this.#open('health', createHealthEndpoint(this.#view(), probes), health.address);
     }
-    diagnostics.info({ addresses: Object.fromEntries(all), workers }, 'countersign is ready');
+  }
+
+  async #open(name: string, endpoint: HttpEndpoint, address: Address): Promise<void> {
+    await endpoint.open(address);
+    this.#endpoints.push(endpoint);
+    this.#addresses.set(name, endpoint.boundAddress);
+  }
+
+  #onStarted(addresses: ReadonlyMap<string, string>): void {
+    const { diagnostics, workers } = this.options;
+    const all = Object.fromEntries([...addresses, ...this.#addresses]);
+    diagnostics.info({ addresses: all, workers }, 'countersign is ready');
     this.#started?.resolve();
   }
 
@@ -139,12 +143,16 @@ export class Supervisor {
   /** When the workers are down: everything of ours, and only then is it said. */
   #end(cause?: Error): Promise<void> {
     this.#closing ??= this.#pool.closed.then(async () => {
-      await Promise.all(this.#endpoints.map((endpoint) => endpoint.close()));
-      await this.#file.close();
+      await this.#closeOwn();
       this.#started?.reject(cause ?? new StartRefused(['stopped before it had started']));
       this.#resolveClosed(cause);
     });
     return this.#closing;
+  }
+
+  async #closeOwn(): Promise<void> {
+    await Promise.all(this.#endpoints.map((endpoint) => endpoint.close()));
+    await this.#file.close();
   }
 
   #lifecycle(event: LifecycleRecord['event'], detail: string): void {

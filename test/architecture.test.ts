@@ -44,8 +44,10 @@ const packages: Readonly<Record<string, readonly string[]>> = {
 };
 
 const pure = new Set(['reasons', 'identity', 'policy', 'message', 'audit', 'config']);
-/** The two files of a pure folder that touch the world: one reads files, the other does so in a thread of its own. */
-const impureFiles = new Set(['load.ts', 'load-off-thread.ts'].map((name) => join('src', 'config', name)));
+/** The files of a pure folder that touch the world: they read files and folders, one of them in a thread of its own. */
+const impureFiles = new Set(
+  ['load.ts', 'load-off-thread.ts', 'bundle-folder.ts'].map((name) => join('src', 'config', name)),
+);
 /** Node modules that a pure folder may use: none of them does I/O. */
 const pureBuiltins = new Set(['node:crypto', 'node:path', 'node:net', 'node:util', 'node:buffer']);
 const impureWords =

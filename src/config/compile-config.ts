@@ -1,21 +1,18 @@
-import { resolve } from 'node:path';
-import type { Result } from '../reasons.js';
-import { parseAddress, parseUpstreamUrl } from './address.js';
+import { toIdentity, trustOf, workloadApiOf } from './compile-trust.js';
 import type {
-  Address,
   Config,
   Deadlines,
   ForwardSettings,
   ListenerConfig,
   RouteConfig,
   RouteDeadlines,
-  TrustConfig,
   UpstreamConfig,
 } from './config.js';
 import type { RawConfig } from './config-schema.js';
-import { type Environment, expandEnvironment } from './environment.js';
+import type { Environment } from './environment.js';
+import { Places } from './places.js';
 import type { Problem } from './problem.js';
-import type { KeyPath, YamlText } from './yaml-text.js';
+import type { YamlText } from './yaml-text.js';
 
 type RawRoute = RawConfig['listeners'][number]['routes'][number];
 
@@ -31,17 +28,15 @@ export function compileConfig(
   const { revocations, admin, health } = raw;
   const config: Config = {
     file: yaml.file,
-    identity: {
-      certificateFile: places.file(['identity', 'files', 'certificate'], raw.identity.files.certificate),
-      keyFile: places.file(['identity', 'files', 'key'], raw.identity.files.key),
-    },
+    identity: toIdentity(raw.identity, places),
+    ...workloadApiOf(raw, places),
     identityOptions: {
       clockSkewMs: raw.identity.clockSkew,
       ...(raw.identity.maxSvidLifetime === undefined
         ? {}
         : { maxSvidLifetimeMs: raw.identity.maxSvidLifetime }),
     },
-    trust: raw.trust.map((entry, i) => toTrust(entry, i, places)),
+    ...trustOf(raw, places),
     ...(revocations === undefined ? {} : { revocationsFile: places.file(['revocations'], revocations) }),
     listeners: raw.listeners.map((listener, i) => toListener(listener, i, places)),
     upstreams: new Map(
@@ -74,84 +69,6 @@ export function compileConfig(
   };
   places.checkElsewhere();
   return { config: places.problems.length === 0 ? config : undefined, problems: places.problems };
-}
-
-/** Values that name a file or an address: the only ones in which `${ENV}` is read. */
-class Places {
-  readonly problems: Problem[] = [];
-  readonly #seen = new Set<string>();
-
-  constructor(
-    readonly yaml: YamlText,
-    readonly directory: string,
-    readonly env: Environment,
-  ) {}
-
-  /** Relative paths start at the file that names them, wherever the process was started. */
-  file(path: KeyPath, text: string): string {
-    const expanded = this.#expand(path, text);
-    if (expanded.includes('\0')) this.problems.push(this.yaml.problemAt(path, 'must not hold a NUL'));
-    return resolve(this.directory, expanded);
-  }
-
-  address(path: KeyPath, text: string): Address {
-    const address = this.#parse(path, text, parseAddress) ?? { kind: 'tcp', host: '', port: 0 };
-    return address.kind === 'unix' ? { kind: 'unix', path: resolve(this.directory, address.path) } : address;
-  }
-
-  url(path: KeyPath, text: string): UpstreamConfig['url'] {
-    const nowhere = { protocol: 'http:', host: '', port: 0, authority: '' } as const;
-    return this.#parse(path, text, parseUpstreamUrl) ?? nowhere;
-  }
-
-  /** A `${…}` anywhere else would be taken literally, which nobody means. */
-  checkElsewhere(): void {
-    this.#walk(this.yaml.value, []);
-  }
-
-  #walk(value: unknown, path: KeyPath): void {
-    if (typeof value === 'string') {
-      if (value.includes('${') && !this.#seen.has(JSON.stringify(path))) {
-        this.problems.push(this.yaml.problemAt(path, `\${…} is read in file names and addresses only`));
-      }
-    } else if (Array.isArray(value)) {
-      for (const [i, item] of value.entries()) this.#walk(item, [...path, i]);
-    } else if (typeof value === 'object' && value !== null) {
-      for (const [key, item] of Object.entries(value)) this.#walk(item, [...path, key]);
-    }
-  }
-
-  #expand(path: KeyPath, text: string): string {
-    this.#seen.add(JSON.stringify(path));
-    const expanded = expandEnvironment(text, this.env);
-    if (expanded.ok) return expanded.value;
-    this.problems.push(this.yaml.problemAt(path, expanded.error));
-    return '';
-  }
-
-  #parse<T>(path: KeyPath, text: string, parse: (text: string) => Result<T, string>): T | undefined {
-    const before = this.problems.length;
-    const expanded = this.#expand(path, text);
-    if (this.problems.length > before) return undefined;
-    const value = parse(expanded);
-    if (value.ok) return value.value;
-    this.problems.push(this.yaml.problemAt(path, value.error));
-    return undefined;
-  }
-}
-
-function toTrust(raw: RawConfig['trust'][number], i: number, places: Places): TrustConfig {
-  const { crls, require, stale, staleGrace } = raw.revocation;
-  return {
-    trustDomain: raw.trustDomain,
-    bundleFile: places.file(['trust', i, 'bundle', 'file'], raw.bundle.file),
-    revocation: {
-      crlFiles: crls.map((file, j) => places.file(['trust', i, 'revocation', 'crls', j], file)),
-      require,
-      stale,
-      staleGraceMs: staleGrace,
-    },
-  };
 }
 
 const toListener = (raw: RawConfig['listeners'][number], i: number, places: Places): ListenerConfig => ({

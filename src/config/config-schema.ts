@@ -12,53 +12,11 @@ import {
   size,
   sizeOrUnlimited,
   text,
-  trustDomain,
   workloadId,
 } from './schema-values.js';
+import { identity, trust } from './trust-schema.js';
 
 const version = z.literal(1).describe('Version of this file format.');
-
-const identity = z
-  .strictObject({
-    files: z.strictObject({
-      certificate: place('PEM: our X509-SVID, then its intermediates.'),
-      key: place('PEM: the private key of the certificate.'),
-    }),
-    clockSkew: duration('How far ahead of our clock a notBefore may be.', {
-      minMs: 0,
-      maxMs: 600_000,
-    }).prefault('0s'),
-    maxSvidLifetime: duration('Refuse credentials that live longer than this.', {
-      maxMs: 3_660 * 86_400_000,
-    }).optional(),
-  })
-  .describe('Who this sidecar is.');
-
-const revocation = z
-  .strictObject({
-    crls: z.array(place('CRL, PEM or DER.')).default([]),
-    require: oneOf('Whose status must be known.', ['none', 'leaf', 'chain']).default('none'),
-    stale: oneOf('A CRL past its nextUpdate: refuse the domain, or go on with its entries.', [
-      'deny',
-      'use',
-    ]).default('deny'),
-    staleGrace: duration('How long past nextUpdate a CRL still counts as fresh.', {
-      minMs: 0,
-      maxMs: 3_660 * 86_400_000,
-    }).prefault('0s'),
-  })
-  .describe('Certificate revocation lists of this trust domain.');
-
-const trust = z
-  .array(
-    z.strictObject({
-      trustDomain: trustDomain('Name of the trust domain, such as example.org.'),
-      bundle: z.strictObject({ file: place('PEM or SPIFFE bundle JSON.') }),
-      revocation: revocation.prefault({}),
-    }),
-  )
-  .min(1, 'must name at least one trust domain')
-  .describe('Whom we can authenticate: one entry a trust domain, never pooled.');
 
 const routeDeadlines = z.strictObject({
   body: duration('The whole request body.').optional(),

@@ -1,3 +1,4 @@
+import type { BundleEndpointUrl } from '../identity/bundle-endpoint-url.js';
 import type { SpiffeId, TrustDomain } from '../identity/spiffe-id.js';
 import type { XfccMode } from '../message/forward-policy.js';
 import type { PathPattern } from '../policy/pattern.js';
@@ -10,9 +11,13 @@ export type Address =
 /** The configuration in force: every file path absolute, every unit in the name, every default filled in. */
 export interface Config {
   readonly file: string;
-  readonly identity: { readonly certificateFile: string; readonly keyFile: string };
+  readonly identity: IdentityConfig;
   readonly identityOptions: { readonly clockSkewMs: number; readonly maxSvidLifetimeMs?: number };
+  /** Where the SPIFFE Workload API is served; there when anything comes from it. */
+  readonly workloadApi?: { readonly socket: Address };
   readonly trust: readonly TrustConfig[];
+  /** Folders with one bundle a file, named after its trust domain. */
+  readonly trustFolders: readonly TrustFolderConfig[];
   readonly revocationsFile?: string;
   readonly listeners: readonly ListenerConfig[];
   readonly upstreams: ReadonlyMap<string, UpstreamConfig>;
@@ -28,9 +33,40 @@ export interface Config {
   readonly drain: { readonly delayMs: number; readonly deadlineMs: number };
 }
 
+export type IdentityConfig =
+  | { readonly kind: 'files'; readonly certificateFile: string; readonly keyFile: string }
+  /** Which of several SVIDs, by ID or by hint; without either the first. */
+  | { readonly kind: 'workloadApi'; readonly id?: SpiffeId; readonly hint?: string };
+
+/** Where the bundle of one trust domain comes from. */
+export type BundleOrigin =
+  | { readonly kind: 'file'; readonly file: string }
+  | { readonly kind: 'workloadApi' }
+  | BundleEndpointConfig;
+
+export interface BundleEndpointConfig {
+  readonly kind: 'endpoint';
+  readonly url: BundleEndpointUrl;
+  readonly profile:
+    | { readonly kind: 'https_web' /** PEM, in place of the public roots. */; readonly caFile?: string }
+    | { readonly kind: 'https_spiffe'; readonly endpointId: SpiffeId };
+  /** The bundle to begin with. */
+  readonly bootstrapFile?: string;
+  /** Where the last good bundle is kept across restarts. */
+  readonly storeFile?: string;
+}
+
+export interface TrustFolderConfig {
+  /** Its place under `trust`. */
+  readonly entry: number;
+  readonly folder: string;
+}
+
 export interface TrustConfig {
+  /** Its place under `trust`, or that of the folder it is from: where a problem with it is shown. */
+  readonly entry: number;
   readonly trustDomain: TrustDomain;
-  readonly bundleFile: string;
+  readonly bundle: BundleOrigin;
   readonly revocation: {
     readonly crlFiles: readonly string[];
     readonly require: 'none' | 'leaf' | 'chain';

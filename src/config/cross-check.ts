@@ -52,7 +52,7 @@ export function crossCheckPolicy(config: Config, file: PolicyFile): Problem[] {
   const problems: Problem[] = [];
   for (const [i, rule] of (file.rules ?? []).entries()) {
     for (const [j, pattern] of rule.principals.entries()) {
-      if (domains.has(pattern.trustDomain)) continue;
+      if (domains.has(pattern.trustDomain) || config.trustFolders.length > 0) continue;
       const message = `trust domain ${pattern.trustDomain} is not configured under \`trust\``;
       problems.push(file.problemAt(['rules', i, 'principals', j], message));
     }
@@ -90,7 +90,8 @@ export function crossWarnPolicy(file: PolicyFile): Problem[] {
 function checkTrust(config: Config, at: ProblemAt): Problem[] {
   const problems: Problem[] = [];
   const first = new Map<string, number>();
-  for (const [i, entry] of config.trust.entries()) {
+  for (const entry of config.trust) {
+    const i = entry.entry;
     const known = first.get(entry.trustDomain);
     if (known === undefined) first.set(entry.trustDomain, i);
     else
@@ -98,15 +99,49 @@ function checkTrust(config: Config, at: ProblemAt): Problem[] {
         at(['trust', i, 'trustDomain'], `${entry.trustDomain} is configured already in trust[${known}]`),
       );
     const { require, crlFiles } = entry.revocation;
-    if (require !== 'none' && crlFiles.length === 0) {
+    if (require !== 'none' && crlFiles.length === 0 && entry.bundle.kind !== 'workloadApi') {
       const message = `${require} needs \`crls\`: without one, every workload of ${entry.trustDomain} is refused`;
       problems.push(at(['trust', i, 'revocation', 'require'], message));
     }
   }
   for (const [i, gateway] of config.trustedPeers.gateways.entries()) {
-    if (first.has(gateway.trustDomain)) continue;
+    if (first.has(gateway.trustDomain) || config.trustFolders.length > 0) continue;
     const message = `trust domain ${gateway.trustDomain} is not configured under \`trust\``;
     problems.push(at(['trustedPeers', 'gateways', i, 'spiffeId'], message));
+  }
+  problems.push(...checkOrigins(config, at));
+  return problems;
+}
+
+/** Files that two entries would write, or that nothing could begin with. */
+function checkOrigins(config: Config, at: ProblemAt): Problem[] {
+  const problems: Problem[] = [];
+  const stores = new Map<string, number>();
+  for (const { entry, trustDomain, bundle } of config.trust) {
+    if (bundle.kind !== 'endpoint') continue;
+    const path = ['trust', entry, 'bundle', 'endpoint'];
+    const { profile, bootstrapFile, storeFile } = bundle;
+    if (profile.kind === 'https_spiffe') {
+      const { endpointId } = profile;
+      const isOwn = endpointId.trustDomain === trustDomain;
+      if (isOwn && bootstrapFile === undefined) {
+        problems.push(
+          at(
+            path,
+            `an https_spiffe endpoint in ${trustDomain} itself needs a \`bootstrap\` bundle to be verified with`,
+          ),
+        );
+      }
+      const isTrusted = config.trust.some((other) => other.trustDomain === endpointId.trustDomain);
+      if (!isOwn && !isTrusted && config.trustFolders.length === 0) {
+        const message = `trust domain ${endpointId.trustDomain} is not configured under \`trust\`, so the endpoint could not be verified`;
+        problems.push(at([...path, 'spiffeId'], message));
+      }
+    }
+    if (storeFile === undefined) continue;
+    const taken = stores.get(storeFile);
+    if (taken === undefined) stores.set(storeFile, entry);
+    else problems.push(at([...path, 'store'], `is the store of trust[${taken}] already`));
   }
   return problems;
 }

@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { compilePolicy, type Policy, type RuleInput } from '../policy/policy.js';
+import { listBundleFolder } from './bundle-folder.js';
 import { compileConfig } from './compile-config.js';
 import type { Config } from './config.js';
 import { configSchema } from './config-schema.js';
@@ -44,7 +45,12 @@ export async function loadConfig(file: string, env: Environment): Promise<Loaded
 export async function loadAll(file: string, env: Environment, nowMs: number): Promise<LoadedConfig> {
   const draft = await loadDraft(file, env);
   if (draft.config === undefined) return compileData(finish(draft));
-  const trust = await checkTrust(draft.config, draft.problemAt, readBytes, nowMs);
+  const trust = await checkTrust(
+    draft.config,
+    draft.problemAt,
+    { read: readBytes, list: listBundleFolder },
+    nowMs,
+  );
   const problems = [...draft.problems, ...trust.problems];
   return compileData(finish({ ...draft, problems, warnings: [...draft.warnings, ...trust.warnings] }));
 }

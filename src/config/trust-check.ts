@@ -1,11 +1,15 @@
+import { join } from 'node:path';
+import type { FolderNames } from '../identity/bundle-file-names.js';
 import type { Crl } from '../identity/crl.js';
 import { parseCrl } from '../identity/crl.js';
 import { type OwnSvid, parseOwnSvid } from '../identity/own-svid.js';
+import { readPemCertificates } from '../identity/pem.js';
 import { createRevocationList, judgeSvid, type RevocationList } from '../identity/revocation.js';
+import { parseTrustDomain, type TrustDomain } from '../identity/spiffe-id.js';
 import { bindCrls, parseTrustBundle, type TrustBundle } from '../identity/trust-bundle.js';
 import { createSignatureCheck, verifyX509Svid } from '../identity/x509-svid.js';
 import type { Result } from '../reasons.js';
-import type { Config } from './config.js';
+import type { Config, TrustConfig, TrustFolderConfig } from './config.js';
 import type { Problem } from './problem.js';
 import { parseRevocations } from './revocations.js';
 import type { KeyPath } from './yaml-text.js';
@@ -20,18 +24,28 @@ interface Findings {
 }
 
 const DAY_MS = 86_400_000;
+/** What the files of a folder have. */
+const NO_REVOCATION = { require: 'none', stale: 'deny', staleGraceMs: 0 } as const;
 
-/** Every file of trust that the configuration names, read and judged as at `nowMs`. */
+/** How a check looks at the disk. */
+export interface Disk {
+  readonly read: FileReader;
+  readonly list: (folder: string) => Promise<Result<FolderNames, string>>;
+}
+
+/** Every file of trust that the configuration names, read and judged as at `nowMs`. What comes from elsewhere is not asked for. */
 export async function checkTrust(
   config: Config,
   at: ProblemAt,
-  read: FileReader,
+  { read, list }: Disk,
   nowMs: number,
 ): Promise<Findings> {
   const found: Findings = { problems: [], warnings: [] };
   const bundles = new Map<string, TrustBundle>();
   const crls = new Map<string, readonly Crl[]>();
-  for (const i of config.trust.keys()) await checkDomain(config, i, at, read, found, bundles, crls);
+  for (const trust of config.trust) await checkDomain(trust, at, read, found, bundles, crls);
+  for (const folder of config.trustFolders)
+    await checkFolder(config, folder, at, { read, list }, found, bundles);
   const revocations = await checkRevocations(config, at, read, found);
   const own = await checkOwnFiles(config, at, read, found);
   if (own !== undefined) judgeOwn(config, own, { bundles, crls, revocations, nowMs }, at, found);
@@ -39,25 +53,18 @@ export async function checkTrust(
 }
 
 async function checkDomain(
-  config: Config,
-  i: number,
+  trust: TrustConfig,
   at: ProblemAt,
   read: FileReader,
   found: Findings,
   bundles: Map<string, TrustBundle>,
   crls: Map<string, readonly Crl[]>,
 ): Promise<void> {
-  const entry = config.trust[i]!;
-  const path = ['trust', i, 'bundle', 'file'];
-  const bytes = await read(entry.bundleFile);
-  const bundle = bytes.ok ? parseTrustBundle(entry.trustDomain, bytes.value) : bytes;
-  if (!bundle.ok) found.problems.push(at(path, named(entry.bundleFile, bundle.error)));
-  else if (bundle.value.authorities.length === 0)
-    found.problems.push(at(path, `${entry.bundleFile}: holds no authority`));
-  else bundles.set(entry.trustDomain, bundle.value);
+  const bundle = await checkOrigin(trust, at, read, found);
+  if (bundle !== undefined) bundles.set(trust.trustDomain, bundle);
   const lists: Crl[] = [];
-  for (const [j, file] of entry.revocation.crlFiles.entries()) {
-    const crlPath = ['trust', i, 'revocation', 'crls', j];
+  for (const [j, file] of trust.revocation.crlFiles.entries()) {
+    const crlPath = ['trust', trust.entry, 'revocation', 'crls', j];
     const crlBytes = await read(file);
     const crl = crlBytes.ok ? parseCrl(crlBytes.value) : crlBytes;
     if (!crl.ok) {
@@ -65,13 +72,86 @@ async function checkDomain(
       continue;
     }
     lists.push(crl.value);
-    if (!bundle.ok) continue;
-    const bound = bindCrls(bundle.value, [crl.value]);
+    if (bundle === undefined) continue;
+    const bound = bindCrls(bundle, [crl.value]);
     if (!bound.ok) found.problems.push(at(crlPath, named(file, bound.error)));
   }
-  if (bundle.ok) {
-    const bound = bindCrls(bundle.value, lists);
-    if (bound.ok) crls.set(entry.trustDomain, bound.value);
+  if (bundle === undefined) return;
+  const bound = bindCrls(bundle, lists);
+  if (bound.ok) crls.set(trust.trustDomain, bound.value);
+}
+
+/** The bundle as far as files tell it: whole, or what an endpoint begins with. */
+async function checkOrigin(
+  { entry, trustDomain, bundle }: TrustConfig,
+  at: ProblemAt,
+  read: FileReader,
+  found: Findings,
+): Promise<TrustBundle | undefined> {
+  const path = ['trust', entry, 'bundle'];
+  switch (bundle.kind) {
+    case 'file':
+      return checkBundle(trustDomain, bundle.file, [...path, 'file'], at, read, found);
+    case 'workloadApi':
+      return undefined;
+    case 'endpoint': {
+      const { profile, bootstrapFile } = bundle;
+      if (profile.kind === 'https_web' && profile.caFile !== undefined) {
+        const bytes = await read(profile.caFile);
+        const cas = bytes.ok ? readPemCertificates(bytes.value) : bytes;
+        const caPath = [...path, 'endpoint', 'ca'];
+        if (!cas.ok) found.problems.push(at(caPath, named(profile.caFile, cas.error)));
+        else if (cas.value.length === 0)
+          found.problems.push(at(caPath, `${profile.caFile}: holds no certificate`));
+      }
+      if (bootstrapFile === undefined) return undefined;
+      const bootstrapPath = [...path, 'endpoint', 'bootstrap'];
+      await checkBundle(trustDomain, bootstrapFile, bootstrapPath, at, read, found);
+      return undefined; // what is in force will be what the endpoint says
+    }
+  }
+}
+
+async function checkBundle(
+  trustDomain: TrustDomain,
+  file: string,
+  path: KeyPath,
+  at: ProblemAt,
+  read: FileReader,
+  found: Findings,
+): Promise<TrustBundle | undefined> {
+  const bytes = await read(file);
+  const bundle = bytes.ok ? parseTrustBundle(trustDomain, bytes.value) : bytes;
+  if (!bundle.ok) found.problems.push(at(path, named(file, bundle.error)));
+  else if (bundle.value.authorities.length === 0)
+    found.problems.push(at(path, `${file}: holds no authority`));
+  else return bundle.value;
+  return undefined;
+}
+
+async function checkFolder(
+  config: Config,
+  { entry, folder }: TrustFolderConfig,
+  at: ProblemAt,
+  { read, list }: Disk,
+  found: Findings,
+  bundles: Map<string, TrustBundle>,
+): Promise<void> {
+  const path = ['trust', entry, 'folder'];
+  const names = await list(folder);
+  if (!names.ok) return void found.problems.push(at(path, names.error));
+  for (const problem of names.value.problems) found.problems.push(at(path, `${folder}: ${problem}`));
+  for (const [name, file] of names.value.domains) {
+    const known = config.trust.find(({ trustDomain }) => trustDomain === name);
+    if (known !== undefined || bundles.has(name)) {
+      const where = known === undefined ? 'in another folder' : `in trust[${known.entry}]`;
+      found.problems.push(at(path, `${join(folder, file)}: ${name} is configured already ${where}`));
+      continue;
+    }
+    const trustDomain = parseTrustDomain(name);
+    if (!trustDomain.ok) continue;
+    const bundle = await checkBundle(trustDomain.value, join(folder, file), path, at, read, found);
+    if (bundle !== undefined) bundles.set(name, bundle);
   }
 }
 
@@ -100,6 +180,7 @@ async function checkOwnFiles(
   read: FileReader,
   found: Findings,
 ): Promise<OwnSvid | undefined> {
+  if (config.identity.kind === 'workloadApi') return undefined;
   const { certificateFile, keyFile } = config.identity;
   const certificate = await read(certificateFile);
   const key = await read(keyFile);
@@ -122,16 +203,17 @@ interface Judgement {
 
 /** Our own SVID must pass what we ask of others: peers will ask the same of us. */
 function judgeOwn(config: Config, own: OwnSvid, given: Judgement, at: ProblemAt, found: Findings): void {
+  if (config.identity.kind === 'workloadApi') return;
   const path = ['identity', 'files', 'certificate'];
   const file = config.identity.certificateFile;
   const { trustDomain } = own.chain.id;
   const entry = config.trust.find((candidate) => candidate.trustDomain === trustDomain);
-  if (entry === undefined) {
+  if (entry === undefined && !given.bundles.has(trustDomain)) {
     const message = `${own.chain.id.uri} is of ${trustDomain}, which is not configured under \`trust\``;
     found.problems.push(at(path, named(file, message)));
     return;
   }
-  if (!given.bundles.has(trustDomain)) return; // its own problem is reported already
+  if (!given.bundles.has(trustDomain)) return; // its own problem is reported already, or it comes from elsewhere
   const { clockSkewMs, maxSvidLifetimeMs } = config.identityOptions;
   const checkSignature = createSignatureCheck();
   const verified = verifyX509Svid(own.chain, given.bundles, given.nowMs, { clockSkewMs, checkSignature });
@@ -140,7 +222,7 @@ function judgeOwn(config: Config, own: OwnSvid, given: Judgement, at: ProblemAt,
     found.problems.push(at(path, named(file, `${own.chain.id.uri}: ${reason}${detail && ` (${detail})`}`)));
     return;
   }
-  const { require, stale, staleGraceMs } = entry.revocation;
+  const { require, stale, staleGraceMs } = entry?.revocation ?? NO_REVOCATION;
   const judged = judgeSvid(verified.value, given.nowMs, {
     revocations: given.revocations,
     revocation: { crls: given.crls.get(trustDomain) ?? [], require, stale, staleGraceMs },

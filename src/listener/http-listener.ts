@@ -144,7 +144,13 @@ export class HttpListener {
 
   #onAccept(socket: Transport): void {
     socket[acceptedFrom] = addressOf(socket);
-    const limit = this.context.snapshots.current?.config.limits.connections ?? 0;
+    const snapshot = this.context.snapshots.current;
+    if (snapshot?.isOwnWithdrawn) {
+      socket.destroy(); // a handshake would show an SVID that is not ours to show
+      this.#refuseHandshake('not_ready', 'our own SVID was withdrawn', addressOf(socket));
+      return;
+    }
+    const limit = snapshot?.config.limits.connections ?? 0;
     if (this.#sockets.size >= limit) {
       socket.destroy(); // before any handshake is paid for
       this.#refuseHandshake('connection_limit', `${limit} connections are open`, addressOf(socket));
@@ -213,7 +219,7 @@ export class HttpListener {
   }
 
   #refuseHandshake(
-    reason: 'tls_handshake_failed' | 'tls_handshake_timeout' | 'connection_limit',
+    reason: 'tls_handshake_failed' | 'tls_handshake_timeout' | 'connection_limit' | 'not_ready',
     detail: string,
     address: string,
   ): void {

@@ -4,6 +4,8 @@ import { basename, dirname, join, parse, resolve, sep } from 'node:path';
 
 /** Symlinks on the way to one file; as Linux has it (ELOOP). */
 const MAX_LINKS = 40;
+/** As a file name: every name in the folder matters. */
+const WHOLE = '*';
 
 interface Watched {
   readonly watcher: FSWatcher;
@@ -68,7 +70,8 @@ export class DirectoryWatch {
   #open(folder: string, inode: string): void {
     try {
       const watcher = watch(folder, { persistent: false }, (_event, name) => {
-        if (name === null || this.#names.get(folder)?.has(name)) this.onEvent();
+        const names = this.#names.get(folder);
+        if (name === null || names?.has(name) || names?.has(WHOLE)) this.onEvent();
       });
       watcher.on('error', () => {
         if (this.#watched.get(folder)?.watcher === watcher) this.#drop(folder);

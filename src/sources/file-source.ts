@@ -12,6 +12,7 @@ import {
   type Reading,
   read,
 } from './file-reading.js';
+import type { Source, SourceStatus } from './source.js';
 
 /** Between the two equal reads that a file changed in place needs (PRODUCT §4). */
 const SETTLE_MS = 250;
@@ -20,14 +21,6 @@ const SHRUNK_SETTLE_MS = 1000;
 /** A file created and written a moment ago, not renamed into place, gets this long to be finished. */
 const CREATED_MS = 15;
 const MAX_ROUNDS = 40;
-
-export interface SourceStatus {
-  readonly name: string;
-  readonly files: readonly string[];
-  readonly loadedAt: string | undefined;
-  readonly lastError: string | undefined;
-  readonly failures: number;
-}
 
 export interface SourceSpec<T> {
   /** For logs, metrics and /snapshot, e.g. `bundle:example.org`. */
@@ -42,7 +35,9 @@ export interface SourceSpec<T> {
 }
 
 /** One all-or-nothing source of files with its own last good value. */
-export class FileSource<T> {
+export class FileSource<T> implements Source {
+  readonly isAwaited = false;
+  readonly stale = undefined;
   value: T | undefined;
   #loadedAtMs: number | undefined;
   #lastError: string | undefined;
@@ -58,6 +53,14 @@ export class FileSource<T> {
   #busy = 0;
 
   constructor(readonly spec: SourceSpec<T>) {}
+
+  get name(): string {
+    return this.spec.name;
+  }
+
+  get hasValue(): boolean {
+    return this.value !== undefined;
+  }
 
   get status(): SourceStatus {
     return {
@@ -122,6 +125,10 @@ export class FileSource<T> {
       this.#seen = '';
       return this.#check(true);
     });
+  }
+
+  close(): void {
+    // Nothing is open between two looks.
   }
 
   #names(): FileNames {

@@ -1,38 +1,50 @@
 import { createHash } from 'node:crypto';
 import type { Config } from '../config/config.js';
 import { createRevocationList } from '../identity/revocation.js';
+import { createTrustBundle, type TrustBundle } from '../identity/trust-bundle.js';
 import { compileForwardPlan, type ForwardPlan } from '../message/forward-policy.js';
 import { pseudonymOf } from '../message/via.js';
 import type { Policy } from '../policy/policy.js';
 import { compileRoutes } from '../policy/route-table.js';
 import type { ListenerView, OwnSvid, Snapshot } from '../snapshot.js';
-import { bundlesOf, type SourceSet } from './source-set.js';
-import { revocationPolicyOf } from './trust-source.js';
+import { bundlesOf, ownSvidOf, type SourceSet, trustOf } from './source-set.js';
+import { revocationPolicyOf, type TrustSources } from './trust-source.js';
 
-/** Joins the newest good of each source; what did not change keeps its object, so that nothing is computed for it again. */
+/** Joins the newest good of each source, as soon as there is an SVID of ours; what did not change keeps its object, so that nothing is computed for it again. */
 export function joinSnapshot(
   config: Config,
   policy: Policy,
   sources: SourceSet,
   before: Snapshot | undefined,
-): Snapshot {
-  const own = sources.identity.value?.own ?? before?.own;
-  if (own === undefined) throw new Error('a snapshot needs an SVID');
+): Snapshot | undefined {
+  const { own: present, isWithdrawn } = ownSvidOf(sources);
+  const own = present ?? before?.own;
+  if (own === undefined) return undefined;
+  const trust = trustOf(sources);
   return {
     sequence: (before?.sequence ?? 0) + 1,
     config,
     listeners: listenerViews(config, before),
     own,
-    bundles: bundlesOf(sources.trust),
-    revocationPolicies: new Map(
-      sources.trust.map((trust) => [trust.config.trustDomain as string, revocationPolicyOf(trust)]),
-    ),
+    isOwnWithdrawn: isWithdrawn,
+    bundles: allBundles(trust),
+    revocationPolicies: new Map(trust.map((of) => [of.config.trustDomain as string, revocationPolicyOf(of)])),
     revocations: sources.revocations?.value ?? createRevocationList([], ''),
     policy,
     forwardPlan: forwardPlan(config, own, before),
     gateways: new Set(config.trustedPeers.gateways.map((id) => id.uri)),
-    trustRevision: trustRevision(sources),
+    trustRevision: trustRevision(trust, sources),
   };
+}
+
+/** Of a domain whose bundle has not come yet an empty one: it is known, and nobody of it is. */
+function allBundles(trust: readonly TrustSources[]): Map<string, TrustBundle> {
+  const bundles = bundlesOf(trust);
+  for (const { config } of trust) {
+    const { trustDomain } = config;
+    if (!bundles.has(trustDomain)) bundles.set(trustDomain, createTrustBundle({ trustDomain }));
+  }
+  return bundles;
 }
 
 function listenerViews(config: Config, before: Snapshot | undefined): Map<string, ListenerView> {
@@ -53,11 +65,14 @@ function forwardPlan(config: Config, own: OwnSvid, before: Snapshot | undefined)
   return compileForwardPlan(config.forward, names);
 }
 
-function trustRevision({ trust, revocations }: SourceSet): string {
+function trustRevision(trust: readonly TrustSources[], { revocations }: SourceSet): string {
   const hash = createHash('sha256');
   const lines = trust.map(
-    ({ config, bundle, crls }) =>
-      `${config.trustDomain} ${bundle.value?.revision ?? ''} ${crls.map((crl) => crl.value?.sha256 ?? '').join(' ')}`,
+    ({ config, bundle, crls, givenCrls }) =>
+      `${config.trustDomain} ${bundle.value?.revision ?? ''} ${[
+        ...crls.map((crl) => crl.value?.sha256 ?? ''),
+        ...givenCrls().map((crl) => crl.sha256),
+      ].join(' ')}`,
   );
   for (const line of lines.sort()) hash.update(`${line}\n`);
   return hash

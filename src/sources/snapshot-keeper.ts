@@ -3,14 +3,26 @@ import { loadConfig } from '../config/load.js';
 import { loadConfigOffThread } from '../config/load-off-thread.js';
 import { formatProblem } from '../config/problem.js';
 import { shareLimits } from '../config/share-limits.js';
+import { judgeSvid } from '../identity/revocation.js';
+import type { TrustBundleSet } from '../identity/trust-bundle.js';
+import type { VerifiedSvid } from '../identity/x509-svid.js';
 import type { Policy } from '../policy/policy.js';
-import { err, ok, type Result } from '../reasons.js';
+import { err, ok, type Refusal, type Result } from '../reasons.js';
 import type { Snapshot } from '../snapshot.js';
 import { DirectoryWatch } from './directory-watch.js';
-import { FileSource, type SourceStatus } from './file-source.js';
+import type { PeerReader } from './endpoint-connection.js';
+import { FileSource } from './file-source.js';
 import { joinSnapshot } from './join-snapshot.js';
 import { restartNeededFor } from './restart-needed.js';
-import { bundlesOf, connectSources, type OwnSvidCheck, type SourceSet, sourcesOf } from './source-set.js';
+import type { Source, SourceHost, SourceStatus } from './source.js';
+import {
+  bundlesOf,
+  connectSources,
+  type OwnSvidCheck,
+  type SourceSet,
+  sourcesOf,
+  trustOf,
+} from './source-set.js';
 import { staleLists, type TrustSources } from './trust-source.js';
 
 const POLL_MS = 1000;
@@ -29,6 +41,8 @@ interface Loaded {
 export interface KeptStatus extends SourceStatus {
   /** It is in force and out of date. */
   readonly stale: string | undefined;
+  /** Nothing has come of it yet. */
+  readonly awaited: boolean;
 }
 
 /** Told of every change; `app.ts` turns it into logs, metrics, records and listeners that adopt. */
@@ -37,12 +51,14 @@ export interface KeeperEvents {
   refused(source: string, error: string, current: Snapshot | undefined): void;
   /** A source in force has passed its own date (a CRL its nextUpdate). Told once. */
   stale(source: string, problem: string, current: Snapshot | undefined): void;
+  /** Something in force that is out of the ordinary. */
+  noted(source: string, note: string): void;
   /** A new configuration says something that only a restart can do. */
   restartNeeded(what: readonly string[]): void;
 }
 
 /** Keeps every source's last good value and joins them to the snapshot in force. The only writer of `current`. */
-export class SnapshotKeeper {
+export class SnapshotKeeper implements SourceHost {
   current: Snapshot | undefined;
   restartNeeded: readonly string[] = [];
   readonly #configSource: FileSource<Loaded>;
@@ -50,8 +66,12 @@ export class SnapshotKeeper {
   #named: readonly string[] = [];
   /** Trust of a configuration that is still being judged. */
   #pendingTrust: readonly TrustSources[] = [];
+  /** Sources that may be at work. */
+  #open: ReadonlySet<Source> = new Set();
+  /** Those of a configuration that is still being judged. */
+  #tentative = new Set<Source>();
   readonly #watch = new DirectoryWatch(() => this.#gather());
-  readonly #checks = new WeakMap<FileSource<unknown>, Promise<boolean>>();
+  readonly #checks = new WeakMap<Source, Promise<boolean>>();
   readonly #reported = new Map<string, string>();
   #stale: ReadonlyMap<string, string> = new Map();
   #poll: NodeJS.Timeout | undefined;
@@ -64,6 +84,8 @@ export class SnapshotKeeper {
     readonly env: Readonly<Record<string, string | undefined>>,
     readonly nowMs: () => number,
     readonly events: KeeperEvents,
+    /** Reads what a TLS server presented. */
+    readonly readPeer: PeerReader,
     /** Processes that share the configured limits. */
     readonly workers = 1,
   ) {
@@ -76,19 +98,22 @@ export class SnapshotKeeper {
     });
   }
 
-  /** Loads everything once. @returns what is wrong, source by source; nothing is in force then. */
+  /**
+   * Loads everything once. @returns what is wrong, source by source; nothing is in force then. What has to come from
+   * elsewhere is asked for and not waited for: without an SVID of ours, `current` follows when it is there.
+   */
   async start(): Promise<readonly string[]> {
     await this.#configSource.loadNow();
     const loaded = this.#configSource.value;
     if (loaded === undefined) return [this.#configSource.lastError ?? 'no configuration'];
     const problems: string[] = [];
     for (const source of sourcesOf(loaded.sources)) {
-      await source.loadNow();
-      if (source.value === undefined) problems.push(`${source.spec.name}: ${source.lastError}`);
+      if (!source.hasValue) await source.loadNow();
+      if (!source.hasValue && !source.isAwaited) problems.push(`${source.name}: ${source.lastError}`);
     }
     if (problems.length > 0) return problems;
     this.#started = loaded.config;
-    this.current = this.#join(loaded);
+    this.#put(this.#join(loaded), 'config', this.nowMs());
     this.#poll = setInterval(() => this.#tick(), POLL_MS);
     await this.#followFiles();
     this.#gather(); // what changed between the reading and the watching
@@ -97,6 +122,8 @@ export class SnapshotKeeper {
 
   close(): void {
     this.#closed = true;
+    for (const source of this.#dependents()) source.close(false);
+    this.#closeTentative();
     clearInterval(this.#poll);
     clearTimeout(this.#gathering);
     this.#watch.close();
@@ -104,7 +131,7 @@ export class SnapshotKeeper {
 
   /** SIGHUP and POST /reload: reads every source now. Resolves when each was adopted or refused. */
   async reload(): Promise<void> {
-    await this.#refresh(this.#configSource as FileSource<unknown>);
+    await this.#refresh(this.#configSource);
     await Promise.all(this.#dependents().map((source) => this.#refresh(source)));
     // What was judged beside a source that has been adopted since.
     await Promise.all(
@@ -115,8 +142,55 @@ export class SnapshotKeeper {
   }
 
   get status(): readonly KeptStatus[] {
-    return this.#sources().map((source) => ({ ...source.status, stale: this.#stale.get(source.spec.name) }));
+    return this.#sources().map((source) => ({
+      ...source.status,
+      stale: source.stale ?? this.#stale.get(source.name),
+      awaited: source.isAwaited,
+    }));
   }
+
+  /** The configuration in force, also before there is a snapshot. */
+  get config(): Config | undefined {
+    return this.#configSource.value?.config;
+  }
+
+  // --- what sources that speak up by themselves need ------------------------------------------------------------------------
+
+  adopted(source: Source): void {
+    if (!this.#closed && this.#sources().includes(source)) this.#adopt(source, this.nowMs());
+  }
+
+  spoke(source: Source): void {
+    if (this.#closed || !this.#sources().includes(source)) return;
+    this.#report(source);
+    this.#sayStale();
+  }
+
+  noted(source: Source, note: string): void {
+    this.events.noted(source.name, note);
+  }
+
+  get clockSkewMs(): number {
+    return this.config?.identityOptions.clockSkewMs ?? 0;
+  }
+
+  bundles(): TrustBundleSet {
+    const sources = this.#configSource.value?.sources;
+    return bundlesOf([...this.#pendingTrust, ...(sources === undefined ? [] : trustOf(sources))]);
+  }
+
+  checkSvid(svid: VerifiedSvid, nowMs: number): Refusal | undefined {
+    const { current, clockSkewMs } = this;
+    if (current === undefined) return undefined;
+    const judged = judgeSvid(svid, nowMs, {
+      revocations: current.revocations,
+      revocation: current.revocationPolicies.get(svid.id.trustDomain),
+      clockSkewMs,
+    });
+    return judged.ok ? undefined : judged.error;
+  }
+
+  // ---------------------------------------------------------------------------------------------------------------------------
 
   #gather(): void {
     if (this.#closed) return;
@@ -143,25 +217,26 @@ export class SnapshotKeeper {
     }
   }
 
-  async #refresh(source: FileSource<unknown>): Promise<void> {
+  async #refresh(source: Source): Promise<void> {
     const causeMs = this.nowMs();
     this.#checked(source, await source.refresh(), causeMs);
   }
 
-  #checked(source: FileSource<unknown>, adopted: boolean, causeMs: number): void {
+  #checked(source: Source, adopted: boolean, causeMs: number): void {
     // A source that a newer configuration no longer names has nothing to say.
     if (this.#closed || !this.#sources().includes(source)) return;
     if (adopted) this.#adopt(source, causeMs);
     this.#report(source);
   }
 
-  #adopt(source: FileSource<unknown>, causeMs: number): void {
+  #adopt(source: Source, causeMs: number): void {
     const loaded = this.#configSource.value;
     if (loaded === undefined) return;
-    const before = this.current;
-    this.current = this.#join(loaded);
-    this.events.adopted(source.spec.name, this.current, before, causeMs);
-    if (source.value === loaded) this.#sayRestartNeeded(loaded.config);
+    this.#put(this.#join(loaded), source.name, causeMs);
+    if (source === this.#configSource) {
+      this.#sayRestartNeeded(loaded.config);
+      this.#closeUnnamed(loaded);
+    }
     this.#sayStale();
     void this.#followFiles();
     // What failed for want of this (a new SVID ahead of its new authority) gets another chance.
@@ -170,8 +245,30 @@ export class SnapshotKeeper {
     }
   }
 
-  #report(source: FileSource<unknown>): void {
-    const { name } = source.spec;
+  #put(next: Snapshot | undefined, source: string, causeMs: number): void {
+    if (next === undefined) return;
+    const before = this.current;
+    this.current = next;
+    this.events.adopted(source, next, before, causeMs);
+  }
+
+  /** What the configuration no longer names polls and listens no more. */
+  #closeUnnamed({ sources, config }: Loaded): void {
+    const named = new Set(sourcesOf(sources));
+    const domains = new Set(config.trust.map(({ trustDomain }) => `bundle:${trustDomain}`));
+    for (const source of this.#open) if (!named.has(source)) source.close(!domains.has(source.name));
+    this.#open = named;
+    this.#tentative = new Set();
+  }
+
+  /** A configuration that was read and did not come into force may have begun to ask for things. */
+  #closeTentative(): void {
+    for (const source of this.#tentative) source.close(false);
+    this.#tentative = new Set();
+  }
+
+  #report(source: Source): void {
+    const { name } = source;
     const error = source.lastError;
     if (error === undefined) return void this.#reported.delete(name);
     if (this.#reported.get(name) === error) return;
@@ -184,9 +281,13 @@ export class SnapshotKeeper {
   #sayStale(): void {
     const nowMs = this.nowMs();
     const stale = new Map<string, string>();
-    for (const trust of this.#configSource.value?.sources.trust ?? []) {
+    const sources = this.#configSource.value?.sources;
+    if (sources === undefined) return;
+    for (const trust of trustOf(sources)) {
       for (const [name, problem] of staleLists(trust, nowMs)) stale.set(name, problem);
     }
+    for (const source of sourcesOf(sources))
+      if (source.stale !== undefined) stale.set(source.name, source.stale);
     const before = this.#stale;
     this.#stale = stale;
     for (const [name, problem] of stale) {
@@ -194,11 +295,11 @@ export class SnapshotKeeper {
     }
   }
 
-  #sources(): FileSource<unknown>[] {
-    return [this.#configSource as FileSource<unknown>, ...this.#dependents()];
+  #sources(): Source[] {
+    return [this.#configSource, ...this.#dependents()];
   }
 
-  #dependents(): FileSource<unknown>[] {
+  #dependents(): Source[] {
     const sources = this.#configSource.value?.sources;
     return sources === undefined ? [] : sourcesOf(sources);
   }
@@ -213,34 +314,48 @@ export class SnapshotKeeper {
     }
     const config = shareLimits(whole, this.workers);
     const known = this.#configSource.value?.sources;
-    const sources = connectSources(config, known, () => this.#ownSvidCheck());
-    if (this.#started === undefined) return ok({ config, policy, sources });
+    const sources = connectSources(config, known, () => this.#ownSvidCheck(), this);
+    if (this.#started === undefined) {
+      this.#open = new Set(sourcesOf(sources));
+      return ok({ config, policy, sources });
+    }
     const failed = await this.#loadFresh(sources);
     return failed === undefined ? ok({ config, policy, sources }) : err(failed);
   }
 
   /** What a new configuration newly names must be good as well, or none of it counts: no list is ever dropped for a broken one. */
   async #loadFresh(set: SourceSet): Promise<string | undefined> {
-    this.#pendingTrust = set.trust;
+    this.#pendingTrust = trustOf(set);
+    this.#closeTentative();
     const problems: string[] = [];
     for (const source of sourcesOf(set)) {
-      if (source.value !== undefined) continue;
+      if (source.hasValue || this.#open.has(source)) continue;
+      this.#tentative.add(source);
       await source.loadNow();
-      if (source.value !== undefined) continue;
-      problems.push(`${source.spec.name}: ${source.lastError}`);
-      this.#named = [...this.#named, ...source.spec.files()];
+      if (source.hasValue || source.isAwaited) continue;
+      problems.push(`${source.name}: ${source.lastError}`);
+      this.#named = [...this.#named, ...source.files];
     }
     this.#pendingTrust = [];
-    return problems.length > 0 ? problems.join('\n') : undefined;
+    if (problems.length === 0) return undefined;
+    this.#closeTentative();
+    return problems.join('\n');
   }
 
   #ownSvidCheck(): OwnSvidCheck {
-    const loaded = this.#configSource.value;
-    const bundles = bundlesOf([...this.#pendingTrust, ...(loaded?.sources.trust ?? [])]);
-    return { bundles, nowMs: this.nowMs(), clockSkewMs: loaded?.config.identityOptions.clockSkewMs ?? 0 };
+    const sources = this.#configSource.value?.sources;
+    const trust = [...this.#pendingTrust, ...(sources === undefined ? [] : trustOf(sources))];
+    const bundles = bundlesOf(trust);
+    const known = new Set<string>(trust.map(({ config }) => config.trustDomain));
+    return {
+      bundles,
+      isAwaited: (trustDomain) => known.has(trustDomain) && !bundles.has(trustDomain),
+      nowMs: this.nowMs(),
+      clockSkewMs: this.clockSkewMs,
+    };
   }
 
-  #join({ config, policy, sources }: Loaded): Snapshot {
+  #join({ config, policy, sources }: Loaded): Snapshot | undefined {
     return joinSnapshot(config, policy, sources, this.current);
   }
 

@@ -4,20 +4,30 @@ import { parseRevocations } from '../config/revocations.js';
 import type { RevocationList } from '../identity/revocation.js';
 import type { TrustBundle, TrustBundleSet } from '../identity/trust-bundle.js';
 import { err, ok } from '../reasons.js';
+import type { OwnSvid } from '../snapshot.js';
 import { FileSource } from './file-source.js';
 import { type LoadedSvid, loadOwnSvid, verifyOwnSvid } from './own-svid.js';
+import type { Source, SourceHost } from './source.js';
+import { TrustFolder } from './trust-folder.js';
 import { connectTrust, type TrustSources } from './trust-source.js';
+import { WorkloadApiSource } from './workload-api-source.js';
 
 /** Every source that one configuration names, besides itself and its policy. */
 export interface SourceSet {
-  readonly trust: readonly TrustSources[];
+  readonly workloadApi: WorkloadApiSource | undefined;
+  /** The entries that name their domain. */
+  readonly entries: readonly TrustSources[];
+  readonly folders: readonly TrustFolder[];
   readonly revocations: FileSource<RevocationList> | undefined;
-  readonly identity: FileSource<LoadedSvid>;
+  /** undefined = it comes from the Workload API. */
+  readonly identity: FileSource<LoadedSvid> | undefined;
 }
 
 /** What the own SVID is checked against, at the moment of the check. */
 export interface OwnSvidCheck {
   readonly bundles: TrustBundleSet;
+  /** The domain is configured, and its bundle has not come yet. */
+  isAwaited(trustDomain: string): boolean;
   readonly nowMs: number;
   readonly clockSkewMs: number;
 }
@@ -27,28 +37,64 @@ export function connectSources(
   config: Config,
   known: SourceSet | undefined,
   against: () => OwnSvidCheck,
+  host: SourceHost,
 ): SourceSet {
-  const { certificateFile, keyFile } = config.identity;
-  const file = config.revocationsFile;
+  const { identity, revocationsFile } = config;
+  const workloadApi = connectWorkloadApi(config, known?.workloadApi, host);
+  const origins = { workloadApi, host };
+  const taken = new Set<string>(config.trust.map(({ trustDomain }) => trustDomain));
   return {
-    trust: config.trust.map((trust) =>
-      connectTrust(
-        trust,
-        known?.trust.find((candidate) => candidate.config.trustDomain === trust.trustDomain),
-      ),
+    workloadApi,
+    entries: config.trust.map((trust) => {
+      const before = known?.entries.find(({ config: { trustDomain } }) => trustDomain === trust.trustDomain);
+      return connectTrust(trust, before, origins);
+    }),
+    folders: config.trustFolders.map(
+      (folder) =>
+        known?.folders.find(
+          (candidate) => candidate.config.folder === folder.folder && candidate.hasSameTaken(taken),
+        ) ?? new TrustFolder(folder, taken, origins),
     ),
-    revocations: file === undefined ? undefined : (reuse(known?.revocations, file) ?? revocationSource(file)),
+    revocations:
+      revocationsFile === undefined
+        ? undefined
+        : (reuse(known?.revocations, revocationsFile) ?? revocationSource(revocationsFile)),
     identity:
-      reuse(known?.identity, certificateFile, keyFile) ?? identitySource(certificateFile, keyFile, against),
+      identity.kind === 'workloadApi'
+        ? undefined
+        : (reuse(known?.identity, identity.certificateFile, identity.keyFile) ??
+          identitySource(identity.certificateFile, identity.keyFile, against)),
   };
 }
 
 /** In the order in which they depend on each other: a bundle stands behind its lists and the own SVID. */
-export function sourcesOf(set: SourceSet): FileSource<unknown>[] {
-  const sources: unknown[] = set.trust.flatMap(({ bundle, crls }) => [bundle, ...crls]);
-  if (set.revocations !== undefined) sources.push(set.revocations);
-  sources.push(set.identity);
-  return sources as FileSource<unknown>[];
+export function sourcesOf(set: SourceSet): Source[] {
+  const { workloadApi, entries, folders, revocations, identity } = set;
+  const sources: (Source | undefined)[] = [
+    workloadApi,
+    ...entries.flatMap(({ own }) => own),
+    ...folders,
+    ...folders.flatMap(({ trust }) => trust.flatMap(({ own }) => own)),
+    revocations,
+    identity,
+  ];
+  return sources.filter((source) => source !== undefined);
+}
+
+/** Each trust domain of the entries and the folders. */
+export const trustOf = ({
+  entries,
+  folders,
+}: Pick<SourceSet, 'entries' | 'folders'>): readonly TrustSources[] =>
+  folders.length === 0 ? entries : [...entries, ...folders.flatMap(({ trust }) => trust)];
+
+/** Our own SVID, and whether it must not be shown any more. */
+export function ownSvidOf({ identity, workloadApi }: SourceSet): {
+  readonly own: OwnSvid | undefined;
+  readonly isWithdrawn: boolean;
+} {
+  if (identity !== undefined) return { own: identity.value?.own, isWithdrawn: false };
+  return { own: workloadApi?.own?.own, isWithdrawn: workloadApi?.isWithdrawn ?? false };
 }
 
 export function bundlesOf(trust: readonly TrustSources[]): Map<string, TrustBundle> {
@@ -56,6 +102,18 @@ export function bundlesOf(trust: readonly TrustSources[]): Map<string, TrustBund
   for (const { bundle } of trust)
     if (bundle.value !== undefined) bundles.set(bundle.value.trustDomain, bundle.value);
   return bundles;
+}
+
+function connectWorkloadApi(
+  { workloadApi, identity }: Config,
+  known: WorkloadApiSource | undefined,
+  host: SourceHost,
+): WorkloadApiSource | undefined {
+  if (workloadApi === undefined) return undefined;
+  const { socket } = workloadApi;
+  const wants = { socket, identity: identity.kind === 'workloadApi' ? identity : undefined };
+  const isKept = JSON.stringify(known?.wants) === JSON.stringify(wants);
+  return isKept && known !== undefined ? known : new WorkloadApiSource(wants, host);
 }
 
 function reuse<T>(source: FileSource<T> | undefined, ...files: string[]): FileSource<T> | undefined {
@@ -76,7 +134,8 @@ function identitySource(
       if (certificate === undefined || key === undefined) return err('a file is missing');
       const loaded = loadOwnSvid(certificate, key);
       if (!loaded.ok) return loaded;
-      const { bundles, nowMs, clockSkewMs } = against();
+      const { bundles, isAwaited, nowMs, clockSkewMs } = against();
+      if (isAwaited(loaded.value.own.id.trustDomain)) return loaded; // until then nobody of the domain is let in
       const verified = verifyOwnSvid(loaded.value, bundles, nowMs, clockSkewMs);
       return verified.ok ? loaded : verified;
     },

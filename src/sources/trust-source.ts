@@ -8,36 +8,78 @@ import {
   whyNoSuccessor,
 } from '../identity/crl.js';
 import type { RevocationPolicy } from '../identity/revocation.js';
+import type { TrustDomain } from '../identity/spiffe-id.js';
 import { parseTrustBundle, type TrustBundle } from '../identity/trust-bundle.js';
 import { err, ok, type Result } from '../reasons.js';
 import { readCrlOffThread } from './crl-off-thread.js';
+import { EndpointSource } from './endpoint-source.js';
 import { FileSource } from './file-source.js';
+import type { Source, SourceHost } from './source.js';
+import type { WorkloadApiSource } from './workload-api-source.js';
 
 /** A list of this size is read and verified in two milliseconds; a longer one must not hold up requests. */
 const OFF_THREAD_BYTES = 64 * 1024;
 
-/** One trust domain's sources: its bundle and each CRL, every one with its own last good. */
+/** One trust domain: its bundle and each CRL, every one with its own last good. */
 export interface TrustSources {
   readonly config: TrustConfig;
-  readonly bundle: FileSource<TrustBundle>;
+  readonly bundle: { readonly value: TrustBundle | undefined };
   readonly crls: readonly FileSource<Crl>[];
+  /** Lists that come with the bundle, bound to it. */
+  givenCrls(): readonly Crl[];
+  /** The sources that are this domain's alone. */
+  readonly own: readonly Source[];
+}
+
+/** Where the bundles come from that have no file of their own. */
+export interface TrustOrigins {
+  readonly workloadApi: WorkloadApiSource | undefined;
+  readonly host: SourceHost;
 }
 
 /** The sources of one entry under `trust`; whatever of them is `known` already keeps its last good. */
-export function connectTrust(config: TrustConfig, known: TrustSources | undefined): TrustSources {
-  const keeps = known?.config.bundleFile === config.bundleFile ? known : undefined;
-  const bundle = keeps?.bundle ?? bundleSource(config);
+export function connectTrust(
+  config: TrustConfig,
+  known: TrustSources | undefined,
+  { workloadApi, host }: TrustOrigins,
+): TrustSources {
+  const isKept = JSON.stringify(known?.config.bundle) === JSON.stringify(config.bundle);
+  const keeps = isKept && config.bundle.kind !== 'workloadApi' ? known : undefined;
+  const bundle = keeps?.bundle ?? bundleOf(config, workloadApi, host);
   const crls = config.revocation.crlFiles.map((file, i) =>
     keeps?.config.revocation.crlFiles[i] === file ? keeps.crls[i]! : crlSource(config, bundle, file, i),
   );
-  return { config, bundle, crls };
+  const givenCrls = (): readonly Crl[] =>
+    config.bundle.kind === 'workloadApi' ? (workloadApi?.crlsOf(config.trustDomain) ?? []) : [];
+  const own: Source[] = bundle instanceof FileSource || bundle instanceof EndpointSource ? [bundle] : [];
+  return { config, bundle, crls, givenCrls, own: [...own, ...crls] };
 }
 
-function bundleSource(config: TrustConfig): FileSource<TrustBundle> {
+function bundleOf(
+  config: TrustConfig,
+  workloadApi: WorkloadApiSource | undefined,
+  host: SourceHost,
+): TrustSources['bundle'] {
+  const { bundle, trustDomain } = config;
+  switch (bundle.kind) {
+    case 'file':
+      return bundleSource(trustDomain, bundle.file);
+    case 'endpoint':
+      return new EndpointSource(trustDomain, bundle, host);
+    case 'workloadApi':
+      return {
+        get value() {
+          return workloadApi?.value?.bundles.get(trustDomain);
+        },
+      };
+  }
+}
+
+function bundleSource(trustDomain: TrustDomain, file: string): FileSource<TrustBundle> {
   return new FileSource<TrustBundle>({
-    name: `bundle:${config.trustDomain}`,
-    files: () => [config.bundleFile],
-    parse: (contents) => parseTrustBundle(config.trustDomain, only(contents)),
+    name: `bundle:${trustDomain}`,
+    files: () => [file],
+    parse: (contents) => parseTrustBundle(trustDomain, only(contents)),
     hasShrunk: (next, current) => {
       const digests = new Set(next.authorities.map((authority) => authority.sha256));
       return current.authorities.some((authority) => !digests.has(authority.sha256));
@@ -47,7 +89,7 @@ function bundleSource(config: TrustConfig): FileSource<TrustBundle> {
 
 function crlSource(
   config: TrustConfig,
-  bundle: FileSource<TrustBundle>,
+  bundle: TrustSources['bundle'],
   file: string,
   i: number,
 ): FileSource<Crl> {
@@ -73,7 +115,7 @@ function crlSource(
 async function readBoundCrl(
   bytes: Buffer,
   { trustDomain }: TrustConfig,
-  { value: bundle }: FileSource<TrustBundle>,
+  { value: bundle }: TrustSources['bundle'],
 ): Promise<Result<Crl, string>> {
   if (bundle === undefined)
     return err(`there is no bundle of ${trustDomain} yet, so nobody can say who signed the list`);
@@ -123,8 +165,10 @@ function effectOf(stale: 'deny' | 'use', freshUntilMs: number): string {
   return `whoever it covers is refused from ${from} until it is replaced (stale: deny)`;
 }
 
-const listsOf = ({ crls }: TrustSources): Crl[] =>
-  crls.map((source) => source.value).filter((crl): crl is Crl => crl !== undefined);
+const listsOf = ({ crls, givenCrls }: TrustSources): Crl[] => [
+  ...crls.map((source) => source.value).filter((crl): crl is Crl => crl !== undefined),
+  ...givenCrls(),
+];
 
 function only(contents: ReadonlyMap<string, Buffer>): Buffer {
   const [bytes] = contents.values();

@@ -7,6 +7,7 @@ const METRICS_EVERY = 5;
 /** What the link needs of the process it speaks for. */
 export interface WorkerApp {
   readonly addresses: ReadonlyMap<string, string>;
+  readonly ready: Promise<void>;
   answer(question: Question, argument: unknown): unknown;
   metricValues(): Promise<readonly MetricValues[]>;
   recordsAvailable(available: boolean): void;
@@ -28,7 +29,10 @@ export class WorkerLink {
 
   serve(app: WorkerApp): void {
     this.#app = app;
-    this.#send({ kind: 'ready', addresses: [...app.addresses] });
+    app.ready.then(
+      () => this.#send({ kind: 'ready', addresses: [...app.addresses] }),
+      () => undefined, // it ends, and that is told by its end
+    );
     for (const message of this.#early.splice(0)) this.#on(message);
     this.#alive = setInterval(() => void this.#beat(app), ALIVE_MS);
   }

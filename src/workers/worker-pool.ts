@@ -40,7 +40,10 @@ interface Member {
   readonly worker: Worker;
   readonly pid: number;
   aliveMs: number;
+  /** It serves. */
   isReady: boolean;
+  /** It has said something: it can be asked. */
+  isHeard: boolean;
   isRefused: boolean;
   /** Why we stopped it. */
   stopped: string | undefined;
@@ -90,7 +93,7 @@ export class WorkerPool {
 
   /** Asks every worker that serves. One that does not answer in time is left out: nobody waits for a slow worker. */
   async ask<T>(question: Question, argument?: unknown): Promise<Answer<T>[]> {
-    const ready = [...this.#members.values()].filter((member) => member.isReady);
+    const ready = [...this.#members.values()].filter(({ isHeard }) => isHeard);
     const answers = await Promise.all(
       ready.map(async (member) => {
         const value = await this.#askOne(member, question, argument);
@@ -129,6 +132,7 @@ export class WorkerPool {
       pid: worker.process.pid ?? 0,
       aliveMs: performance.now(),
       isReady: false,
+      isHeard: false,
       isRefused: false,
       stopped: undefined,
       metrics: undefined,
@@ -146,6 +150,7 @@ export class WorkerPool {
 
   #onMessage(member: Member, message: FromWorker): void {
     member.aliveMs = performance.now();
+    member.isHeard = true;
     switch (message.kind) {
       case 'ready':
         return this.#onReady(member, message.addresses);
@@ -183,6 +188,7 @@ export class WorkerPool {
 
   #onExit(member: Member, how: string): void {
     member.isReady = false;
+    member.isHeard = false;
     for (const answer of member.answers.values()) answer(undefined);
     if (this.#members.get(member.index) === member) this.#members.delete(member.index);
     if (this.#stopping) return this.#endIfEmpty();
@@ -232,7 +238,7 @@ export class WorkerPool {
     this.#lastWatchMs = nowMs;
     for (const member of this.#members.values()) {
       if (wasAway) member.aliveMs = nowMs;
-      else if (nowMs - member.aliveMs > (member.isReady ? SILENT_MS : START_MS)) {
+      else if (nowMs - member.aliveMs > (member.isHeard ? SILENT_MS : START_MS)) {
         member.stopped = `said nothing for ${Math.round((nowMs - member.aliveMs) / 1000)} s and was stopped`;
         member.worker.process.kill('SIGKILL');
       }

@@ -76,6 +76,41 @@ const expected: readonly [file: string, problems: readonly string[]][] = [
     ['15:40 trustedPeers.gateways[0].spiffeId: trust domain c.test is not configured under `trust`'],
   ],
   [
+    'config-bundle-endpoint.yaml',
+    [
+      "7:32 trust[1].bundle.endpoint.url: the URL's scheme is http, and must be https",
+      '9:25 trust[2].bundle.endpoint: https_spiffe needs the `spiffeId` of the endpoint',
+      '11:25 trust[3].bundle.endpoint.profile: is required',
+      '13:87 trust[4].bundle.endpoint.spiffeId: is not checked by https_web; it goes with https_spiffe',
+      '15:46 trust[5].bundle.workloadApi: a bundle comes from one place',
+      '17:13 trust[6].bundle: must say where the bundle comes from',
+    ],
+  ],
+  [
+    'config-bundle-endpoint-domains.yaml',
+    [
+      '7:25 trust[1].bundle.endpoint: an https_spiffe endpoint in b.test itself needs a `bootstrap` bundle',
+      '9:90 trust[2].bundle.endpoint.spiffeId: trust domain x.test is not configured under `trust`',
+      '11:84 trust[3].bundle.endpoint.store: is the store of trust[2] already',
+    ],
+  ],
+  [
+    'config-trust-folder.yaml',
+    [
+      '7:38 trust[1].trustDomain: does not go with `folder`, whose files say it',
+      '8:5 trust[2]: needs a `trustDomain`, or a `folder` of bundles',
+    ],
+  ],
+  [
+    'config-workload-api.yaml',
+    [
+      '4:16 identity.workloadApi: our own SVID comes from one place: `files` or `workloadApi`, not both',
+      '4:26 identity.workloadApi.socket: "unix://run/a.sock" has an authority, which a unix socket has not',
+      '4:53 identity.workloadApi.hint: goes by `id` already',
+    ],
+  ],
+  ['config-workload-api-nowhere.yaml', ['3:16 identity.workloadApi: no Workload API socket is named']],
+  [
     'config-gateway-pattern.yaml',
     ['15:40 trustedPeers.gateways[0].spiffeId: the path has the character "*"'],
   ],
@@ -92,10 +127,6 @@ const expected: readonly [file: string, problems: readonly string[]][] = [
     ],
   ],
   [
-    'config-later-bundle-endpoint.yaml',
-    ['6:15 trust[0].bundle.endpoint: `endpoint` is not built yet in this version'],
-  ],
-  [
     'config-later-outbound.yaml',
     ['9:16 listeners[0].direction: `outbound` is not built yet in this version'],
   ],
@@ -105,7 +136,6 @@ const expected: readonly [file: string, problems: readonly string[]][] = [
   ],
   ['config-later-tcp.yaml', ['9:15 listeners[0].protocol: `tcp` is not built yet in this version']],
   ['config-later-tokens.yaml', ['15:1 tokens: `tokens` is not built yet in this version']],
-  ['config-later-trust-folder.yaml', ['7:5 trust[1].folder: `folder` is not built yet in this version']],
   [
     'config-later-upstream-id.yaml',
     ['13:44 upstreams.billing.spiffeId: `spiffeId` is not built yet in this version'],
@@ -115,10 +145,6 @@ const expected: readonly [file: string, problems: readonly string[]][] = [
     [
       '15:10 workers: must be `auto` (one for each CPU that the cgroup grants) or a whole number from 1 to 256',
     ],
-  ],
-  [
-    'config-later-workload-api.yaml',
-    ['3:3 identity.workloadApi: `workloadApi` is not built yet in this version'],
   ],
   ['config-list.yaml', ['1:1 must be a mapping, not a list']],
   ['config-listener-name-twice.yaml', ['12:11 listeners[1].name: "inbound" is also listeners[0]']],

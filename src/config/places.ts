@@ -1,0 +1,87 @@
+import { resolve } from 'node:path';
+import { type BundleEndpointUrl, parseBundleEndpointUrl } from '../identity/bundle-endpoint-url.js';
+import type { Result } from '../reasons.js';
+import { parseAddress, parseUpstreamUrl } from './address.js';
+import type { Address, UpstreamConfig } from './config.js';
+import { parseEndpointSocket, resolveEndpointSocket } from './endpoint-socket.js';
+import { type Environment, expandEnvironment } from './environment.js';
+import type { Problem } from './problem.js';
+import type { KeyPath, YamlText } from './yaml-text.js';
+
+/** Values that name a file or an address: the only ones in which `${ENV}` is read. */
+export class Places {
+  readonly problems: Problem[] = [];
+  readonly #seen = new Set<string>();
+
+  constructor(
+    readonly yaml: YamlText,
+    readonly directory: string,
+    readonly env: Environment,
+  ) {}
+
+  /** Relative paths start at the file that names them, wherever the process was started. */
+  file(path: KeyPath, text: string): string {
+    const expanded = this.#expand(path, text);
+    if (expanded.includes('\0')) this.problems.push(this.yaml.problemAt(path, 'must not hold a NUL'));
+    return resolve(this.directory, expanded);
+  }
+
+  address(path: KeyPath, text: string): Address {
+    const address = this.#parse(path, text, parseAddress) ?? { kind: 'tcp', host: '', port: 0 };
+    return address.kind === 'unix' ? { kind: 'unix', path: resolve(this.directory, address.path) } : address;
+  }
+
+  url(path: KeyPath, text: string): UpstreamConfig['url'] {
+    const nowhere = { protocol: 'http:', host: '', port: 0, authority: '' } as const;
+    return this.#parse(path, text, parseUpstreamUrl) ?? nowhere;
+  }
+
+  endpointUrl(path: KeyPath, text: string): BundleEndpointUrl {
+    const nowhere = { href: '', host: '', port: 0, target: '', shown: '' };
+    return this.#parse(path, text, parseBundleEndpointUrl) ?? nowhere;
+  }
+
+  /** The configured one, or that of the environment. */
+  endpointSocket(path: KeyPath, text: string | undefined): Address | undefined {
+    if (text !== undefined) return this.#parse([...path, 'socket'], text, parseEndpointSocket);
+    const socket = resolveEndpointSocket(undefined, this.env);
+    if (socket.ok) return socket.value;
+    this.problems.push(this.yaml.problemAt(path, socket.error));
+    return undefined;
+  }
+
+  /** A `${…}` anywhere else would be taken literally, which nobody means. */
+  checkElsewhere(): void {
+    this.#walk(this.yaml.value, []);
+  }
+
+  #walk(value: unknown, path: KeyPath): void {
+    if (typeof value === 'string') {
+      if (value.includes('${') && !this.#seen.has(JSON.stringify(path))) {
+        this.problems.push(this.yaml.problemAt(path, `\${…} is read in file names and addresses only`));
+      }
+    } else if (Array.isArray(value)) {
+      for (const [i, item] of value.entries()) this.#walk(item, [...path, i]);
+    } else if (typeof value === 'object' && value !== null) {
+      for (const [key, item] of Object.entries(value)) this.#walk(item, [...path, key]);
+    }
+  }
+
+  #expand(path: KeyPath, text: string): string {
+    this.#seen.add(JSON.stringify(path));
+    const expanded = expandEnvironment(text, this.env);
+    if (expanded.ok) return expanded.value;
+    this.problems.push(this.yaml.problemAt(path, expanded.error));
+    return '';
+  }
+
+  #parse<T>(path: KeyPath, text: string, parse: (text: string) => Result<T, string>): T | undefined {
+    const before = this.problems.length;
+    const expanded = this.#expand(path, text);
+    if (this.problems.length > before) return undefined;
+    const value = parse(expanded);
+    if (value.ok) return value.value;
+    this.problems.push(this.yaml.problemAt(path, value.error));
+    return undefined;
+  }
+}

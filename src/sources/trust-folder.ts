@@ -1,0 +1,173 @@
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { listBundleFolder } from '../config/bundle-folder.js';
+import type { TrustConfig, TrustFolderConfig } from '../config/config.js';
+import { parseTrustDomain } from '../identity/spiffe-id.js';
+import { ok, type Result } from '../reasons.js';
+import type { Source, SourceStatus } from './source.js';
+import { connectTrust, type TrustOrigins, type TrustSources } from './trust-source.js';
+
+/** A file that is gone gets as long to come back as one that has lost something: whoever is distrusted for it stays out. */
+const GONE_SETTLE_MS = 1000;
+const NO_REVOCATION: TrustConfig['revocation'] = {
+  crlFiles: [],
+  require: 'none',
+  stale: 'deny',
+  staleGraceMs: 0,
+};
+
+/** A folder of bundles: which domains are trusted is its own value; each bundle in it is a source by itself. */
+export class TrustFolder implements Source {
+  readonly name: string;
+  readonly stale = undefined;
+  readonly isAwaited = false;
+  trust: readonly TrustSources[] = [];
+  lastError: string | undefined;
+  #hasValue = false;
+  #failures = 0;
+  #loadedAtMs: number | undefined;
+  #listed = '';
+  #files: Files = new Map();
+  #checking: Promise<boolean> | undefined;
+
+  constructor(
+    readonly config: TrustFolderConfig,
+    /** Domains that are configured elsewhere: a second bundle for one of them would be a second opinion. */
+    readonly taken: ReadonlySet<string>,
+    readonly origins: TrustOrigins,
+  ) {
+    this.name = `bundles:${config.folder}`;
+  }
+
+  get hasValue(): boolean {
+    return this.#hasValue;
+  }
+
+  hasSameTaken(taken: ReadonlySet<string>): boolean {
+    return taken.size === this.taken.size && [...taken].every((domain) => this.taken.has(domain));
+  }
+
+  get isUnsettled(): boolean {
+    return this.lastError !== undefined;
+  }
+
+  /** The folder itself is watched whole; the files are their own sources'. */
+  get files(): readonly string[] {
+    return [join(this.config.folder, '*')];
+  }
+
+  get status(): SourceStatus {
+    return {
+      name: this.name,
+      files: this.files,
+      loadedAt: this.#loadedAtMs === undefined ? undefined : new Date(this.#loadedAtMs).toISOString(),
+      lastError: this.lastError,
+      failures: this.#failures,
+    };
+  }
+
+  /** With every bundle in it: at the start a broken one, or a name that says nothing, is a broken configuration. */
+  async loadNow(): Promise<boolean> {
+    const listing = await this.#list();
+    if (!listing.ok) return this.#fail(listing.error);
+    await this.#adopt(listing.value.files);
+    const broken = this.trust.flatMap(({ own }) => own).find((source) => !source.hasValue);
+    const problem = listing.value.problem ?? (broken && `${broken.name}: ${broken.lastError}`);
+    if (problem === undefined) return true;
+    this.#hasValue = false;
+    return this.#fail(problem);
+  }
+
+  check(): Promise<boolean> {
+    this.#checking ??= this.#check().finally(() => {
+      this.#checking = undefined;
+    });
+    return this.#checking;
+  }
+
+  refresh(): Promise<boolean> {
+    return this.check();
+  }
+
+  close(): void {
+    for (const { own } of this.trust) for (const source of own) source.close(false);
+  }
+
+  async #check(): Promise<boolean> {
+    let listing = await this.#list();
+    if (listing.ok && this.#hasGone(listing.value.files)) {
+      await delay(GONE_SETTLE_MS); // a folder is not read at one moment, and a file may be on its way back
+      listing = await this.#list();
+    }
+    if (!listing.ok) return this.#fail(listing.error);
+    const { files, problem } = listing.value;
+    const isNew = keyOf(files) !== this.#listed;
+    if (isNew) await this.#adopt(files);
+    // A misnamed file is said; it must not hold up the distrust of another domain.
+    if (problem === undefined) this.lastError = undefined;
+    else this.#fail(problem);
+    return isNew;
+  }
+
+  #hasGone(files: Files): boolean {
+    return this.trust.some(({ config }) => !files.has(config.trustDomain));
+  }
+
+  async #list(): Promise<Result<Listing, string>> {
+    const { folder } = this.config;
+    const names = await listBundleFolder(folder);
+    if (!names.ok) return names;
+    const { domains, contested, problems } = names.value;
+    const files = new Map([...domains].filter(([domain]) => !this.taken.has(domain)));
+    const taken = [...domains].filter(([domain]) => this.taken.has(domain));
+    for (const [domain, candidates] of contested) {
+      const known = this.#files.get(domain);
+      if (known !== undefined && candidates.includes(known)) files.set(domain, known); // the one that stands stays
+    }
+    const all = [
+      ...problems.map((text) => `${folder}: ${text}`),
+      ...taken.map(([domain, file]) => `${join(folder, file)}: ${domain} has an entry of its own already`),
+    ];
+    return ok({ files, problem: all.length === 0 ? undefined : all.join('\n') });
+  }
+
+  async #adopt(files: Files): Promise<void> {
+    const known = new Map(this.trust.map((sources) => [sources.config.trustDomain as string, sources]));
+    const next: TrustSources[] = [];
+    const fresh: Promise<boolean>[] = [];
+    for (const [name, file] of files) {
+      const trustDomain = parseTrustDomain(name);
+      if (!trustDomain.ok) continue;
+      const config: TrustConfig = {
+        entry: this.config.entry,
+        trustDomain: trustDomain.value,
+        bundle: { kind: 'file', file: join(this.config.folder, file) },
+        revocation: NO_REVOCATION,
+      };
+      const sources = connectTrust(config, known.get(name), this.origins);
+      next.push(sources);
+      for (const source of sources.own) if (!source.hasValue) fresh.push(source.loadNow());
+    }
+    await Promise.all(fresh);
+    this.trust = next;
+    this.#files = files;
+    this.#listed = keyOf(files);
+    this.#hasValue = true;
+    this.#loadedAtMs = this.origins.host.nowMs();
+  }
+
+  #fail(error: string): false {
+    if (error !== this.lastError) this.#failures++;
+    this.lastError = error;
+    return false;
+  }
+}
+
+type Files = ReadonlyMap<string, string>;
+
+interface Listing {
+  readonly files: Files;
+  readonly problem: string | undefined;
+}
+
+const keyOf = (files: Files): string => JSON.stringify([...files].sort());
