@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { judgeBundleUpdate, refreshIntervalMs } from '../identity/bundle-update.js';
-import { parseBundleDocument, type TrustBundle, type TrustBundleSet } from '../identity/trust-bundle.js';
+import { parseFetchedBundle } from '../identity/fetched-bundle.js';
+import type { TrustBundle, TrustBundleSet } from '../identity/trust-bundle.js';
 import { createSignatureCheck } from '../identity/x509-svid.js';
 import { err, ok, type Result } from '../reasons.js';
 import type {
@@ -175,7 +176,7 @@ export class BundleEndpoint {
 
   /** @returns the document, where what it says is in force. */
   #adopt(document: Buffer): Result<Buffer, string> {
-    const bundle = parseBundleDocument(this.options.trustDomain, document);
+    const bundle = parseFetchedBundle(this.options.trustDomain, document);
     if (!bundle.ok) return err(plainProblem({ message: bundle.error }));
     const { outcome, why } = judgeBundleUpdate(this.bundle, bundle.value);
     if (outcome === 'keep') return err(`the bundle is not taken: ${why}`);

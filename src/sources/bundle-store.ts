@@ -2,8 +2,9 @@ import { randomBytes } from 'node:crypto';
 import { constants, open, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import type { EndpointParameters } from '../identity/bundle-endpoint-parameters.js';
+import { parseFetchedBundle } from '../identity/fetched-bundle.js';
 import { isJsonObject, JsonNumber, parseStrictJson } from '../identity/strict-json.js';
-import { parseBundleDocument, type TrustBundle } from '../identity/trust-bundle.js';
+import type { TrustBundle } from '../identity/trust-bundle.js';
 import { err, ok, type Result } from '../reasons.js';
 
 const FORMAT = 1n;
@@ -84,7 +85,7 @@ export class BundleStore {
     const document = text('document');
     if (Number.isNaN(fetchedAtMs) || bootstrapRevision === undefined || document === undefined)
       return err('it is damaged');
-    const bundle = parseBundleDocument(this.parameters.trustDomain, Buffer.from(document));
+    const bundle = parseFetchedBundle(this.parameters.trustDomain, Buffer.from(document));
     return bundle.ok ? ok({ bundle: bundle.value, fetchedAtMs, bootstrapRevision }) : bundle;
   }
 
