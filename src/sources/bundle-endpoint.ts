@@ -23,8 +23,6 @@ const CONFIRM_KEPT_MS = 300_000;
 /** Of one outage. A hostile endpoint could word its errors anew at every poll. */
 const MAX_SAID = 8;
 
-export * from './bundle-endpoint-options.js';
-
 /** Polls one bundle endpoint for one trust domain. What is in force changes by a sound, newer, proven answer only. */
 export class BundleEndpoint {
   /** The latest bundle: fetched, kept from before, or configured. */
@@ -179,12 +177,18 @@ export class BundleEndpoint {
     const bundle = parseFetchedBundle(this.options.trustDomain, document);
     if (!bundle.ok) return err(plainProblem({ message: bundle.error }));
     const { outcome, why } = judgeBundleUpdate(this.bundle, bundle.value);
-    if (outcome === 'keep') return err(`the bundle is not taken: ${why}`);
+    if (outcome === 'keep') return err(`the bundle is not taken: ${why}; ${this.#wayOut()}`);
     this.#lastFetchMs = this.deps.nowMs();
     // The hint may have changed with nothing else.
     if (outcome === 'replace') this.#put(bundle.value, why);
     else this.bundle = bundle.value;
     return ok(document);
+  }
+
+  #wayOut(): string {
+    const { storeFile } = this.options;
+    const how = storeFile === undefined ? 'restart' : `remove ${storeFile} and restart`;
+    return `if its publisher has begun to count anew, ${how}`;
   }
 
   async #succeed(document: Buffer): Promise<void> {

@@ -3,7 +3,7 @@ import { type AddressInfo, createServer, type Socket } from 'node:net';
 import { createServer as createTlsServer, type TLSSocket } from 'node:tls';
 import { gzipSync } from 'node:zlib';
 import t from 'tap';
-import type { BundleEndpointOptions } from '../../src/sources/bundle-endpoint.js';
+import type { BundleEndpointOptions } from '../../src/sources/bundle-endpoint-options.js';
 import {
   BundleServer,
   bundleDocument,

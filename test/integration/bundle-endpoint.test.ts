@@ -1,5 +1,5 @@
 import t from 'tap';
-import type { BundleEndpointOptions } from '../../src/sources/bundle-endpoint.js';
+import type { BundleEndpointOptions } from '../../src/sources/bundle-endpoint-options.js';
 import {
   BundleServer,
   bundleDocument,

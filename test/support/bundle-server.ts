@@ -6,12 +6,12 @@ import type { TLSSocket } from 'node:tls';
 import { parseBundleEndpointUrl } from '../../src/identity/bundle-endpoint-url.js';
 import { parseSpiffeId, parseTrustDomain, type SpiffeId } from '../../src/identity/spiffe-id.js';
 import { parseBundleDocument, type TrustBundle } from '../../src/identity/trust-bundle.js';
-import {
-  BundleEndpoint,
-  type BundleEndpointDeps,
-  type BundleEndpointEvents,
-  type BundleEndpointOptions,
-} from '../../src/sources/bundle-endpoint.js';
+import { BundleEndpoint } from '../../src/sources/bundle-endpoint.js';
+import type {
+  BundleEndpointDeps,
+  BundleEndpointEvents,
+  BundleEndpointOptions,
+} from '../../src/sources/bundle-endpoint-options.js';
 import type { Timers } from '../../src/sources/timers.js';
 import { readPeerChain } from '../../src/tls/peer-chain.js';
 import type { Authority, Svid } from './pki.js';
