@@ -2,13 +2,18 @@ import { EventEmitter, once } from 'node:events';
 import {
   Server,
   ServerCredentials,
+  type ServerUnaryCall,
   type ServerWritableStream,
   type ServiceDefinition,
+  type sendUnaryData,
   status,
 } from '@grpc/grpc-js';
 import { fromJSON, type MethodDefinition } from '@grpc/proto-loader';
 import {
   SECURITY_HEADER,
+  VALIDATE_METHOD,
+  type ValidateJwtSvidRequest,
+  type ValidateJwtSvidResponse,
   WORKLOAD_SERVICE,
   type WorkloadMethod,
   workloadCodecOptions,
@@ -36,7 +41,11 @@ export interface OfferedStream {
 /** What a new stream gets: the present message (the default), nothing at all, or a status at once. */
 export type Answer = 'offer' | 'hang' | { readonly code: number; readonly details?: string };
 
+/** The SPIFFE ID that a token stands for, or a status. */
+export type Validation = string | { readonly code: number; readonly details?: string };
+
 type Call = ServerWritableStream<object, Offered>;
+type ValidateCall = ServerUnaryCall<ValidateJwtSvidRequest, ValidateJwtSvidResponse>;
 
 const methods: readonly WorkloadMethod[] = ['FetchX509SVID', 'FetchX509Bundles', 'FetchJWTBundles'];
 
@@ -47,13 +56,18 @@ export class WorkloadApiServer {
   readonly #offers = new Map<WorkloadMethod, Offered>();
   readonly #answers = new Map<WorkloadMethod, Answer>();
   readonly #events = new EventEmitter();
+  #validate: (request: ValidateJwtSvidRequest) => Validation = () => ({ code: status.UNIMPLEMENTED });
   readonly #server = new Server({ 'grpc.max_send_message_length': -1 });
 
   private constructor() {
-    this.#server.addService(
-      rawService(),
-      Object.fromEntries(methods.map((method) => [method, (call: Call) => this.#answer(method, call)])),
-    );
+    this.#server.addService(rawService(), {
+      ...Object.fromEntries(methods.map((method) => [method, (call: Call) => this.#answer(method, call)])),
+      [VALIDATE_METHOD]: (call: ValidateCall, reply: sendUnaryData<ValidateJwtSvidResponse>) => {
+        const answer = isSecured(metadataOf(call)) ? this.#validate(call.request) : insecure;
+        if (typeof answer === 'string') reply(null, { spiffeId: answer });
+        else reply({ code: answer.code, details: answer.details ?? '' });
+      },
+    });
   }
 
   /** Listens on `unix:/path` or `127.0.0.1:0`. */
@@ -78,6 +92,11 @@ export class WorkloadApiServer {
     this.#answers.set(method, answer);
   }
 
+  /** How JWT-SVIDs are judged; before it is called the method is not implemented. */
+  validateBy(judge: (request: ValidateJwtSvidRequest) => Validation): void {
+    this.#validate = judge;
+  }
+
   /** The next stream that a client opens. */
   async nextCall(): Promise<OfferedStream> {
     const [stream] = (await once(this.#events, 'call')) as [OfferedStream];
@@ -96,9 +115,7 @@ export class WorkloadApiServer {
     void stream.ended.then(() => this.#open.delete(stream));
     const answer = this.#answers.get(method) ?? 'offer';
     const offered = this.#offers.get(method);
-    // SPIFFE Workload Endpoint 3: who does not say it, exactly so, may be somebody else's browser.
-    if (stream.metadata[SECURITY_HEADER.name]?.join() !== SECURITY_HEADER.value)
-      stream.end(status.INVALID_ARGUMENT, 'security header missing from request');
+    if (!isSecured(stream.metadata)) stream.end(insecure.code, insecure.details);
     else if (typeof answer === 'object') stream.end(answer.code, answer.details);
     else if (answer === 'offer' && offered === undefined)
       stream.end(status.PERMISSION_DENIED, 'no identity issued'); // as SPIRE says it
@@ -106,6 +123,17 @@ export class WorkloadApiServer {
     this.#events.emit('call', stream);
   }
 }
+
+const insecure = { code: status.INVALID_ARGUMENT, details: 'security header missing from request' };
+
+type Sent = Readonly<Record<string, readonly string[]>>;
+
+/** SPIFFE Workload Endpoint 3: who does not say it, exactly so, may have been talked into the call by somebody else. */
+const isSecured = (metadata: Sent): boolean =>
+  metadata[SECURITY_HEADER.name]?.join() === SECURITY_HEADER.value;
+
+const metadataOf = ({ metadata }: Pick<Call, 'metadata'>): Sent =>
+  Object.fromEntries(Object.keys(metadata.getMap()).map((name) => [name, metadata.get(name).map(String)]));
 
 /** The service, with codecs that let bytes pass as they are. */
 function rawService(): ServiceDefinition {
@@ -123,11 +151,10 @@ function rawService(): ServiceDefinition {
 }
 
 function describeCall(method: WorkloadMethod, call: Call): OfferedStream {
-  const names = Object.keys(call.metadata.getMap());
   return {
     method,
     path: call.getPath(),
-    metadata: Object.fromEntries(names.map((name) => [name, call.metadata.get(name).map(String)])),
+    metadata: metadataOf(call),
     send: (message) => void call.write(message),
     end: (code = status.OK, details = '') => {
       if (code === status.OK) call.end();

@@ -1,6 +1,6 @@
 /**
- * The SPIFFE Workload API (workload.proto, service SpiffeWorkloadAPI, no package) as data: the compiler copies no .proto
- * files, and both ends of the wire (the client, the development server) must read the same one.
+ * What we use of the SPIFFE Workload API (workload.proto, service SpiffeWorkloadAPI, no package) as data: the compiler copies
+ * no .proto files, and both ends of the wire (the client, the development server) must read the same one.
  */
 
 export interface X509SvidMessage {
@@ -32,6 +32,16 @@ export interface X509BundlesResponse {
 /** Each value is a JWK set. */
 export interface JwtBundlesResponse {
   readonly bundles: BundleMessages;
+}
+
+export interface ValidateJwtSvidRequest {
+  readonly audience: string;
+  readonly svid: string;
+}
+
+/** The claims, which it holds as well, are not read: the token itself has them. */
+export interface ValidateJwtSvidResponse {
+  readonly spiffeId: string;
 }
 
 const text = { type: 'string' } as const;
@@ -71,11 +81,18 @@ export const workloadDescriptor = {
     },
     JWTBundlesRequest: { fields: {} },
     JWTBundlesResponse: { fields: { bundles: { ...bundleMap, id: 1 } } },
+    ValidateJWTSVIDRequest: { fields: { audience: { ...text, id: 1 }, svid: { ...text, id: 2 } } },
+    ValidateJWTSVIDResponse: { fields: { spiffeId: { ...text, id: 1 } } },
     SpiffeWorkloadAPI: {
       methods: {
         FetchX509SVID: stream('X509SVIDRequest', 'X509SVIDResponse'),
         FetchX509Bundles: stream('X509BundlesRequest', 'X509BundlesResponse'),
         FetchJWTBundles: stream('JWTBundlesRequest', 'JWTBundlesResponse'),
+        ValidateJWTSVID: {
+          requestType: 'ValidateJWTSVIDRequest',
+          responseType: 'ValidateJWTSVIDResponse',
+          comment: '',
+        },
       },
     },
   },
@@ -83,6 +100,7 @@ export const workloadDescriptor = {
 
 export const WORKLOAD_SERVICE = 'SpiffeWorkloadAPI';
 export type WorkloadMethod = 'FetchX509SVID' | 'FetchX509Bundles' | 'FetchJWTBundles';
+export const VALIDATE_METHOD = 'ValidateJWTSVID';
 
 /** How codecs are made of the descriptor: what is not on the wire reads as its default, so that it counts as missing. */
 export const workloadCodecOptions = { defaults: true, arrays: true, objects: true } as const;

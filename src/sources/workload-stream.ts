@@ -4,14 +4,8 @@ import type { Reading } from '../identity/workload-update.js';
 import { Backoff } from './backoff.js';
 import type { Pacing } from './pacing.js';
 import { readInSlices } from './read-in-slices.js';
-import {
-  type CallEnd,
-  decodeMessage,
-  describeEnd,
-  openCall,
-  reactionTo,
-  type WorkloadCall,
-} from './workload-call.js';
+import { decodeMessage, openCall, reactionTo, type WorkloadCall } from './workload-call.js';
+import { type CallEnd, describeEnd } from './workload-channel.js';
 
 /** An agent that has not said anything by then hangs. SPIRE answers at once, be it with PermissionDenied. */
 const FIRST_MESSAGE_MS = 10_000;

@@ -1,0 +1,72 @@
+import { type ChannelOptions, Client, credentials, Metadata, status } from '@grpc/grpc-js';
+import { fromJSON, type MethodDefinition } from '@grpc/proto-loader';
+import type { EndpointSocket } from '../config/endpoint-socket.js';
+import {
+  SECURITY_HEADER,
+  type VALIDATE_METHOD,
+  WORKLOAD_SERVICE,
+  type WorkloadMethod,
+  workloadCodecOptions,
+  workloadDescriptor,
+} from '../identity/workload-proto.js';
+import { workloadLimits } from '../identity/workload-update.js';
+
+export const workloadService = fromJSON(workloadDescriptor, workloadCodecOptions)[
+  WORKLOAD_SERVICE
+] as unknown as Readonly<Record<WorkloadMethod | typeof VALIDATE_METHOD, MethodDefinition<object, object>>>;
+
+/** A dead agent behind a live connection is found out this way. grpc-go cuts off who asks more often than every 5 minutes. */
+const KEEPALIVE_MS = 6 * 60_000;
+
+const channelOptions: ChannelOptions = {
+  'grpc.max_receive_message_length': workloadLimits.messageBytes,
+  // The endpoint is the one that was named: no proxy out of the environment, no configuration out of the DNS.
+  'grpc.enable_http_proxy': 0,
+  'grpc.service_config_disable_resolution': 1,
+  // Each call has a connection of its own, and our pace of coming back, not that of the library.
+  'grpc.enable_retries': 0,
+  'grpc.use_local_subchannel_pool': 1,
+  'grpc.max_reconnect_backoff_ms': 10_000,
+  'grpc.enable_channelz': 0,
+  'grpc.keepalive_time_ms': KEEPALIVE_MS,
+  'grpc.keepalive_timeout_ms': 20_000,
+};
+
+/** A connection to the agent, made at the first call; plain text, as SPIFFE Workload Endpoint 3.1 has it. */
+export const connect = (socket: EndpointSocket): Client =>
+  new Client(targetOf(socket), credentials.createInsecure(), channelOptions);
+
+/** Addresses only, so that nothing is ever looked up. */
+function targetOf(socket: EndpointSocket): string {
+  if (socket.kind === 'unix') return `unix://${socket.path}`;
+  return socket.host.includes(':')
+    ? `ipv6:[${socket.host}]:${socket.port}`
+    : `ipv4:${socket.host}:${socket.port}`;
+}
+
+export function securityHeader(): Metadata {
+  const metadata = new Metadata();
+  metadata.set(SECURITY_HEADER.name, SECURITY_HEADER.value);
+  return metadata;
+}
+
+/** How a call ended: a gRPC status code, and words for people. */
+export interface CallEnd {
+  readonly code: number;
+  readonly details: string;
+}
+
+const MAX_SHOWN = 300;
+
+/** For people: the same end always reads the same, on one line. */
+export function describeEnd({ code, details }: CallEnd): string {
+  const text = details
+    .replace(/^No connection established\. Last error: (Error: )?/, '')
+    .replace(/ ?\(\d{4}-\d\d-\d\dT[\d:.]+Z\)/g, '')
+    .replace(/\. Resolution note: $/, '')
+    .replace(/[^!-~]+/g, ' ')
+    .trim()
+    .slice(0, MAX_SHOWN);
+  const name = status[code] ?? `status ${code}`;
+  return text === '' ? name : `${name}: ${text}`;
+}
