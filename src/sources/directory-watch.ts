@@ -49,8 +49,9 @@ export class DirectoryWatch {
 
   async #follow(): Promise<void> {
     const names = new Map<string, Set<string>>();
-    for (const file of this.#files) {
-      for (const place of await placesOf(file)) {
+    const linkAt = rememberedLinks();
+    for (const file of new Set(this.#files)) {
+      for (const place of await placesOf(file, linkAt)) {
         const folder = dirname(place);
         const known = names.get(folder);
         if (known === undefined) names.set(folder, new Set([basename(place)]));
@@ -94,12 +95,25 @@ async function inodeOf(folder: string): Promise<string> {
   return info === undefined ? '' : `${info.dev}:${info.ino}`;
 }
 
+/** What the link at a path says; undefined where there is none. */
+type LinkReader = (path: string) => Promise<string | undefined>;
+
+/** Looks at each path once: a thousand files of one folder share the way to it. Good for one round, for links change. */
+function rememberedLinks(): LinkReader {
+  const known = new Map<string, Promise<string | undefined>>();
+  return (path) => {
+    const link = known.get(path) ?? readlink(path).catch(() => undefined);
+    known.set(path, link);
+    return link;
+  };
+}
+
 /** Every path whose change of name can change what the file means: each link on the way, and the file at the end. */
-async function placesOf(file: string): Promise<string[]> {
+async function placesOf(file: string, linkAt: LinkReader): Promise<string[]> {
   const places: string[] = [];
   let path = resolve(file);
   for (let links = 0; links < MAX_LINKS; links++) {
-    const link = await firstLink(path);
+    const link = await firstLink(path, linkAt);
     if (link === undefined) break;
     places.push(link.at);
     path = link.leadsTo;
@@ -108,12 +122,15 @@ async function placesOf(file: string): Promise<string[]> {
 }
 
 /** The first component of the path that is a link, and the whole path once it is followed. */
-async function firstLink(path: string): Promise<{ at: string; leadsTo: string } | undefined> {
+async function firstLink(
+  path: string,
+  linkAt: LinkReader,
+): Promise<{ at: string; leadsTo: string } | undefined> {
   const { root } = parse(path);
   const parts = path.slice(root.length).split(sep);
   let at = root;
   for (const [i, part] of parts.entries()) {
-    const target = await readlink(join(at, part)).catch(() => undefined);
+    const target = await linkAt(join(at, part));
     if (target !== undefined)
       return { at: join(at, part), leadsTo: resolve(at, target, ...parts.slice(i + 1)) };
     at = join(at, part);

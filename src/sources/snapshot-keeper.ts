@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Config } from '../config/config.js';
 import { loadConfig } from '../config/load.js';
 import { loadConfigOffThread } from '../config/load-off-thread.js';
@@ -28,6 +29,8 @@ import { staleLists, type TrustSources } from './trust-source.js';
 const POLL_MS = 1000;
 /** Events of one change come in a row. */
 const GATHER_MS = 2;
+/** Looking at a thousand files takes tens of milliseconds: requests get their turn in between. */
+const CHECKS_IN_A_ROW = 32;
 /** A policy up to this size is read in a few milliseconds; a larger one must not hold up requests. */
 const OFF_THREAD_BYTES = 32 * 1024;
 
@@ -70,6 +73,8 @@ export class SnapshotKeeper implements SourceHost {
   #open: ReadonlySet<Source> = new Set();
   /** Those of a configuration that is still being judged. */
   #tentative = new Set<Source>();
+  /** `#sources()` as a set, until something is adopted. */
+  #members: ReadonlySet<Source> | undefined;
   readonly #watch = new DirectoryWatch(() => this.#gather());
   readonly #checks = new WeakMap<Source, Promise<boolean>>();
   readonly #reported = new Map<string, string>();
@@ -157,11 +162,11 @@ export class SnapshotKeeper implements SourceHost {
   // --- what sources that speak up by themselves need ------------------------------------------------------------------------
 
   adopted(source: Source): void {
-    if (!this.#closed && this.#sources().includes(source)) this.#adopt(source, this.nowMs());
+    if (!this.#closed && this.#sourceSet().has(source)) this.#adopt(source, this.nowMs());
   }
 
   spoke(source: Source): void {
-    if (this.#closed || !this.#sources().includes(source)) return;
+    if (this.#closed || !this.#sourceSet().has(source)) return;
     this.#report(source);
     this.#sayStale();
   }
@@ -196,20 +201,21 @@ export class SnapshotKeeper implements SourceHost {
     if (this.#closed) return;
     this.#gathering ??= setTimeout(() => {
       this.#gathering = undefined;
-      this.#checkAll();
+      void this.#checkAll();
     }, GATHER_MS);
   }
 
   #tick(): void {
-    this.#checkAll();
+    void this.#checkAll();
     this.#sayStale();
     void this.#followFiles();
   }
 
   /** Each source by itself: one that is still settling, or never does, holds up no other. */
-  #checkAll(): void {
+  async #checkAll(): Promise<void> {
     const causeMs = this.nowMs();
-    for (const source of this.#sources()) {
+    for (const [i, source] of this.#sources().entries()) {
+      if (i % CHECKS_IN_A_ROW === CHECKS_IN_A_ROW - 1) await nextTurn();
       const check = source.check();
       if (this.#checks.get(source) === check) continue; // waits for its turn already
       this.#checks.set(source, check);
@@ -224,13 +230,14 @@ export class SnapshotKeeper implements SourceHost {
 
   #checked(source: Source, adopted: boolean, causeMs: number): void {
     // A source that a newer configuration no longer names has nothing to say.
-    if (this.#closed || !this.#sources().includes(source)) return;
+    if (this.#closed || !this.#sourceSet().has(source)) return;
     if (adopted) this.#adopt(source, causeMs);
     this.#report(source);
   }
 
   #adopt(source: Source, causeMs: number): void {
     const loaded = this.#configSource.value;
+    this.#members = undefined;
     if (loaded === undefined) return;
     this.#put(this.#join(loaded), source.name, causeMs);
     if (source === this.#configSource) {
@@ -297,6 +304,12 @@ export class SnapshotKeeper implements SourceHost {
 
   #sources(): Source[] {
     return [this.#configSource, ...this.#dependents()];
+  }
+
+  /** The same as a set, made once for each adoption: every one of a thousand sources asks once a second. */
+  #sourceSet(): ReadonlySet<Source> {
+    this.#members ??= new Set(this.#sources());
+    return this.#members;
   }
 
   #dependents(): Source[] {

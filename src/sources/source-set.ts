@@ -71,11 +71,11 @@ export function connectSources(
 export function sourcesOf(set: SourceSet): Source[] {
   const { workloadApi, entries, folders, revocations, identity } = set;
   const sources: (Source | undefined)[] = [
+    revocations, // first: nothing else has as much hurry
     workloadApi,
     ...entries.flatMap(({ own }) => own),
     ...folders,
     ...folders.flatMap(({ trust }) => trust.flatMap(({ own }) => own)),
-    revocations,
     identity,
   ];
   return sources.filter((source) => source !== undefined);
