@@ -1,9 +1,9 @@
 import { mkdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
+import { listBundleFolder } from '../../src/config/bundle-folder.js';
 import { parseTrustDomain } from '../../src/identity/spiffe-id.js';
 import { parseTrustBundle } from '../../src/identity/trust-bundle.js';
-import { listBundleFolder } from '../../src/sources/bundle-folder.js';
 import { bundleDocument, subjectsOf } from '../support/bundle-server.js';
 import { bundlePem, mintRoot } from '../support/pki.js';
 
