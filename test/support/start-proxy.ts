@@ -18,6 +18,8 @@ export interface WorldOptions {
   readonly routes?: string;
   readonly policy?: string;
   readonly trust?: string;
+  /** Replaces where our own SVID comes from. */
+  readonly identity?: string;
   readonly nowMs?: () => number;
   readonly revoked?: string;
   readonly files?: Readonly<Record<string, string | Buffer>>;
@@ -101,7 +103,7 @@ export class World {
   - { trustDomain: b.test, bundle: { file: b.pem } }`;
     return `version: 1
 identity:
-  files: { certificate: own.pem, key: own-key.pem }
+  ${options.identity ?? 'files: { certificate: own.pem, key: own-key.pem }'}
 trust: ${trust}
 revocations: revoked.yaml
 listeners:

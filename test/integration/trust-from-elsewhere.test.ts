@@ -1,0 +1,222 @@
+import { mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import t from 'tap';
+import { WorkloadApiServer } from '../../src/dev/workload-api-server.js';
+import { BundleServer, bundleDocument } from '../support/bundle-server.js';
+import { mintRoot, type Svid } from '../support/pki.js';
+import type { RawClient } from '../support/raw-client.js';
+import { World, type WorldOptions, waitFor } from '../support/start-proxy.js';
+import { svidMessage, svidResponse } from '../support/workload-client.js';
+
+const GET = 'GET /public/x HTTP/1.1\r\nHost: svc.test\r\n\r\n';
+
+const ask = async (client: RawClient): Promise<number> => (await client.ask(GET))[0]?.status ?? 0;
+
+const reasonOf = async (world: World, svid: Svid): Promise<string> => {
+  const client = await world.client(svid);
+  const [answer] = await client.ask(GET);
+  return answer === undefined
+    ? 'no answer'
+    : (JSON.parse(answer.body.toString()) as { reason: string }).reason;
+};
+
+async function agentWorld(
+  t: { teardown(handler: () => unknown): void },
+  offer: (world: World, server: WorkloadApiServer) => void,
+): Promise<{ world: World; server: WorkloadApiServer; options: WorldOptions }> {
+  const world = new World();
+  await world.prepare();
+  t.teardown(() => world.close());
+  const server = await WorkloadApiServer.listen(`unix:${world.dir}/agent.sock`);
+  t.teardown(() => server.close());
+  offer(world, server);
+  const options = {
+    identity: `workloadApi: { socket: "unix://${world.dir}/agent.sock" }`,
+    trust: `
+  - { trustDomain: a.test, bundle: { workloadApi: true } }
+  - { trustDomain: b.test, bundle: { workloadApi: true } }`,
+  };
+  world.writeConfig(options);
+  return { world, server, options };
+}
+
+const responseOf = (world: World, own: Svid, withPartner = true) =>
+  svidResponse([svidMessage(own, world.caA)], {
+    federatedBundles: withPartner ? { 'spiffe://b.test': world.caB.certDer } : {},
+  });
+
+t.test('with an agent everything comes from it, and follows it on open connections', async (t) => {
+  const { world, server, options } = await agentWorld(t, (world, server) =>
+    server.offer('FetchX509SVID', responseOf(world, world.own)),
+  );
+  await world.run(options);
+  await world.app.ready;
+  const ours = await world.client(world.web);
+  const partner = await world.client(world.bweb);
+  t.equal(await ask(ours), 200);
+  t.equal(await ask(partner), 200);
+
+  const renewed = await world.caA.issue(world.own.uri, { otherSans: ['DNS:svc.test', 'DNS:localhost'] });
+  server.offer('FetchX509SVID', responseOf(world, renewed));
+  await world.untilSnapshot((snapshot) => snapshot.own.serial === renewed.serial);
+  t.equal(await ask(ours), 200, 'a renewed SVID breaks no connection');
+  const fresh = await world.client(world.web);
+  t.equal(
+    fresh.socket.getPeerX509Certificate()?.serialNumber.toLowerCase().replace(/^0+/, ''),
+    renewed.serial,
+  );
+
+  server.offer('FetchX509SVID', responseOf(world, renewed, false));
+  await partner.untilClosed();
+  t.equal(await reasonOf(world, world.bweb), 'trust_bundle_empty', 'a domain that is missing is distrusted');
+  t.equal(await ask(ours), 200);
+});
+
+t.test('without an agent nothing listens, and /readyz says what is waited for', async (t) => {
+  const { world, server, options } = await agentWorld(t, () => undefined);
+  server.answer('FetchX509SVID', 'hang');
+  await world.run(options);
+  t.equal(world.app.addresses.get('inbound'), undefined);
+  const ready = await fetch(`${world.adminUrl}/readyz`);
+  t.equal(ready.status, 503);
+  t.match(await ready.text(), 'waiting for workload-api');
+  server.answer('FetchX509SVID', 'offer');
+  server.offer('FetchX509SVID', responseOf(world, world.own));
+  for (const call of server.calls) call.send(responseOf(world, world.own));
+  await world.app.ready;
+  t.equal(await ask(await world.client(world.web)), 200);
+  t.equal((await fetch(`${world.adminUrl}/readyz`)).status, 200);
+});
+
+t.test('an SVID that is taken back is shown to nobody, and what came with it verifies nobody', async (t) => {
+  const { world, server, options } = await agentWorld(t, (world, server) =>
+    server.offer('FetchX509SVID', responseOf(world, world.own)),
+  );
+  await world.run(options);
+  await world.app.ready;
+  const open = await world.client(world.web);
+  t.equal(await ask(open), 200);
+  server.answer('FetchX509SVID', { code: 7, details: 'no identity issued' });
+  for (const call of server.calls) call.end(7, 'no identity issued');
+  await open.untilClosed();
+  await waitFor(
+    async () => (await fetch(`${world.adminUrl}/readyz`)).status === 503,
+    10_000,
+    () => 'not ready',
+  );
+  const refused = await world.client(world.web);
+  await refused.untilClosed();
+  t.equal(refused.received, '', 'no handshake');
+  const told = () =>
+    world.records.find(({ event, decision }) => event === 'handshake' && decision.reason === 'not_ready');
+  await waitFor(
+    () => told() !== undefined,
+    10_000,
+    () => JSON.stringify(world.records),
+  );
+  t.match(told(), { decision: { detail: 'our own SVID was withdrawn' } });
+});
+
+t.test(
+  'an SVID that does not stand before its own bundle is refused with all that came with it',
+  async (t) => {
+    const { world, server, options } = await agentWorld(t, (world, server) =>
+      server.offer('FetchX509SVID', responseOf(world, world.own)),
+    );
+    await world.run(options);
+    await world.app.ready;
+    const { serial } = (await world.snapshot()).own;
+    const other = await mintRoot('a.test');
+    server.offer('FetchX509SVID', svidResponse([svidMessage(await other.issue(world.own.uri), world.caA)]));
+    const snapshot = await world.untilSnapshot(({ sources }) =>
+      sources.some(
+        ({ name, lastError }: Record<string, string>) => name === 'workload-api' && lastError !== undefined,
+      ),
+    );
+    t.equal(snapshot.own.serial, serial, 'the last good one stays');
+    t.equal(await ask(await world.client(world.bweb)), 200, 'with its bundles');
+  },
+);
+
+t.test('a bundle endpoint: refused and not ready until it has answered, then as it says', async (t) => {
+  const world = new World();
+  await world.prepare();
+  t.teardown(() => world.close());
+  const web = await mintRoot('web.test');
+  const server = await BundleServer.start(
+    await web.issue('spiffe://web.test/x', { otherSans: ['DNS:localhost'] }),
+  );
+  t.teardown(() => server.close());
+  server.serve('', 503);
+  const options = {
+    files: { 'web-ca.pem': web.certPem },
+    trust: `
+  - { trustDomain: a.test, bundle: { file: a.pem } }
+  - { trustDomain: b.test, bundle: { endpoint: { url: "${server.url}", profile: https_web, ca: web-ca.pem, store: b.json } } }`,
+  };
+  world.writeConfig(options);
+  await world.run(options);
+  t.equal(await ask(await world.client(world.web)), 200, 'the others are served');
+  t.equal(await reasonOf(world, world.bweb), 'trust_bundle_empty');
+  t.equal((await fetch(`${world.adminUrl}/readyz`)).status, 503);
+
+  server.serve(bundleDocument([world.caB], { sequence: 2 }));
+  const reload = await fetch(`${world.adminUrl}/reload`, { method: 'POST' });
+  t.equal(reload.status, 200, 'asked again at once');
+  const partner = await world.client(world.bweb);
+  t.equal(await ask(partner), 200);
+  t.equal((await fetch(`${world.adminUrl}/readyz`)).status, 200);
+
+  server.serve(bundleDocument([], { sequence: 1 }));
+  await fetch(`${world.adminUrl}/reload`, { method: 'POST' });
+  t.equal(await ask(partner), 200, 'an older sequence changes nothing');
+  server.serve(bundleDocument([], { sequence: 3 }));
+  await fetch(`${world.adminUrl}/reload`, { method: 'POST' });
+  await partner.untilClosed();
+  t.equal(await reasonOf(world, world.bweb), 'trust_bundle_empty', 'an empty bundle distrusts everybody');
+
+  world.replace('countersign.yaml', world.configText({}));
+  await world.untilSnapshot(({ sources }) =>
+    sources.every(({ remote }: { remote?: object }) => remote === undefined),
+  );
+  const polls = server.asked.length;
+  await fetch(`${world.adminUrl}/reload`, { method: 'POST' });
+  t.equal(server.asked.length, polls, 'an ended relationship is not asked for any more');
+});
+
+t.test(
+  'a folder of bundles: files come, change and go, and one misnamed file holds up nothing',
+  async (t) => {
+    const world = new World();
+    await world.prepare();
+    t.teardown(() => world.close());
+    const folder = join(world.dir, 'bundles');
+    mkdirSync(folder);
+    const put = (name: string, text: string): void => {
+      writeFileSync(join(folder, `.${name}`), text);
+      renameSync(join(folder, `.${name}`), join(folder, name));
+    };
+    put('a.test.pem', world.caA.certPem);
+    const options = { trust: '\n  - { folder: bundles }' };
+    world.writeConfig(options);
+    await world.run(options);
+    t.equal(await ask(await world.client(world.web)), 200);
+    t.equal(await reasonOf(world, world.bweb), 'trust_domain_unknown');
+
+    put('b.test.pem', world.caB.certPem);
+    await world.untilSnapshot(({ trust }) => trust.length === 2);
+    const partner = await world.client(world.bweb);
+    t.equal(await ask(partner), 200);
+
+    put('ca.crt', world.caC.certPem);
+    rmSync(join(folder, 'b.test.pem'));
+    await partner.untilClosed();
+    t.equal(await reasonOf(world, world.bweb), 'trust_domain_unknown');
+    const { sources } = await world.snapshot();
+    t.match(
+      sources.find(({ name }: { name: string }) => name.startsWith('bundles:')).lastError,
+      /"ca\.crt": it does not name a trust domain/,
+    );
+    t.equal(await ask(await world.client(world.web)), 200);
+  },
+);
