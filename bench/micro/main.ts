@@ -4,6 +4,7 @@ import { parseArgs } from 'node:util';
 import { describeEnvironment } from '../support/environment.js';
 import { markdownTable } from '../support/markdown-table.js';
 import { auditCase } from './audit-cases.js';
+import { crlCases } from './crl-cases.js';
 import { measureAll } from './harness.js';
 import { identityCases } from './identity-cases.js';
 import { messageCases } from './message-cases.js';
@@ -20,7 +21,13 @@ async function main(): Promise<void> {
   });
   if (values.help) return void process.stdout.write(USAGE);
   const audit = auditCase();
-  const cases = [...(await identityCases()), ...policyCases(), ...messageCases(), audit.subject];
+  const cases = [
+    ...(await identityCases()),
+    ...(await crlCases()),
+    ...policyCases(),
+    ...messageCases(),
+    audit.subject,
+  ];
   const results = await measureAll(
     cases.filter(({ name }) => values.only === undefined || name.includes(values.only)),
   );

@@ -2,7 +2,13 @@ import 'reflect-metadata';
 
 import * as x509 from '@peculiar/x509';
 import t from 'tap';
-import { type Crl, parseCrl, verifyCrl } from '../../../src/identity/crl.js';
+import {
+  type Crl,
+  describeExpiredList,
+  parseCrl,
+  verifyCrl,
+  whyNoSuccessor,
+} from '../../../src/identity/crl.js';
 import { createRevocationList, judgeSvid, type RevocationPolicy } from '../../../src/identity/revocation.js';
 import { bindCrls, withCrls } from '../../../src/identity/trust-bundle.js';
 import { createSignatureCheck, parsePeerChain, verifyX509Svid } from '../../../src/identity/x509-svid.js';
@@ -253,6 +259,116 @@ t.test('of several lists by one authority the newest decides', async (t) => {
   t.ok(a.ok && b.ok && a.value.revision !== b.value.revision && a.value.revision !== bundle.revision);
   const none = withCrls(bundle, []);
   t.ok(none.ok && none.value.crls?.length === 0, 'an empty set of lists replaces the old one');
+});
+
+t.test('of two lists that nobody can put in order the entries of both bind', async (t) => {
+  const root = await mintRoot('a.test');
+  const [one, two] = [await root.issue('spiffe://a.test/one'), await root.issue('spiffe://a.test/two')];
+  const thisUpdate = new Date(nowMs - HOUR_MS);
+  const list = async (serial: string): Promise<Crl> =>
+    listOf(await root.crl({ thisUpdate, number: 4, revoked: [serial] }));
+  const [a, b] = [await list(one.serial), await list(two.serial)];
+  for (const crls of [bound(root, a, b), bound(root, b, a), bound(root, a, b, a)]) {
+    t.equal(crls.length, 2);
+    t.equal(verdict(root, one, crls), 'svid_revoked');
+    t.equal(verdict(root, two, crls), 'svid_revoked');
+  }
+});
+
+t.test('lists of one key under two names do not replace each other', async (t) => {
+  const root = await mintRoot('a.test', { subject: 'CN=old name' });
+  const renamed = await mintRoot('a.test', { subject: 'CN=new name', keys: root.keys });
+  const svid = await root.issue('spiffe://a.test/web');
+  const both = bindCrls(bundleOf('a.test', [root.certDer, renamed.certDer]), [
+    listOf(await root.crl({ number: 1, revoked: [svid.serial] })),
+    listOf(await renamed.crl({ number: 2, revoked: [] })),
+  ]);
+  t.ok(both.ok && both.value.length === 2);
+  t.equal(verdict(root, svid, both.ok ? both.value : []), 'svid_revoked');
+});
+
+t.test(
+  'a signature is verified once: bound lists go by the key, in whatever certificate it comes',
+  async (t) => {
+    const subject = 'CN=ca';
+    const root = await mintRoot('a.test', { subject });
+    const renewed = await mintRoot('a.test', { subject, keys: root.keys });
+    const other = await mintRoot('a.test', { subject, keyIdentifiers: false });
+    const mute = await mintRoot('a.test', { subject, keys: root.keys, keyUsage: ['keyCertSign'] });
+    const [first] = bound(root, listOf(await root.crl()));
+    // Nothing is left of what was signed: whoever verified it again would find it wrong.
+    const unsigned: Crl = { ...first!, signed: { ...first!.signed, content: new Uint8Array(1) } };
+    const rebind = (authority: Authority, crl: Crl): string => {
+      const result = bindCrls(bundleOf('a.test', [authority.certDer]), [crl]);
+      return result.ok ? 'ok' : result.error;
+    };
+    t.equal(rebind(root, unsigned), 'ok');
+    t.equal(rebind(renewed, unsigned), 'ok');
+    t.equal(rebind(other, unsigned), 'the list of CN=ca cannot be used: another key signed it');
+    t.equal(rebind(mute, unsigned), 'the list of CN=ca cannot be used: its issuer may not sign lists');
+    t.equal(
+      rebind(root, { ...unsigned, signerKeySha256: undefined }),
+      'the list of CN=ca cannot be used: its signature is wrong',
+    );
+  },
+);
+
+t.test('a list takes the place of another of its scope only if it is newer', async (t) => {
+  const root = await mintRoot('a.test');
+  const at = (hours: number): Date => new Date(Math.floor(nowMs / 1000) * 1000 + hours * HOUR_MS);
+  const list = async (number: number, hours: number, revoked: string[] = []): Promise<Crl> =>
+    listOf(await root.crl({ number, thisUpdate: at(hours), nextUpdate: at(24), revoked }));
+  const held = await list(5, -2, ['05']);
+  t.equal(whyNoSuccessor(held, held), undefined, 'the same one again');
+  t.equal(whyNoSuccessor(await list(6, -1), held), undefined);
+  t.equal(whyNoSuccessor(await list(6, -3), held), undefined, 'the number counts, whatever a clock said');
+  t.match(
+    whyNoSuccessor(await list(4, -1), held),
+    /is older than the one in force: CRL number 4, not above CRL number 5/,
+  );
+  t.match(whyNoSuccessor(await list(5, -1), held), /has its CRL number 5: which is newer cannot be told/);
+  t.match(whyNoSuccessor(await list(5, -2), held), /which is newer cannot be told/);
+  const unnumbered = async (hours: number, revoked: string[] = []): Promise<Crl> => ({
+    ...(await list(1, hours, revoked)),
+    number: undefined,
+  });
+  t.equal(whyNoSuccessor(await unnumbered(-1), held), undefined);
+  t.match(
+    whyNoSuccessor(await unnumbered(-3), held),
+    /is older than the one in force: thisUpdate .*, not above thisUpdate /,
+  );
+  t.match(
+    whyNoSuccessor(await unnumbered(-2), await unnumbered(-2, ['05'])),
+    /has its thisUpdate .* cannot be told/,
+  );
+});
+
+t.test('whatever its reason, an entry revokes: removeFromCRL is of deltas only', async (t) => {
+  const root = await mintRoot('a.test');
+  for (const reason of ['removeFromCRL', 'unspecified', 'certificateHold', 'superseded'] as const) {
+    const svid = await root.issue('spiffe://a.test/web');
+    const crls = bound(root, listOf(await root.crl({ revoked: [{ serial: svid.serial, reason }] })));
+    t.equal(verdict(root, svid, crls), 'svid_revoked', reason);
+  }
+});
+
+t.test('an expired list says that it is the list, whose, since when and from which file', async (t) => {
+  const root = await mintRoot('a.test', { subject: 'CN=ca' });
+  const nextUpdate = new Date('2026-01-02T03:04:05Z');
+  const [crl] = bound(
+    root,
+    listOf(await root.crl({ thisUpdate: new Date('2026-01-01T00:00:00Z'), nextUpdate })),
+  );
+  const words = 'has expired, not the certificate: it should have been replaced by 2026-01-02T03:04:05.000Z';
+  t.equal(describeExpiredList(crl!), `the revocation list of CN=ca ${words}`);
+  const held = { ...crl!, origin: { number: 1, file: '/etc/ca.crl' } };
+  t.equal(describeExpiredList(held), `the revocation list of CN=ca (/etc/ca.crl) ${words}`);
+});
+
+t.test('while a list that was asked for is missing, nobody of its domain is let in', async (t) => {
+  const root = await mintRoot('a.test');
+  const svid = await root.issue('spiffe://a.test/web');
+  t.equal(verdict(root, svid, [], { missing: 'the list is not there' }), 'revocation_unknown');
 });
 
 t.test('verification says which of name, key, usage or signature is wrong', async (t) => {
