@@ -10,12 +10,15 @@ export class KeptTrust {
 
   constructor(readonly folder: WorkFolder) {
     const answer = (refusal: string | undefined): void => this.#waiting.shift()?.(refusal);
-    this.keeper = new SnapshotKeeper(folder.file('countersign.yaml'), {}, Date.now, {
+    const events = {
       adopted: () => answer(undefined),
-      refused: (source, error) => answer(`${source}: ${error}`),
-      stale: (source, problem) => answer(`${source}: ${problem}`),
+      refused: (source: string, error: string) => answer(`${source}: ${error}`),
+      stale: (source: string, problem: string) => answer(`${source}: ${problem}`),
+      noted: () => undefined,
       restartNeeded: () => undefined,
-    });
+    };
+    const readPeer = (): undefined => undefined; // nothing here comes over TLS
+    this.keeper = new SnapshotKeeper(folder.file('countersign.yaml'), {}, Date.now, events, readPeer);
   }
 
   get snapshot(): Snapshot {

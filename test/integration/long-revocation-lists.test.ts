@@ -6,6 +6,7 @@ import type { TrustConfig } from '../../src/config/config.js';
 import { parseSpiffeId } from '../../src/identity/spiffe-id.js';
 import { parseTrustBundle, type TrustBundle } from '../../src/identity/trust-bundle.js';
 import { readCrlOffThread } from '../../src/sources/crl-off-thread.js';
+import type { SourceHost } from '../../src/sources/source.js';
 import {
   connectTrust,
   revocationPolicyOf,
@@ -36,19 +37,23 @@ class Folder {
   readonly path = mkdtempSync(join(tmpdir(), 'countersign-crl-'));
   readonly file = join(this.path, 'a.crl');
   readonly config: TrustConfig = {
+    entry: 0,
     trustDomain,
-    bundleFile: join(this.path, 'a.pem'),
+    bundle: { kind: 'file', file: join(this.path, 'a.pem') },
     revocation: { crlFiles: [this.file], require: 'none', stale: 'deny', staleGraceMs: 0 },
   };
-  readonly sources: TrustSources = connectTrust(this.config, undefined);
+  readonly sources: TrustSources = connectTrust(this.config, undefined, {
+    workloadApi: undefined,
+    host: {} as SourceHost, // files ask it for nothing
+  });
 
   constructor(t: Test) {
     t.teardown(() => rmSync(this.path, { recursive: true, force: true }));
   }
 
   async bundle(...authorities: readonly Authority[]): Promise<void> {
-    this.put(this.config.bundleFile, bundlePem(...authorities));
-    await this.sources.bundle.check();
+    this.put(join(this.path, 'a.pem'), bundlePem(...authorities));
+    await this.sources.own[0]!.check();
   }
 
   /** What the source says to this list: undefined where it was taken. */
