@@ -1,3 +1,5 @@
+import type { parseRevocationRequest, Withdrawal } from '../config/revocations.js';
+
 /** What the admin and health listeners need of the process; `app.ts` hands it in. */
 export interface AdminView {
   isReady(): { readonly ready: boolean; readonly why: string };
@@ -7,6 +9,22 @@ export interface AdminView {
   connections(limit: number): object;
   reload(): Promise<object>;
   drain(): void;
+  readonly revocations: RevocationPort;
+}
+
+/** What came of an order to revoke or to withdraw. */
+export interface RevocationsAnswer {
+  readonly status: 200 | 400 | 404 | 409 | 500 | 501;
+  /** Why it is not 200. */
+  readonly detail?: string;
+  /** What is in force now. */
+  readonly view?: object;
+}
+
+export interface RevocationPort {
+  list(): object;
+  add(entries: NonNullable<ReturnType<typeof parseRevocationRequest>['value']>): Promise<RevocationsAnswer>;
+  withdraw(key: string, withdrawal: Withdrawal): Promise<RevocationsAnswer>;
 }
 
 /** A probe of the app behind, for a kubelet that has no client certificate. */

@@ -31,6 +31,9 @@ const identity = z
     maxSvidLifetime: duration('Refuse credentials that live longer than this.', {
       maxMs: 3_660 * 86_400_000,
     }).optional(),
+    flagSvidLifetime: duration('Record credentials that live longer than this.', {
+      maxMs: 3_660 * 86_400_000,
+    }).optional(),
   })
   .describe('Who this sidecar is.');
 
@@ -206,6 +209,7 @@ export const configSchema = z
     identity,
     trust,
     revocations: place('revoked.yaml').optional(),
+    emergencyRevocations: place('Where `POST /revocations` keeps what it is told.').optional(),
     listeners,
     upstreams: z
       .record(name('Name of the upstream.'), upstream)

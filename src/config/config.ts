@@ -11,9 +11,16 @@ export type Address =
 export interface Config {
   readonly file: string;
   readonly identity: { readonly certificateFile: string; readonly keyFile: string };
-  readonly identityOptions: { readonly clockSkewMs: number; readonly maxSvidLifetimeMs?: number };
+  readonly identityOptions: {
+    readonly clockSkewMs: number;
+    readonly maxSvidLifetimeMs?: number;
+    /** Credentials that live longer are let in and recorded. */
+    readonly flagSvidLifetimeMs?: number;
+  };
   readonly trust: readonly TrustConfig[];
   readonly revocationsFile?: string;
+  /** Written by POST /revocations; need not be there yet. */
+  readonly emergencyRevocationsFile?: string;
   readonly listeners: readonly ListenerConfig[];
   readonly upstreams: ReadonlyMap<string, UpstreamConfig>;
   readonly policyFile: string;

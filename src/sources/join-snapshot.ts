@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { Config } from '../config/config.js';
-import { createRevocationList } from '../identity/revocation.js';
+import { createRevocationList, type RevocationList } from '../identity/revocation.js';
 import { compileForwardPlan, type ForwardPlan } from '../message/forward-policy.js';
 import { pseudonymOf } from '../message/via.js';
 import type { Policy } from '../policy/policy.js';
@@ -27,7 +27,7 @@ export function joinSnapshot(
     revocationPolicies: new Map(
       sources.trust.map((trust) => [trust.config.trustDomain as string, revocationPolicyOf(trust)]),
     ),
-    revocations: sources.revocations?.value ?? createRevocationList([], ''),
+    revocations: revocationsOf(sources),
     policy,
     forwardPlan: forwardPlan(config, own, before),
     gateways: new Set(config.trustedPeers.gateways.map((id) => id.uri)),
@@ -53,7 +53,15 @@ function forwardPlan(config: Config, own: OwnSvid, before: Snapshot | undefined)
   return compileForwardPlan(config.forward, names);
 }
 
-function trustRevision({ trust, revocations }: SourceSet): string {
+/** The operator's file and what the admin listener was told: either may revoke, neither takes back what the other says. */
+function revocationsOf({ revocations, emergency }: SourceSet): RevocationList {
+  const list = revocations?.value ?? NOTHING_REVOKED;
+  return emergency === undefined ? list : emergency.joinedWith(list);
+}
+
+const NOTHING_REVOKED = createRevocationList([], '');
+
+function trustRevision({ trust, revocations, emergency }: SourceSet): string {
   const hash = createHash('sha256');
   const lines = trust.map(
     ({ config, bundle, crls }) =>
@@ -62,6 +70,7 @@ function trustRevision({ trust, revocations }: SourceSet): string {
   for (const line of lines.sort()) hash.update(`${line}\n`);
   return hash
     .update(revocations?.value?.revision ?? '')
+    .update(emergency === undefined || emergency.list.entries.length === 0 ? '' : emergency.list.revision)
     .digest('hex')
     .slice(0, 16);
 }

@@ -6,6 +6,7 @@ import type { Policy } from '../policy/policy.js';
 import { err, ok, type Result } from '../reasons.js';
 import type { Snapshot } from '../snapshot.js';
 import { DirectoryWatch } from './directory-watch.js';
+import type { EmergencyRevocations } from './emergency-revocations.js';
 import { FileSource, type SourceStatus } from './file-source.js';
 import { joinSnapshot } from './join-snapshot.js';
 import { restartNeededFor } from './restart-needed.js';
@@ -97,6 +98,7 @@ export class SnapshotKeeper {
     clearInterval(this.#poll);
     clearTimeout(this.#gathering);
     this.#watch.close();
+    this.emergency?.close();
   }
 
   /** SIGHUP and POST /reload: reads every source now. Resolves when each was adopted or refused. */
@@ -109,6 +111,21 @@ export class SnapshotKeeper {
         .filter((source) => source.lastError !== undefined)
         .map((source) => this.#refresh(source)),
     );
+  }
+
+  /** Where revocations of the admin listener go, if a file is named to keep them. */
+  get emergency(): EmergencyRevocations | undefined {
+    return this.#configSource.value?.sources.emergency;
+  }
+
+  /** Looks at one source now, and adopts what it finds. */
+  look(source: FileSource<unknown>): Promise<unknown> {
+    return this.#look(source, this.nowMs());
+  }
+
+  /** Puts in force what the owner of this source says now, whatever its file says. */
+  rejoin(source: FileSource<unknown>): void {
+    if (!this.#closed && this.#sources().includes(source)) this.#adopt(source, this.nowMs());
   }
 
   get status(): readonly KeptStatus[] {
@@ -132,12 +149,14 @@ export class SnapshotKeeper {
   /** Each source by itself: one that is still settling, or never does, holds up no other. */
   #checkAll(): void {
     const causeMs = this.nowMs();
-    for (const source of this.#sources()) {
-      const check = source.check();
-      if (this.#checks.get(source) === check) continue; // waits for its turn already
-      this.#checks.set(source, check);
-      void check.then((adopted) => this.#checked(source, adopted, causeMs));
-    }
+    for (const source of this.#sources()) void this.#look(source, causeMs);
+  }
+
+  #look(source: FileSource<unknown>, causeMs: number): Promise<unknown> {
+    const check = source.check();
+    if (this.#checks.get(source) === check) return check; // waits for its turn already
+    this.#checks.set(source, check);
+    return check.then((adopted) => this.#checked(source, adopted, causeMs));
   }
 
   async #refresh(source: FileSource<unknown>): Promise<void> {
@@ -258,6 +277,8 @@ function hasLostDeny(next: Loaded, current: Loaded): boolean {
   const ids = new Set(next.policy.rules.map((rule) => rule.id));
   if (current.policy.rules.some((rule) => rule.effect === 'deny' && !ids.has(rule.id))) return true;
   if (current.config.revocationsFile !== undefined && next.config.revocationsFile === undefined) return true;
+  const { emergencyRevocationsFile: emergency } = current.config;
+  if (emergency !== undefined && next.config.emergencyRevocationsFile !== emergency) return true;
   const now = new Map(next.config.trust.map((entry) => [entry.trustDomain, entry.revocation.crlFiles]));
   return current.config.trust.some(({ trustDomain, revocation }) => {
     const files = now.get(trustDomain); // a domain that is gone gives no access

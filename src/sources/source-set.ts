@@ -4,6 +4,7 @@ import { parseRevocations } from '../config/revocations.js';
 import type { RevocationList } from '../identity/revocation.js';
 import type { TrustBundle, TrustBundleSet } from '../identity/trust-bundle.js';
 import { err, ok } from '../reasons.js';
+import { EmergencyRevocations } from './emergency-revocations.js';
 import { FileSource } from './file-source.js';
 import { type LoadedSvid, loadOwnSvid, verifyOwnSvid } from './own-svid.js';
 import { connectTrust, type TrustSources } from './trust-source.js';
@@ -12,6 +13,7 @@ import { connectTrust, type TrustSources } from './trust-source.js';
 export interface SourceSet {
   readonly trust: readonly TrustSources[];
   readonly revocations: FileSource<RevocationList> | undefined;
+  readonly emergency: EmergencyRevocations | undefined;
   readonly identity: FileSource<LoadedSvid>;
 }
 
@@ -38,6 +40,7 @@ export function connectSources(
       ),
     ),
     revocations: file === undefined ? undefined : (reuse(known?.revocations, file) ?? revocationSource(file)),
+    emergency: connectEmergency(config.emergencyRevocationsFile, known?.emergency),
     identity:
       reuse(known?.identity, certificateFile, keyFile) ?? identitySource(certificateFile, keyFile, against),
   };
@@ -47,6 +50,7 @@ export function connectSources(
 export function sourcesOf(set: SourceSet): FileSource<unknown>[] {
   const sources: unknown[] = set.trust.flatMap(({ bundle, crls }) => [bundle, ...crls]);
   if (set.revocations !== undefined) sources.push(set.revocations);
+  if (set.emergency !== undefined) sources.push(set.emergency.source);
   sources.push(set.identity);
   return sources as FileSource<unknown>[];
 }
@@ -60,6 +64,14 @@ export function bundlesOf(trust: readonly TrustSources[]): Map<string, TrustBund
 
 function reuse<T>(source: FileSource<T> | undefined, ...files: string[]): FileSource<T> | undefined {
   return source?.spec.files().join('\0') === files.join('\0') ? source : undefined;
+}
+
+function connectEmergency(
+  file: string | undefined,
+  known: EmergencyRevocations | undefined,
+): EmergencyRevocations | undefined {
+  if (file === undefined) return undefined;
+  return known?.file === file ? known : new EmergencyRevocations(file, known);
 }
 
 function identitySource(
