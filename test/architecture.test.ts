@@ -19,7 +19,11 @@ const arrows: Readonly<Record<string, readonly string[]>> = {
   admin: ['config'],
   dev: ['identity'],
   app: ['*'],
-  'app-view': ['listener', 'snapshot'],
+  'app-view': ['listener', 'snapshot', 'app-dependents'],
+  'app-dependents': ['listener'],
+  'app-changes': ['identity', 'audit', 'listener', 'snapshot', 'app-dependents', 'app-revocations'],
+  'app-own-svid': ['identity', 'reasons', 'snapshot'],
+  'app-revocations': ['identity', 'config', 'snapshot', 'sources', 'admin/ports'],
   cli: ['*'],
   main: ['cli'],
 };
