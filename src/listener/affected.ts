@@ -10,21 +10,25 @@ import type { Credential } from './credential.js';
 
 /** What a change of snapshots can take access from. What it cannot reach is not looked at again. */
 export interface Affected {
-  /** Revoked by what is new in the list. */
+  /** Revoked by name by what is new in the list. */
   readonly ids: readonly string[];
+  /** Nobody but those who are named. */
+  readonly isOnlyIds: boolean;
   mayTouch(credential: Credential, nowMs: number): boolean;
 }
 
 /** @returns undefined where the change takes nothing from anybody. */
 export function affectedBy(next: Snapshot, before: Snapshot): Affected | undefined {
   if (next.config !== before.config || next.policy !== before.policy)
-    return { ids: [], mayTouch: () => true };
+    return { ids: [], isOnlyIds: false, mayTouch: () => true };
   const revoked = addedRevocations(next.revocations, before.revocations);
   const domains = changedDomains(next, before);
   if (revoked.length === 0 && domains.size === 0) return undefined;
   const added = createRevocationList(revoked, '');
+  const ids = revoked.map(({ id }) => id).filter((id) => id !== undefined);
   return {
-    ids: revoked.map(({ id }) => id).filter((id) => id !== undefined),
+    ids,
+    isOnlyIds: domains.size === 0 && ids.length === revoked.length,
     mayTouch: ({ svid }, nowMs) =>
       svid !== undefined && (domains.has(svid.id.trustDomain) || added.find(svid, nowMs) !== undefined),
   };

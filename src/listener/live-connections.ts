@@ -106,18 +106,27 @@ export class LiveConnections {
     for (const id of affected.ids)
       for (const credential of this.context.credentials.ofId(id)) judge(credential);
     this.#workOffEnds();
+    if (affected.isOnlyIds) return;
     contraction.hold();
-    this.#inSlices([...this.context.credentials.live()], judge, () => {
-      contraction.release();
-      this.#workOffEnds();
-    });
+    const walk = (): void =>
+      this.#inSlices([...this.context.credentials.live()].values(), judge, () => {
+        contraction.release();
+        this.#workOffEnds();
+      });
+    if (this.#isWorkingOff) setImmediate(walk);
+    else walk();
   }
 
   /** Periodic: what only the clock changes (notAfter, a CRL's nextUpdate), and every deadline. */
   sweep(snapshot: Snapshot, idleMs: number): void {
-    this.#sweepCredentials(snapshot);
-    const tickMs = performance.now();
-    for (const connection of this.#all) connection.sweep(tickMs, idleMs);
+    if (this.#isSweeping) return;
+    this.#isSweeping = true;
+    this.#sweepCredentials(snapshot, () => {
+      const look = (connection: Connection): void => connection.sweep(performance.now(), idleMs);
+      this.#inSlices(this.#all.values(), look, () => {
+        this.#isSweeping = false;
+      });
+    });
   }
 
   closeIdle(): void {
@@ -131,19 +140,17 @@ export class LiveConnections {
     }
   }
 
-  #sweepCredentials(snapshot: Snapshot): void {
-    if (this.#isSweeping) return;
-    this.#isSweeping = true;
+  #sweepCredentials(snapshot: Snapshot, done: () => void): void {
     const { clock, snapshots } = this.context;
     const contraction = this.contractionBy('clock', clock.nowMs());
     contraction.hold();
     const judge = (credential: Credential): void => {
       this.#endIfRefused(credential, snapshots.current ?? snapshot, clock.nowMs(), contraction);
     };
-    this.#inSlices([...this.context.credentials.live()], judge, () => {
-      this.#isSweeping = false;
+    this.#inSlices([...this.context.credentials.live()].values(), judge, () => {
       contraction.release();
       this.#workOffEnds();
+      done();
     });
   }
 
@@ -157,18 +164,20 @@ export class LiveConnections {
     });
   }
 
-  #inSlices(
-    credentials: readonly Credential[],
-    judge: (credential: Credential) => void,
-    done: () => void,
-    from = 0,
-  ): void {
+  #inSlices<T>(items: Iterator<T>, visit: (item: T) => void, done: () => void): void {
     const untilMs = performance.now() + SLICE_MS;
-    for (let i = from; i < credentials.length; i++) {
-      judge(credentials[i]!);
-      if (i % LOOKS_BETWEEN > 0 || performance.now() < untilMs) continue;
+    let left = LOOKS_BETWEEN;
+    for (
+      let { done: isOver, value } = items.next();
+      isOver !== true;
+      { done: isOver, value } = items.next()
+    ) {
+      visit(value);
+      if (--left > 0) continue;
+      left = LOOKS_BETWEEN;
+      if (performance.now() < untilMs) continue;
       this.#workOffEnds();
-      setImmediate(() => this.#inSlices(credentials, judge, done, i + 1));
+      setImmediate(() => this.#inSlices(items, visit, done));
       return;
     }
     done();
