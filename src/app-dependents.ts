@@ -6,6 +6,8 @@ export interface Dependent {
   /** Open connections by this authority. */
   readonly connections: number;
   readonly lastSeenMs: number;
+  /** notBefore and notAfter of the newest. */
+  readonly issuedMs: number;
   readonly notAfterMs: number;
 }
 
@@ -68,6 +70,7 @@ function take(drafts: Map<string, Draft>, { svid, connections, seenAtMs }: Seen)
     id,
     connections: (known?.connections ?? 0) + connections.size,
     lastSeenMs: Math.max(known?.lastSeenMs ?? 0, seenAtMs),
+    issuedMs: Math.max(known?.issuedMs ?? 0, svid.leaf.notBeforeMs),
     notAfterMs: Math.max(known?.notAfterMs ?? 0, svid.leaf.notAfterMs),
   });
 }

@@ -48,10 +48,11 @@ function describeUse(use: AuthorityUse | undefined): object {
       identities: use?.dependents.length ?? 0,
       shown: (use?.dependents ?? [])
         .slice(0, MAX_SHOWN)
-        .map(({ id, connections, lastSeenMs, notAfterMs }) => ({
+        .map(({ id, connections, lastSeenMs, issuedMs, notAfterMs }) => ({
           id,
           connections,
           lastSeen: iso(lastSeenMs),
+          issued: iso(issuedMs),
           notAfter: iso(notAfterMs),
         })),
     },
