@@ -80,7 +80,7 @@ class RunningApp implements App {
   #file: RecordFile | undefined;
   #records: RecordLog | undefined;
   #state: 'starting' | 'running' | 'draining' | 'closed' = 'starting';
-  readonly #ownSvid = new OwnSvidWatch();
+  readonly #ownSvid: OwnSvidWatch;
   #ownTimer: NodeJS.Timeout | undefined;
   #contraction: Contraction | undefined;
   #resolveClosed: () => void = () => undefined;
@@ -90,6 +90,11 @@ class RunningApp implements App {
     this.#nowMs = options.nowMs ?? Date.now;
     this.closed = new Promise((resolve) => {
       this.#resolveClosed = resolve;
+    });
+    this.#ownSvid = new OwnSvidWatch({
+      diagnostics: options.diagnostics,
+      setRevoked: (isRevoked) => this.#metrics.setOwnRevoked(isRevoked),
+      record: (event, snapshot, detail) => this.#lifecycle(event, undefined, snapshot, detail),
     });
     this.#keeper = new SnapshotKeeper(options.configFile, options.env, this.#nowMs, {
       adopted: (source, next, before, causeMs) => this.#adopted(source, next, before, causeMs),
@@ -129,8 +134,9 @@ class RunningApp implements App {
     }
     this.#state = 'running';
     this.#lifecycle('process.started', undefined, snapshot);
-    this.#watchOwnSvid(snapshot);
-    this.#ownTimer = setInterval(() => this.#watchOwnSvid(this.#keeper.current), OWN_SVID_MS).unref();
+    this.#ownSvid.look(snapshot, this.#nowMs());
+    const look = (): void => this.#ownSvid.look(this.#keeper.current ?? snapshot, this.#nowMs());
+    this.#ownTimer = setInterval(look, OWN_SVID_MS).unref();
     this.options.diagnostics.info({ addresses: Object.fromEntries(this.addresses) }, 'countersign is ready');
   }
 
@@ -243,7 +249,7 @@ class RunningApp implements App {
     for (const { event, detail, connections } of changes.records)
       this.#lifecycle(event, source, next, detail, connections);
     for (const shrunk of changes.shrunk) diagnostics.warn(shrunk, 'a trust bundle has shrunk');
-    this.#watchOwnSvid(next);
+    this.#ownSvid.look(next, this.#nowMs());
     diagnostics.info({ source, policy: next.policy.revision, trust: next.trustRevision }, 'adopted');
   }
 
@@ -258,29 +264,6 @@ class RunningApp implements App {
     contraction.hold();
     for (const listener of this.#listeners) listener.adopt(next, before, contraction);
     contraction.release();
-  }
-
-  /** What is open is served on, whatever is wrong with our own SVID: it is our peers who refuse us. */
-  #watchOwnSvid(snapshot: Snapshot | undefined): void {
-    if (snapshot === undefined) return;
-    const { diagnostics } = this.options;
-    const { serial, notAfterMs } = snapshot.own.leaf;
-    const notAfter = new Date(notAfterMs).toISOString();
-    for (const news of this.#ownSvid.look(snapshot, this.#nowMs())) {
-      const { problem } = this.#ownSvid;
-      if (news === 'refused')
-        diagnostics.error({ serial, problem }, 'the own SVID is not acceptable: peers refuse it');
-      else if (news === 'revoked')
-        this.#lifecycle('svid.revoked', undefined, snapshot, `${serial}: ${problem}`);
-      else {
-        diagnostics.warn(
-          { serial, notAfter },
-          'less than a quarter of the own SVID is left, and it was not rotated',
-        );
-        this.#lifecycle('svid.expiring', undefined, snapshot, `${serial} ends at ${notAfter}`);
-      }
-    }
-    this.#metrics.setOwnRevoked(this.#ownSvid.isRevoked);
   }
 
   #refused(source: string, error: string, current: Snapshot | undefined): void {

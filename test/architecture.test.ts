@@ -22,7 +22,7 @@ const arrows: Readonly<Record<string, readonly string[]>> = {
   'app-view': ['listener', 'snapshot', 'app-dependents'],
   'app-dependents': ['listener'],
   'app-changes': ['identity', 'audit', 'listener', 'snapshot', 'app-dependents', 'app-revocations'],
-  'app-own-svid': ['identity', 'reasons', 'snapshot'],
+  'app-own-svid': ['identity', 'reasons', 'snapshot', 'listener/ports'],
   'app-revocations': ['identity', 'config', 'snapshot', 'sources', 'admin/ports'],
   cli: ['*'],
   main: ['cli'],

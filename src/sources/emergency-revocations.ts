@@ -42,6 +42,7 @@ export class EmergencyRevocations {
   #joined: readonly [base: RevocationList, own: RevocationList, both: RevocationList] | undefined;
   #turn: Promise<unknown> = Promise.resolve();
   #retry: NodeJS.Timeout | undefined;
+  #isClosed = false;
 
   /** @param from Another file's: what it could not keep is not lost with it. */
   constructor(
@@ -126,6 +127,7 @@ export class EmergencyRevocations {
   }
 
   close(): void {
+    this.#isClosed = true;
     clearTimeout(this.#retry);
   }
 
@@ -160,6 +162,7 @@ export class EmergencyRevocations {
 
   #keepLater(host: EmergencyHost): void {
     clearTimeout(this.#retry);
+    if (this.#isClosed) return;
     this.#retry = setTimeout(() => void this.keep(host), RETRY_MS).unref();
   }
 
