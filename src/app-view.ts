@@ -1,50 +1,80 @@
-import type { CredentialIndex } from './listener/credential.js';
+import { type AuthorityUse, authorityKey } from './app-dependents.js';
+import type { Credential, CredentialIndex } from './listener/credential.js';
 import type { HttpListener } from './listener/http-listener.js';
 import type { Snapshot } from './snapshot.js';
 import type { Answer } from './workers/worker-pool.js';
 
-/** What /snapshot, /connections and the metrics show of the running process. Reads, changes nothing. */
+/** What /snapshot and /connections show of the running process. Reads, changes nothing. */
 
-export interface AuthorityUse {
-  readonly trustDomain: string;
-  /** SHA-256 of the authority, lower-case hex. */
-  readonly authority: string;
-  /** Open connections that it verified. */
-  readonly count: number;
-}
+const MAX_SHOWN = 20;
 
-/** Who still depends on which authority: what an operator asks before removing one. */
-export function authoritiesInUse(credentials: CredentialIndex): readonly AuthorityUse[] {
-  const uses = new Map<string, AuthorityUse>();
-  for (const { svid, connections } of credentials.live()) {
-    if (svid === undefined) continue;
-    const authority = svid.authority.sha256;
-    const count = (uses.get(authority)?.count ?? 0) + connections.size;
-    uses.set(authority, { trustDomain: svid.id.trustDomain, authority, count });
-  }
-  return [...uses.values()];
-}
-
-export function describeSnapshot(snapshot: Snapshot, uses: readonly AuthorityUse[]): object {
+export function describeSnapshot(
+  snapshot: Snapshot,
+  uses: ReadonlyMap<string, AuthorityUse>,
+  ownProblem: string | undefined,
+): object {
   const { own, bundles, policy, revocations, sequence, trustRevision } = snapshot;
   return {
     sequence,
     policyRevision: policy.revision,
     trustRevision,
-    own: { id: own.id.uri, serial: own.leaf.serial, notAfter: iso(own.leaf.notAfterMs) },
+    own: {
+      id: own.id.uri,
+      serial: own.leaf.serial,
+      notAfter: iso(own.leaf.notAfterMs),
+      problem: ownProblem,
+    },
     trust: [...bundles.values()].map(({ trustDomain, revision, authorities }) => ({
       trustDomain,
       revision,
-      authorities: authorities.map(({ sha256, subject, notAfterMs }) => ({
+      authorities: authorities.map(({ sha256, subject, notBeforeMs, notAfterMs }) => ({
         sha256,
         subject,
+        notBefore: iso(notBeforeMs),
         notAfter: iso(notAfterMs),
-        connections: uses.find((use) => use.authority === sha256)?.count ?? 0,
+        ...describeUse(uses.get(authorityKey(trustDomain, sha256))),
       })),
     })),
     revocations: revocations.entries.length,
   };
 }
+
+/** Who would be locked out if this authority were taken away now, as far as this process has seen. */
+function describeUse(use: AuthorityUse | undefined): object {
+  return {
+    connections: use?.connections ?? 0,
+    lastSeen: use === undefined ? undefined : iso(use.lastSeenMs),
+    /** Identities whose newest credential it verified. */
+    dependents: {
+      identities: use?.dependents.length ?? 0,
+      shown: (use?.dependents ?? [])
+        .slice(0, MAX_SHOWN)
+        .map(({ id, connections, lastSeenMs, issuedMs, notAfterMs }) => ({
+          id,
+          connections,
+          lastSeen: iso(lastSeenMs),
+          issued: iso(issuedMs),
+          notAfter: iso(notAfterMs),
+        })),
+    },
+    /** Identities that it verified before another authority verified a newer credential of theirs. */
+    moved: use?.moved ?? 0,
+  };
+}
+
+/** Credentials that live longer than the configuration calls usual. */
+export function describeLongLived(credentials: CredentialIndex): object {
+  const long = [...credentials].filter(({ isLongLived }) => isLongLived);
+  return { total: long.length, shown: long.slice(0, MAX_SHOWN).map(describeCredential) };
+}
+
+const describeCredential = ({ svid, connections, seenAtMs }: Credential): object => ({
+  id: svid?.id.uri,
+  serial: svid?.leaf.serial,
+  notAfter: svid && iso(svid.leaf.notAfterMs),
+  connections: connections.size,
+  lastSeen: iso(seenAtMs),
+});
 
 export function describeConnections(listeners: readonly HttpListener[], limit: number): object {
   const shown: object[] = [];
@@ -97,6 +127,26 @@ export function mergeConnections(answers: readonly Answer<object>[], limit: numb
 
 const COUNTED: ReadonlySet<string> = new Set(['connections', 'credentials']);
 
+interface Dependents {
+  readonly identities: number;
+  readonly shown: readonly { readonly id: string; readonly connections: number; readonly lastSeen: string }[];
+}
+
+/** One identity may be seen by several workers. How many there are in all is known where all are shown. */
+function mergeDependents(a: Dependents, b: Dependents): Dependents {
+  const byId = new Map(a.shown.map((one) => [one.id, one]));
+  for (const one of b.shown) {
+    const known = byId.get(one.id);
+    if (known === undefined) byId.set(one.id, one);
+    else {
+      const latest = known.lastSeen > one.lastSeen ? known : one;
+      byId.set(one.id, { ...latest, connections: known.connections + one.connections });
+    }
+  }
+  const identities = Math.max(a.identities, b.identities, byId.size);
+  return { identities, shown: [...byId.values()].slice(0, MAX_SHOWN) };
+}
+
 function sumOf(a: unknown, b: unknown, key = ''): unknown {
   if (typeof a === 'number' && typeof b === 'number') return COUNTED.has(key) ? a + b : a;
   if (Array.isArray(a) && Array.isArray(b)) {
@@ -104,6 +154,7 @@ function sumOf(a: unknown, b: unknown, key = ''): unknown {
   }
   if (typeof a !== 'object' || a === null || typeof b !== 'object' || b === null) return a ?? b;
   const other = b as Record<string, unknown>;
+  if (key === 'dependents') return mergeDependents(a as Dependents, b as Dependents);
   return Object.fromEntries(
     Object.entries(a).map(([name, value]) => [name, sumOf(value, other[name], name)]),
   );

@@ -1,10 +1,17 @@
 import { createAdminEndpoint } from './admin/admin-endpoint.js';
 import { createHealthEndpoint } from './admin/health-endpoint.js';
 import type { HttpEndpoint } from './admin/http-endpoint.js';
-import type { AdminView, AppProbe } from './admin/ports.js';
-import { authoritiesInUse, describeConnections, describeSnapshot } from './app-view.js';
+import type { AdminView, AppProbe, RevocationPort } from './admin/ports.js';
+import { describeChanges, usesBefore } from './app-changes.js';
+import { authoritiesInUse } from './app-dependents.js';
+import { OwnSvidWatch } from './app-own-svid.js';
+import { describeEntry, RevocationDesk } from './app-revocations.js';
+import { describeConnections, describeLongLived, describeSnapshot } from './app-view.js';
 import type { LifecycleRecord } from './audit/record.js';
 import type { Config } from './config/config.js';
+import { isNarrower } from './listener/affected.js';
+import { enforcedRecord } from './listener/connection-record.js';
+import { Contraction } from './listener/contraction.js';
 import { CredentialIndex } from './listener/credential.js';
 import { HttpListener, type ListenerTls } from './listener/http-listener.js';
 import { Ids } from './listener/ids.js';
@@ -84,6 +91,9 @@ class RunningApp implements App {
   #file: RecordFile | undefined;
   #records: RecordLog | undefined;
   #state: 'starting' | 'waiting' | 'running' | 'draining' | 'closed' = 'starting';
+  readonly #ownSvid: OwnSvidWatch;
+  #ownTimer: NodeJS.Timeout | undefined;
+  #contraction: Contraction | undefined;
   #resolveClosed: () => void = () => undefined;
   #resolveReady: () => void = () => undefined;
   #rejectReady: (cause: unknown) => void = () => undefined;
@@ -99,6 +109,11 @@ class RunningApp implements App {
       this.#rejectReady = reject;
     });
     this.ready.catch(() => undefined); // for whoever waits for it
+    this.#ownSvid = new OwnSvidWatch({
+      diagnostics: options.diagnostics,
+      setRevoked: (isRevoked) => this.#metrics.setOwnRevoked(isRevoked),
+      record: (event, snapshot, detail) => this.#lifecycle(event, undefined, snapshot, detail),
+    });
     this.#keeper = new SnapshotKeeper(
       options.configFile,
       options.env,
@@ -129,7 +144,11 @@ class RunningApp implements App {
       this.#upstreams.configure(config);
       this.#metrics.live = {
         connections: () => new Map(this.#listeners.map(({ context, live }) => [context.name, live.size])),
-        authoritiesInUse: () => authoritiesInUse(this.#credentials),
+        authoritiesInUse: () =>
+          [...authoritiesInUse(this.#credentials).values()].map(({ connections, ...use }) => ({
+            ...use,
+            count: connections,
+          })),
       };
       if (this.options.worker === undefined) await this.#openEndpoints(config);
       const { current } = this.#keeper;
@@ -150,6 +169,9 @@ class RunningApp implements App {
     if (this.#isClosed()) return;
     this.#state = 'running';
     this.#lifecycle('process.started', undefined, snapshot);
+    this.#ownSvid.look(snapshot, this.#nowMs());
+    const look = (): void => this.#ownSvid.look(this.#keeper.current ?? snapshot, this.#nowMs());
+    this.#ownTimer = setInterval(look, OWN_SVID_MS).unref();
     const { diagnostics, worker } = this.options;
     if (worker !== undefined) diagnostics.info({ worker: worker.index }, 'a worker is ready');
     else diagnostics.info({ addresses: Object.fromEntries(this.addresses) }, 'countersign is ready');
@@ -174,6 +196,12 @@ class RunningApp implements App {
         return this.metricValues();
       case 'reload':
         return view.reload();
+      case 'revocations':
+        return view.revocations.list();
+      case 'revoke':
+        return view.revocations.add(argument as Parameters<RevocationPort['add']>[0]);
+      case 'withdraw':
+        return view.revocations.withdraw(...(argument as Parameters<RevocationPort['withdraw']>));
     }
   }
 
@@ -194,6 +222,7 @@ class RunningApp implements App {
     if (this.#state === 'closed') return this.closed;
     this.#state = 'closed';
     this.#keeper.close();
+    clearInterval(this.#ownTimer);
     await Promise.all(this.#listeners.map((listener) => listener.drain(0)));
     await Promise.all(this.#endpoints.map((endpoint) => endpoint.close()));
     await this.#upstreams.close();
@@ -282,25 +311,30 @@ class RunningApp implements App {
       if (this.#state === 'waiting') this.#serve(next).catch((cause: unknown) => this.#rejectReady(cause));
       return;
     }
+    const uses = usesBefore(next, before, this.#credentials);
     if (next.config !== before.config) this.#upstreams.configure(next.config);
-    for (const listener of this.#listeners) listener.adopt(next, before, causeMs);
+    this.#contract(source, next, before, causeMs);
+    const changes = describeChanges(next, before, uses);
     this.#metrics.countReload(source, 'adopted', this.#nowMs());
     this.#metrics.describe(next);
-    if (next.own !== before.own) this.#lifecycle('svid.rotated', source, next, next.own.leaf.serial);
-    if (next.trustRevision !== before.trustRevision) {
-      this.#lifecycle(source === 'revocations' ? 'revocation.changed' : 'trust.changed', source, next);
-    }
-    if (next.policy.revision !== before.policy.revision) this.#lifecycle('policy.changed', source, next);
-    for (const [domain, bundle] of before.bundles) {
-      const now = next.bundles.get(domain)?.authorities.length ?? 0;
-      if (now < bundle.authorities.length) {
-        diagnostics.warn(
-          { trustDomain: domain, before: bundle.authorities.length, now },
-          'a trust bundle has shrunk',
-        );
-      }
-    }
+    for (const { event, detail, connections } of changes.records)
+      this.#lifecycle(event, source, next, detail, connections);
+    for (const shrunk of changes.shrunk) diagnostics.warn(shrunk, 'a trust bundle has shrunk');
+    this.#ownSvid.look(next, this.#nowMs());
     diagnostics.info({ source, policy: next.policy.revision, trust: next.trustRevision }, 'adopted');
+  }
+
+  /** What the change takes away ends now, on every listener, and is measured until the last of it is gone. */
+  #contract(source: string, next: Snapshot, before: Snapshot, causeMs: number): void {
+    const contraction = new Contraction(source, causeMs, this.#nowMs, (enforcement) => {
+      if (enforcement.connections === 0 && !isNarrower(next, before)) return;
+      this.#metrics.observeRevocation(enforcement.latencyMs);
+      this.#records?.write(enforcedRecord(enforcement, this.#keeper.current, this.#nowMs()));
+    });
+    this.#contraction = contraction;
+    contraction.hold();
+    for (const listener of this.#listeners) listener.adopt(next, before, contraction);
+    contraction.release();
   }
 
   #refused(source: string, error: string, current: Snapshot | undefined): void {
@@ -312,7 +346,7 @@ class RunningApp implements App {
     const event =
       source === 'config'
         ? 'policy.refused'
-        : source === 'revocations'
+        : source === 'revocations' || source === 'emergency-revocations'
           ? 'revocation.refused'
           : 'trust.refused';
     if (this.#records !== undefined) this.#lifecycle(event, source, current, error);
@@ -323,6 +357,7 @@ class RunningApp implements App {
     source: string | undefined,
     snapshot: Snapshot | undefined,
     detail?: string,
+    connections?: number,
   ): void {
     this.#records?.write({
       time: new Date(this.#nowMs()).toISOString(),
@@ -331,6 +366,7 @@ class RunningApp implements App {
       policyRevision: snapshot?.policy.revision,
       trustRevision: snapshot?.trustRevision,
       detail,
+      ...(connections === undefined ? {} : { connections }),
     });
   }
 
@@ -343,6 +379,7 @@ class RunningApp implements App {
     const own = this.#keeper.current?.own;
     if (own === undefined) return { ready: false, why: 'nothing is loaded' };
     if (this.#nowMs() > own.leaf.notAfterMs) return { ready: false, why: 'the own SVID has expired' };
+    if (this.#ownSvid.isRevoked) return { ready: false, why: 'the own SVID is revoked' };
     if (!this.#records?.available) return { ready: false, why: 'records cannot be written' };
     const failing = this.#keeper.status.filter((source) => source.lastError ?? source.stale);
     const why = failing.map(
@@ -365,21 +402,53 @@ class RunningApp implements App {
         return this.#describeSnapshot();
       },
       drain: () => void this.drain(),
+      revocations: this.#revocationDesk(),
     };
+  }
+
+  #revocationDesk(): RevocationDesk {
+    const keeper = this.#keeper;
+    return new RevocationDesk({
+      get current() {
+        return keeper.current;
+      },
+      get emergency() {
+        return keeper.emergency;
+      },
+      nowMs: this.#nowMs,
+      look: (source) => keeper.look(source),
+      rejoin: (source) => keeper.rejoin(source),
+      ended: async () => (await this.#contraction?.judged) ?? 0,
+      withdrawn: (entry, { author, reason }) => {
+        const detail = `withdrew ${describeEntry(entry)}: ${reason}, by ${author}`;
+        this.#lifecycle('revocation.withdrawn', 'emergency-revocations', keeper.current, detail);
+      },
+      notKept: (error) =>
+        this.options.diagnostics.error(
+          { problem: error },
+          'an emergency revocation is in force and not kept',
+        ),
+    });
   }
 
   #describeSnapshot(): object {
     const { current, restartNeeded, status } = this.#keeper;
     return {
       state: this.#state,
-      ...(current === undefined ? {} : describeSnapshot(current, authoritiesInUse(this.#credentials))),
+      ...(current === undefined
+        ? {}
+        : describeSnapshot(current, authoritiesInUse(this.#credentials), this.#ownSvid.problem)),
       /** Known certificates: those of live connections, and the last ones seen. */
       credentials: this.#credentials.size,
+      longLived: describeLongLived(this.#credentials),
       restartNeeded,
       sources: status,
     };
   }
 }
+
+/** How often the own SVID is looked at where nothing but time changes. */
+const OWN_SVID_MS = 1000;
 
 export function probesOf(config: Config): AppProbe[] {
   return config.health!.probes.map(({ path, upstream, target, timeoutMs }) => {

@@ -2,7 +2,7 @@ import { statSync } from 'node:fs';
 import { createAdminEndpoint } from './admin/admin-endpoint.js';
 import { createHealthEndpoint } from './admin/health-endpoint.js';
 import type { HttpEndpoint } from './admin/http-endpoint.js';
-import type { AdminView } from './admin/ports.js';
+import type { AdminView, RevocationsAnswer } from './admin/ports.js';
 import { probesOf, StartRefused } from './app.js';
 import { mergeConnections, mergeSnapshots } from './app-view.js';
 import type { LifecycleRecord } from './audit/record.js';
@@ -13,7 +13,7 @@ import { type MetricData, mergeMetrics, onlyCounts } from './telemetry/merge-met
 import { RecordFile } from './telemetry/record-file.js';
 import { RecordLog } from './telemetry/record-log.js';
 import { SupervisorMetrics } from './telemetry/supervisor-metrics.js';
-import { WorkerPool } from './workers/worker-pool.js';
+import { type Answer, WorkerPool } from './workers/worker-pool.js';
 
 export interface SupervisorOptions {
   readonly config: Config;
@@ -161,6 +161,23 @@ export class Supervisor {
     this.#records.write({ time, event, ...unknown, detail });
   }
 
+  /** Each worker enforces by itself. The answer is that of the one that could do least, with the connections of all. */
+  #mergeAnswers(answers: readonly Answer<RevocationsAnswer>[]): RevocationsAnswer {
+    const [worst] = answers.map(({ value }) => value).sort((a, b) => b.status - a.status);
+    if (worst === undefined) return { status: 500, detail: 'no worker answers' };
+    if (worst.view === undefined) return worst;
+    const connections = answers.reduce(
+      (sum, { value }) =>
+        sum + Number((value.view as { connections?: number } | undefined)?.connections ?? 0),
+      0,
+    );
+    const silent = this.options.workers - answers.length;
+    return {
+      ...worst,
+      view: { ...worst.view, connections, ...(silent > 0 ? { workersSilent: silent } : {}) },
+    };
+  }
+
   #view(): AdminView {
     return {
       isReady: async () => {
@@ -189,6 +206,16 @@ export class Supervisor {
         return mergeSnapshots(await this.#pool.ask<object>('reload'));
       },
       drain: () => void this.drain(),
+      revocations: {
+        list: async () => (await this.#pool.ask<object>('revocations'))[0]?.value ?? {},
+        add: async (entries) =>
+          this.#mergeAnswers(await this.#pool.ask<RevocationsAnswer>('revoke', entries)),
+        withdraw: async (...order) => {
+          const answers = await this.#pool.ask<RevocationsAnswer>('withdraw', order);
+          // The first takes it out of the file that they share; then the others no longer find it.
+          return answers.find(({ value }) => value.status === 200)?.value ?? this.#mergeAnswers(answers);
+        },
+      },
     };
   }
 }

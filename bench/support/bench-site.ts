@@ -1,6 +1,6 @@
 import { Origin } from '../load/load-protocol.js';
 import { type BenchPki, mintBenchPki } from './bench-pki.js';
-import { type CountersignProgram, startCountersign } from './countersign-program.js';
+import { type CountersignOptions, type CountersignProgram, startCountersign } from './countersign-program.js';
 import { freePort, untilListening } from './free-port.js';
 import { WorkFolder } from './work-folder.js';
 
@@ -13,14 +13,18 @@ export interface BenchSite {
 }
 
 /** Runs `use` and takes everything down again, whatever comes of it. */
-export async function withSite<T>(nodePath: string, use: (site: BenchSite) => Promise<T>): Promise<T> {
+export async function withSite<T>(
+  nodePath: string,
+  use: (site: BenchSite) => Promise<T>,
+  options: CountersignOptions = {},
+): Promise<T> {
   const folder = new WorkFolder();
   const origin = new Origin(await freePort());
   let countersign: CountersignProgram | undefined;
   try {
     await untilListening(origin.port, () => false);
     const pki = await mintBenchPki(folder);
-    countersign = await startCountersign(folder, pki, origin.port, nodePath);
+    countersign = await startCountersign(folder, pki, origin.port, nodePath, options);
     return await use({ folder, pki, origin, countersign });
   } finally {
     await countersign?.program.stop();

@@ -1,11 +1,18 @@
 import { fileURLToPath } from 'node:url';
 import type { BenchPki } from './bench-pki.js';
-import { policyYaml, rulesUnderLoad } from './bench-rules.js';
+import { type BenchRule, policyYaml, rulesUnderLoad } from './bench-rules.js';
 import { freePort, RunningProgram } from './running-program.js';
 import type { WorkFolder } from './work-folder.js';
 
 export const NOTHING_REVOKED = 'version: 1\nrevoked: []\n';
 const RULES = 100;
+const CROWD: BenchRule = {
+  id: 'crowd',
+  effect: 'allow',
+  principal: 'spiffe://example.org/ns/crowd/**',
+  destination: 'origin',
+  path: '/**',
+};
 
 export interface CountersignProgram {
   readonly program: RunningProgram;
@@ -14,20 +21,26 @@ export interface CountersignProgram {
   readonly auditFile: string;
 }
 
+export interface CountersignOptions {
+  /** Room for so many connections, and a rule that lets the workloads of a namespace `crowd` in. */
+  readonly crowd?: number;
+}
+
 /** Countersign as a user would run it, everything on: identity, 100 rules, XFCC, audit to a file, metrics, admin. */
 export async function startCountersign(
   folder: WorkFolder,
   pki: BenchPki,
   originPort: number,
   nodePath: string,
+  { crowd }: CountersignOptions = {},
 ): Promise<CountersignProgram> {
   const [port, adminPort] = [await freePort(), await freePort()];
   const auditFile = folder.log('audit.ndjson');
-  folder.write('policy.yaml', policyYaml(rulesUnderLoad(RULES)));
+  folder.write('policy.yaml', policyYaml([...rulesUnderLoad(RULES), ...(crowd ? [CROWD] : [])]));
   folder.write('revoked.yaml', NOTHING_REVOKED);
   const config = folder.write(
     'countersign.yaml',
-    configYaml(pki, { port, adminPort, originPort, auditFile }),
+    configYaml(pki, { port, adminPort, originPort, auditFile, connections: crowd ?? 10_000 }),
   );
   const main = fileURLToPath(new URL('../../src/main.js', import.meta.url));
   const program = await RunningProgram.start({
@@ -41,12 +54,13 @@ export async function startCountersign(
 
 function configYaml(
   pki: BenchPki,
-  at: { port: number; adminPort: number; originPort: number; auditFile: string },
+  at: { port: number; adminPort: number; originPort: number; auditFile: string; connections: number },
 ): string {
   return `version: 1
 identity: { files: { certificate: ${pki.files.certificate}, key: ${pki.files.key} } }
 trust: [{ trustDomain: example.org, bundle: { file: ${pki.files.ca} } }]
 revocations: revoked.yaml
+emergencyRevocations: emergency-revoked.yaml
 listeners:
   - name: inbound
     address: 127.0.0.1:${at.port}
@@ -55,7 +69,8 @@ upstreams: { origin: { url: "http://127.0.0.1:${at.originPort}" } }
 policy: policy.yaml
 audit: { file: ${at.auditFile} }
 admin: { address: 127.0.0.1:${at.adminPort} }
-limits: { requestsPerConnection: 0 }
+limits: { requestsPerConnection: 0, connections: ${at.connections} }
+deadlines: { idle: 10m }
 workers: 1
 drain: { delay: 0s, deadline: 1s }
 `;

@@ -1,6 +1,7 @@
 import { adminPage } from './admin-page.js';
 import { type Handler, HttpEndpoint, sendJson, sendText } from './http-endpoint.js';
 import type { AdminView } from './ports.js';
+import { revocationRoutes } from './revocation-routes.js';
 
 const MAX_CONNECTIONS_SHOWN = 1000;
 
@@ -21,6 +22,7 @@ export function createAdminEndpoint(view: AdminView): HttpEndpoint {
         view.drain();
       },
     ],
+    ...revocationRoutes(view.revocations),
     [
       'GET /',
       async (_request, response) => {

@@ -1,5 +1,11 @@
 import { chmodSync, rmSync, statSync } from 'node:fs';
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import {
+  createServer,
+  type IncomingMessage,
+  type Server,
+  type ServerResponse,
+  STATUS_CODES,
+} from 'node:http';
 import { isIP } from 'node:net';
 import type { Address } from '../config/config.js';
 
@@ -10,7 +16,7 @@ export class HttpEndpoint {
   readonly #server: Server;
 
   /**
-   * @param routes `METHOD /path` to handler.
+   * @param routes `METHOD /path` to handler; a path that ends in `/*` takes any last segment.
    * @param hosts Under which names it may be asked.
    */
   constructor(
@@ -63,15 +69,16 @@ export class HttpEndpoint {
   async #handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
     response.setHeader('cache-control', 'no-store');
     response.setHeader('x-content-type-options', 'nosniff');
-    request.resume();
+    request.resume(); // a handler that wants the body asks for it before anything of it can have flowed by
     try {
       const url = new URL(request.url ?? '/', 'http://admin');
       if (this.hosts === 'local' && !isLocalHost(request.headers.host))
         return sendText(response, 421, 'ask by address, or by localhost\n');
       const method = request.method === 'HEAD' ? 'GET' : (request.method ?? '');
-      const handler = this.routes.get(`${method} ${url.pathname}`);
+      const path = this.#pathOf(url.pathname);
+      const handler = this.routes.get(`${method} ${path}`);
       if (handler === undefined) {
-        const known = [...this.routes.keys()].some((key) => key.endsWith(` ${url.pathname}`));
+        const known = [...this.routes.keys()].some((key) => key.endsWith(` ${path}`));
         return sendText(response, known ? 405 : 404, known ? 'method not allowed\n' : 'not found\n');
       }
       if (method !== 'GET' && isFromPage(request)) return sendText(response, 403, 'not from a page\n');
@@ -81,16 +88,55 @@ export class HttpEndpoint {
       else response.destroy();
     }
   }
+
+  #pathOf(pathname: string): string {
+    const folder = `${pathname.slice(0, pathname.lastIndexOf('/') + 1)}*`;
+    return [...this.routes.keys()].some((key) => key.endsWith(` ${folder}`)) ? folder : pathname;
+  }
 }
 
 export function sendText(response: ServerResponse, status: number, text: string): void {
   response.writeHead(status, { 'content-type': 'text/plain; charset=utf-8' }).end(text);
 }
 
-export function sendJson(response: ServerResponse, status: number, value: object): void {
-  response
-    .writeHead(status, { 'content-type': 'application/json' })
-    .end(`${JSON.stringify(value, null, 2)}\n`);
+export function sendJson(
+  response: ServerResponse,
+  status: number,
+  value: object,
+  type = 'application/json',
+): void {
+  response.writeHead(status, { 'content-type': type }).end(`${JSON.stringify(value, null, 2)}\n`);
+}
+
+/** RFC 9457; `more` are members of our own. */
+export function sendProblem(
+  response: ServerResponse,
+  status: number,
+  detail: string,
+  more: object = {},
+): void {
+  const title = STATUS_CODES[status] ?? '';
+  sendJson(
+    response,
+    status,
+    { type: 'about:blank', title, status, detail, ...more },
+    'application/problem+json',
+  );
+}
+
+/** The whole body, or undefined where it is longer than `limitBytes`. Throws where it was cut short: what came of it is no order. */
+export async function readBody(request: IncomingMessage, limitBytes: number): Promise<Buffer | undefined> {
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  await new Promise<void>((resolve, reject) => {
+    request.on('data', (chunk: Buffer) => {
+      bytes += chunk.length;
+      if (bytes <= limitBytes) chunks.push(chunk);
+    });
+    request.once('end', resolve);
+    request.once('close', () => reject(new Error('the request was cut short')));
+  });
+  return bytes > limitBytes ? undefined : Buffer.concat(chunks);
 }
 
 /** DNS rebinding: a page from elsewhere reaches loopback under its own name, so names other than localhost are not served. */

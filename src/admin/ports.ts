@@ -1,3 +1,5 @@
+import type { parseRevocationRequest, Withdrawal } from '../config/revocations.js';
+
 /** At once from this process; later where several have to be asked. */
 export type MaybeLater<T> = T | Promise<T>;
 
@@ -10,6 +12,22 @@ export interface AdminView {
   connections(limit: number): MaybeLater<object>;
   reload(): Promise<object>;
   drain(): void;
+  readonly revocations: RevocationPort;
+}
+
+/** What came of an order to revoke or to withdraw. */
+export interface RevocationsAnswer {
+  readonly status: 200 | 400 | 404 | 409 | 500 | 501;
+  /** Why it is not 200. */
+  readonly detail?: string;
+  /** What is in force now. */
+  readonly view?: object;
+}
+
+export interface RevocationPort {
+  list(): MaybeLater<object>;
+  add(entries: NonNullable<ReturnType<typeof parseRevocationRequest>['value']>): Promise<RevocationsAnswer>;
+  withdraw(key: string, withdrawal: Withdrawal): Promise<RevocationsAnswer>;
 }
 
 /** A probe of the app behind, for a kubelet that has no client certificate. */

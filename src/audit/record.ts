@@ -119,11 +119,24 @@ export interface LifecycleRecord {
     | 'policy.changed'
     | 'policy.refused'
     | 'revocation.changed'
-    | 'revocation.refused';
+    | 'revocation.refused'
+    | 'revocation.withdrawn'
+    | 'revocation.enforced'
+    | 'trust.shrunk'
+    | 'authority.in_use'
+    | 'svid.revoked'
+    | 'svid.expiring'
+    | 'credential.long_lived';
   readonly source: string | undefined;
   readonly policyRevision: string | undefined;
   readonly trustRevision: string | undefined;
   readonly detail: string | undefined;
+  /** Open connections that it is about. */
+  readonly connections?: number;
+  /** Of `revocation.enforced`: from when the cause was seen to the last of them gone. */
+  readonly latencyMs?: number;
+  /** Of `credential.long_lived`. */
+  readonly principal?: PrincipalFields | undefined;
 }
 
 export type AuditRecord = AccessRecord | HandshakeRecord | ConnectionTerminatedRecord | LifecycleRecord;

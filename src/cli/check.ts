@@ -2,18 +2,27 @@ import { isAbsolute, relative, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { loadAll } from '../config/load.js';
 import { formatProblem, type Problem } from '../config/problem.js';
+import { type Against, checkAgainst } from './check-against.js';
 import { type CliIo, exitCode } from './io.js';
 
 const USAGE = `Usage: countersign check -c FILE [--json]
+       countersign check -c FILE --against BUNDLE [--trust-domain D] [--audit FILE]... [--snapshot FROM] [--since TIME]
 
 Reads the configuration and every file it names: policy, trust bundles, revocation lists, our own
 certificate and key. Prints every problem as file:line:col path: message.
 
-  -c, --config FILE   the configuration
-      --json          one JSON object on standard output
-  -h, --help          this text
+With --against it says who would be locked out by a new bundle, before it is in force.
 
-Exit code: 0 = good, 78 = problems, 64 = wrong usage.
+  -c, --config FILE        the configuration
+      --against BUNDLE     the bundle that is to come, PEM or SPIFFE bundle JSON
+      --trust-domain D     whose bundle it is; needed where there are several
+      --audit FILE         records of who was let in, and by which authority; may be given again
+      --snapshot FROM      the same from a running sidecar: http://127.0.0.1:9901, unix:/path, or a file
+      --since TIME         leave out who was last seen before, such as 2026-11-21T10:00:00Z
+      --json               one JSON object on standard output
+  -h, --help               this text
+
+Exit code: 0 = good, or nobody is locked out; 1 = somebody is; 78 = problems, 64 = wrong usage.
 `;
 
 /** `countersign check`: 0 = the configuration may run, 78 = it may not, and why. */
@@ -28,8 +37,10 @@ export async function runCheck(argv: readonly string[], io: CliIo, nowMs = Date.
     return exitCode.yes;
   }
   const cwd = io.cwd ?? process.cwd();
-  const { problems, warnings } = await loadAll(resolve(cwd, options.config), io.env, nowMs);
+  const { config, problems, warnings } = await loadAll(resolve(cwd, options.config), io.env, nowMs);
   const good = problems.length === 0;
+  if (good && config !== undefined && options.against !== undefined)
+    return checkAgainst(config, options.against, io, nowMs);
   if (options.json) {
     io.stdout(`${JSON.stringify({ ok: good, problems, warnings })}\n`);
     return good ? exitCode.yes : exitCode.config;
@@ -59,6 +70,7 @@ interface Options {
   readonly config: string;
   readonly json: boolean;
   readonly help: boolean;
+  readonly against: Against | undefined;
 }
 
 function readOptions(argv: readonly string[]): Options | string {
@@ -67,6 +79,11 @@ function readOptions(argv: readonly string[]): Options | string {
       args: [...argv],
       options: {
         config: { type: 'string', short: 'c' },
+        against: { type: 'string' },
+        'trust-domain': { type: 'string' },
+        audit: { type: 'string', multiple: true },
+        snapshot: { type: 'string' },
+        since: { type: 'string' },
         json: { type: 'boolean', default: false },
         help: { type: 'boolean', short: 'h', default: false },
       },
@@ -74,7 +91,11 @@ function readOptions(argv: readonly string[]): Options | string {
       allowPositionals: false,
     });
     if (values.config === undefined && !values.help) return 'say which file: -c FILE';
-    return { config: values.config ?? '', json: values.json, help: values.help };
+    const { against: bundle, audit = [], snapshot, since, json, help, 'trust-domain': trustDomain } = values;
+    const extra = [audit[0], snapshot, since, trustDomain].some((value) => value !== undefined);
+    if (bundle === undefined && extra) return 'say which bundle: --against BUNDLE';
+    const against = bundle === undefined ? undefined : { bundle, trustDomain, audit, snapshot, since, json };
+    return { config: values.config ?? '', json, help, against };
   } catch (error) {
     return (error as Error).message;
   }

@@ -25,7 +25,7 @@ export function compileConfig(
 ): { readonly config: Config | undefined; readonly problems: readonly Problem[] } {
   const places = new Places(yaml, directory, env);
   const deadlines = toDeadlines(raw.deadlines);
-  const { revocations, admin, health } = raw;
+  const { revocations, emergencyRevocations: emergency, admin, health } = raw;
   const config: Config = {
     file: yaml.file,
     identity: toIdentity(raw.identity, places),
@@ -35,9 +35,15 @@ export function compileConfig(
       ...(raw.identity.maxSvidLifetime === undefined
         ? {}
         : { maxSvidLifetimeMs: raw.identity.maxSvidLifetime }),
+      ...(raw.identity.flagSvidLifetime === undefined
+        ? {}
+        : { flagSvidLifetimeMs: raw.identity.flagSvidLifetime }),
     },
     ...trustOf(raw, places),
     ...(revocations === undefined ? {} : { revocationsFile: places.file(['revocations'], revocations) }),
+    ...(emergency === undefined
+      ? {}
+      : { emergencyRevocationsFile: places.file(['emergencyRevocations'], emergency) }),
     listeners: raw.listeners.map((listener, i) => toListener(listener, i, places)),
     upstreams: new Map(
       Object.entries(raw.upstreams).map(([name, upstream]) => [

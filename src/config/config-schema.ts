@@ -166,6 +166,7 @@ export const configSchema = z
     identity,
     trust,
     revocations: place('revoked.yaml').optional(),
+    emergencyRevocations: place('Where `POST /revocations` keeps what it is told.').optional(),
     listeners,
     upstreams: z
       .record(name('Name of the upstream.'), upstream)

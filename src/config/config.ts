@@ -12,13 +12,20 @@ export type Address =
 export interface Config {
   readonly file: string;
   readonly identity: IdentityConfig;
-  readonly identityOptions: { readonly clockSkewMs: number; readonly maxSvidLifetimeMs?: number };
+  readonly identityOptions: {
+    readonly clockSkewMs: number;
+    readonly maxSvidLifetimeMs?: number;
+    /** Credentials that live longer are let in and recorded. */
+    readonly flagSvidLifetimeMs?: number;
+  };
   /** Where the SPIFFE Workload API is served; there when anything comes from it. */
   readonly workloadApi?: { readonly socket: Address };
   readonly trust: readonly TrustConfig[];
   /** Folders with one bundle a file, named after its trust domain. */
   readonly trustFolders: readonly TrustFolderConfig[];
   readonly revocationsFile?: string;
+  /** Written by POST /revocations; need not be there yet. */
+  readonly emergencyRevocationsFile?: string;
   readonly listeners: readonly ListenerConfig[];
   readonly upstreams: ReadonlyMap<string, UpstreamConfig>;
   readonly policyFile: string;

@@ -104,6 +104,16 @@ function checkTrust(config: Config, at: ProblemAt): Problem[] {
       problems.push(at(['trust', i, 'revocation', 'require'], message));
     }
   }
+  if (
+    config.emergencyRevocationsFile !== undefined &&
+    config.emergencyRevocationsFile === config.revocationsFile
+  )
+    problems.push(at(['emergencyRevocations'], 'must be a file of its own: this one is written by people'));
+  const { maxSvidLifetimeMs: most, flagSvidLifetimeMs: flagged } = config.identityOptions;
+  if (most !== undefined && flagged !== undefined && flagged >= most)
+    problems.push(
+      at(['identity', 'flagSvidLifetime'], 'must be shorter than `maxSvidLifetime`, which refuses'),
+    );
   for (const [i, gateway] of config.trustedPeers.gateways.entries()) {
     if (first.has(gateway.trustDomain) || config.trustFolders.length > 0) continue;
     const message = `trust domain ${gateway.trustDomain} is not configured under \`trust\``;

@@ -10,7 +10,7 @@ import { type Environment, expandEnvironment } from './environment.js';
 import { checkShape } from './issues.js';
 import { type PolicyTest, readPolicyFile } from './policy-file.js';
 import { compareProblems, type Problem } from './problem.js';
-import { checkTrust, type FileRead, type FileReader } from './trust-check.js';
+import { checkTrust, type FileRead, type FileReader, NO_SUCH_FILE } from './trust-check.js';
 import { type KeyPath, readYaml, type YamlText } from './yaml-text.js';
 
 interface Findings {
@@ -147,7 +147,7 @@ function finish({ config, rules, problemAt: _, ...draft }: ConfigData & Partial<
 }
 
 const WHY: Readonly<Record<string, string>> = {
-  ENOENT: 'there is no such file',
+  ENOENT: NO_SUCH_FILE,
   EACCES: 'may not be read',
   EISDIR: 'is a directory',
 };

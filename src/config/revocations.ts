@@ -1,21 +1,93 @@
 import { createHash } from 'node:crypto';
 import { createRevocationList, type RevocationEntry, type RevocationList } from '../identity/revocation.js';
+import { parseStrictJson } from '../identity/strict-json.js';
 import { checkShape } from './issues.js';
 import type { Problem } from './problem.js';
-import { type RawRevocations, revocationSchema } from './revocation-schema.js';
-import { readYaml } from './yaml-text.js';
+import {
+  type RawRevocations,
+  revocationRequestSchema,
+  revocationSchema,
+  withdrawalSchema,
+} from './revocation-schema.js';
+import { formatPath, readYaml, type YamlText } from './yaml-text.js';
+
+interface ParsedList {
+  readonly list?: RevocationList;
+  readonly problems: readonly Problem[];
+}
 
 /** Reads revoked.yaml whole: a list, or every problem in it. Half a revocation list is never put in force. */
-export function parseRevocations(
-  text: string | Uint8Array,
-  file: string,
-): { readonly list?: RevocationList; readonly problems: readonly Problem[] } {
+export function parseRevocations(text: string | Uint8Array, file: string): ParsedList {
   const { value, problems } = checkShape(revocationSchema, readYaml(text, file));
   if (value === undefined) return { problems };
-  const entries = value.revoked.map(toEntry);
-  const revision = createHash('sha256').update(JSON.stringify(entries)).digest('hex').slice(0, 16);
-  return { list: createRevocationList(entries, revision), problems: [] };
+  return { list: revocationListOf(value.revoked.map(toEntry)), problems: [] };
 }
+
+/** The list of these entries; its revision says what is in it, whoever put it together. */
+export function revocationListOf(entries: readonly RevocationEntry[]): RevocationList {
+  return createRevocationList(entries, digest(entries));
+}
+
+/** Names an entry by all that it says, for as long as it says the same. */
+export const keyOfRevocation = (entry: RevocationEntry): string => digest(entry);
+
+/** The entries of each list, in order, each once. */
+export function joinRevocations(
+  ...lists: readonly (readonly RevocationEntry[])[]
+): readonly RevocationEntry[] {
+  const byKey = new Map<string, RevocationEntry>();
+  for (const entry of lists.flat()) byKey.set(JSON.stringify(entry), entry);
+  return [...byKey.values()];
+}
+
+const HEADING = `# Written by POST and DELETE /revocations. A line can be moved to the file under \`revocations\`: put it there
+# first, then withdraw it here.
+version: 1
+revoked:`;
+
+/** The text of a file that `parseRevocations` reads back as these entries: a line each, JSON inside (YAML 1.2 holds JSON). */
+export function formatRevocations(entries: readonly RevocationEntry[]): string {
+  if (entries.length === 0) return `${HEADING} []\n`;
+  return `${HEADING}\n${entries.map((entry) => `  - ${toLine(entry)}\n`).join('')}`;
+}
+
+export type ParsedRequest<T> = { readonly value?: T; readonly problems: readonly Problem[] };
+
+/** Reads the JSON of a request to revoke: one entry, or a list of them. All of it, or every problem in it. */
+export function parseRevocationRequest(bytes: Uint8Array): ParsedRequest<readonly RevocationEntry[]> {
+  const read = readJson(bytes, (value) => (Array.isArray(value) ? value : [value]));
+  const { value, problems } = checkShape(revocationRequestSchema, read);
+  return value === undefined ? { problems } : { value: value.map(toEntry), problems: [] };
+}
+
+export interface Withdrawal {
+  readonly author: string;
+  readonly reason: string;
+}
+
+export function parseWithdrawal(bytes: Uint8Array): ParsedRequest<Withdrawal> {
+  return checkShape(
+    withdrawalSchema,
+    readJson(bytes, (value) => value),
+  ) as ParsedRequest<Withdrawal>;
+}
+
+/** What an entry is about, as a person would say it. */
+export function describeSelector(entry: RevocationEntry): string {
+  const { id, idPrefix, serial, issuer, sha256, keySha256 } = entry;
+  if (id !== undefined) return `id ${id}`;
+  if (idPrefix !== undefined) return `idPrefix ${idPrefix}`;
+  if (serial !== undefined) return `serial ${serial} of ${issuer}`;
+  return sha256 === undefined ? `keySha256 ${keySha256}` : `sha256 ${sha256}`;
+}
+
+/** An entry as a person writes it, for answers and files. */
+export const writtenEntry = ({ at, issuedBefore, until, ...rest }: RevocationEntry): object => ({
+  ...rest,
+  ...(at === undefined ? {} : { at: iso(at) }),
+  ...(issuedBefore === undefined ? {} : { issuedBefore: iso(issuedBefore) }),
+  ...(until === undefined ? {} : { until: iso(until) }),
+});
 
 type RawEntry = RawRevocations['revoked'][number];
 
@@ -28,7 +100,40 @@ const toEntry = (raw: RawEntry): RevocationEntry => ({
   ...(raw.sha256 === undefined ? {} : { sha256: raw.sha256 }),
   ...(raw.keySha256 === undefined ? {} : { keySha256: raw.keySha256 }),
   reason: raw.reason,
+  ...(raw.author === undefined ? {} : { author: raw.author }),
   ...(raw.at === undefined ? {} : { at: raw.at }),
   ...(raw.issuedBefore === undefined ? {} : { issuedBefore: raw.issuedBefore }),
   ...(raw.until === undefined ? {} : { until: raw.until }),
 });
+
+const digest = (value: unknown): string =>
+  createHash('sha256').update(JSON.stringify(value)).digest('hex').slice(0, 16);
+
+const iso = (ms: number): string => new Date(ms).toISOString();
+
+/** Characters that JSON leaves as they are and a reader of lines may not. */
+const toLine = (entry: RevocationEntry): string =>
+  JSON.stringify(writtenEntry(entry)).replace(
+    /[\u2028\u2029\ufeff]/g,
+    (c) => `\\u${c.charCodeAt(0).toString(16)}`,
+  );
+
+/** JSON as the schemas take it: strict, no name twice. There are no lines to show, only the path. */
+function readJson(bytes: Uint8Array, shape: (value: unknown) => unknown): YamlText {
+  const problemAt: YamlText['problemAt'] = (path, message) => ({
+    file: 'body',
+    line: 1,
+    column: 1,
+    path: formatPath(path),
+    message,
+  });
+  const strict = parseStrictJson(bytes);
+  const value: unknown = strict.ok ? shape(JSON.parse(Buffer.from(bytes).toString('utf8'))) : undefined;
+  return {
+    file: 'body',
+    value,
+    problems: strict.ok ? [] : [problemAt([], `is not JSON: ${strict.error}`)],
+    problemAt,
+    problemAtKey: (path, key, message) => problemAt([...path, key], message),
+  };
+}

@@ -1,4 +1,4 @@
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import type { FolderNames } from '../identity/bundle-file-names.js';
 import type { Crl } from '../identity/crl.js';
 import { parseCrl } from '../identity/crl.js';
@@ -11,7 +11,7 @@ import { createSignatureCheck, verifyX509Svid } from '../identity/x509-svid.js';
 import type { Result } from '../reasons.js';
 import type { Config, TrustConfig, TrustFolderConfig } from './config.js';
 import type { Problem } from './problem.js';
-import { parseRevocations } from './revocations.js';
+import { joinRevocations, parseRevocations, revocationListOf } from './revocations.js';
 import type { KeyPath } from './yaml-text.js';
 
 export type FileRead = Result<Uint8Array, string>;
@@ -46,7 +46,9 @@ export async function checkTrust(
   for (const trust of config.trust) await checkDomain(trust, at, read, found, bundles, crls);
   for (const folder of config.trustFolders)
     await checkFolder(config, folder, at, { read, list }, found, bundles);
-  const revocations = await checkRevocations(config, at, read, found);
+  const file = await checkRevocations(config, at, read, found);
+  const emergency = await checkEmergency(config, at, read, found);
+  const revocations = revocationListOf(joinRevocations(file.entries, emergency?.entries ?? []));
   const own = await checkOwnFiles(config, at, read, found);
   if (own !== undefined) judgeOwn(config, own, { bundles, crls, revocations, nowMs }, at, found);
   return found;
@@ -172,6 +174,30 @@ async function checkRevocations(
   const { list, problems } = parseRevocations(bytes.value, file);
   found.problems.push(...problems);
   return list ?? none;
+}
+
+/** What a file that is not there reads as; ours is made by the first POST /revocations. */
+export const NO_SUCH_FILE = 'there is no such file';
+
+async function checkEmergency(
+  config: Config,
+  at: ProblemAt,
+  read: FileReader,
+  found: Findings,
+): Promise<RevocationList | undefined> {
+  const file = config.emergencyRevocationsFile;
+  if (file === undefined) return undefined;
+  const bytes = await read(file);
+  if (bytes.ok) {
+    const { list, problems } = parseRevocations(bytes.value, file);
+    found.problems.push(...problems);
+    return list;
+  }
+  const folder = await read(dirname(file));
+  const isOnlyMissing =
+    bytes.error.endsWith(NO_SUCH_FILE) && !folder.ok && !folder.error.endsWith(NO_SUCH_FILE);
+  if (!isOnlyMissing) found.problems.push(at(['emergencyRevocations'], bytes.error));
+  return undefined;
 }
 
 async function checkOwnFiles(

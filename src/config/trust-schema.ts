@@ -28,6 +28,9 @@ export const identity = z
     maxSvidLifetime: duration('Refuse credentials that live longer than this.', {
       maxMs: 3_660 * 86_400_000,
     }).optional(),
+    flagSvidLifetime: duration('Record credentials that live longer than this.', {
+      maxMs: 3_660 * 86_400_000,
+    }).optional(),
   })
   .superRefine(({ files, workloadApi }, context) => {
     if (files === undefined && workloadApi === undefined) {

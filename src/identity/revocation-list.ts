@@ -15,6 +15,8 @@ export interface RevocationEntry {
   readonly sha256?: string;
   readonly keySha256?: string;
   readonly reason: string;
+  /** Who put it there. */
+  readonly author?: string;
   /** In force from, Unix ms. */
   readonly at?: number;
   /** Unix ms: only certificates whose notBefore is before this, so that a reissued one gets in. */

@@ -1,7 +1,13 @@
-import type { ConnectionTerminatedRecord, HandshakeRecord, TlsFields } from '../audit/record.js';
+import type {
+  ConnectionTerminatedRecord,
+  HandshakeRecord,
+  LifecycleRecord,
+  TlsFields,
+} from '../audit/record.js';
 import type { Refusal } from '../reasons.js';
 import type { Snapshot } from '../snapshot.js';
 import type { Connection } from './connection.js';
+import type { Enforcement } from './contraction.js';
 import type { Credential } from './credential.js';
 
 interface RefusedHandshake {
@@ -56,5 +62,43 @@ export function terminatedRecord(
     latencyMs: terminatedBy === undefined ? 0 : Math.max(0, nowMs - terminatedBy.cause.seenMs),
     request: { listener },
     peer: { address: connection.peerAddress },
+  };
+}
+
+/** All that one change ended is gone: how much it was, and how long it took from when the cause was seen. */
+export function enforcedRecord(
+  { source, connections, reasons, latencyMs }: Enforcement,
+  snapshot: Snapshot | undefined,
+  nowMs: number,
+): LifecycleRecord {
+  return {
+    time: new Date(nowMs).toISOString(),
+    event: 'revocation.enforced',
+    source,
+    policyRevision: snapshot?.policy.revision,
+    trustRevision: snapshot?.trustRevision,
+    detail: reasons.join(', ') || undefined,
+    connections,
+    latencyMs,
+  };
+}
+
+/** A credential was let in that lives longer than the configuration calls usual. */
+export function longLivedRecord(
+  listener: string,
+  connection: string,
+  credential: Credential,
+  snapshot: Snapshot | undefined,
+  nowMs: number,
+): LifecycleRecord {
+  const { notBeforeMs = 0, notAfterMs = 0 } = credential.svid?.leaf ?? {};
+  return {
+    time: new Date(nowMs).toISOString(),
+    event: 'credential.long_lived',
+    source: listener,
+    policyRevision: snapshot?.policy.revision,
+    trustRevision: snapshot?.trustRevision,
+    detail: `lives ${Math.round((notAfterMs - notBeforeMs) / 1000)} seconds; first seen on connection ${connection}`,
+    principal: credential.principalFields(),
   };
 }

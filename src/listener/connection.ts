@@ -3,6 +3,7 @@ import type { TLSSocket } from 'node:tls';
 import type { TlsFields } from '../audit/record.js';
 import type { Reason, Refusal, RefusalReason } from '../reasons.js';
 import type { Snapshot } from '../snapshot.js';
+import type { Contraction } from './contraction.js';
 import type { Credential } from './credential.js';
 import { Turns } from './turns.js';
 
@@ -24,8 +25,8 @@ export interface OpenExchange {
 /** Why and since when an open connection's access is over. */
 export interface Termination {
   readonly reason: RefusalReason;
-  /** One for all connections that one change ends: when it was seen, and how many of them are not gone yet. */
-  readonly cause: { readonly seenMs: number; left: number };
+  /** One for all connections that one change ends. */
+  readonly cause: Contraction;
 }
 
 /** Sweeps that a closed connection may take to go (about 5 s). */

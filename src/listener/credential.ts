@@ -22,6 +22,10 @@ import type { PeerCertificates } from './ports.js';
 export class Credential {
   /** Live connections that were opened with it. */
   readonly connections = new Set<Connection>();
+  /** When a connection with it was last opened or closed, Unix milliseconds. */
+  seenAtMs = 0;
+  /** It was let in and lives longer than the configuration calls usual. */
+  isLongLived = false;
   #chain: Result<PeerChain>;
   #leaf: Buffer | undefined;
   readonly #checkSignature: SignatureCheck;
@@ -59,6 +63,11 @@ export class Credential {
 
   get svid(): VerifiedSvid | undefined {
     return this.#verified?.ok ? this.#verified.value : undefined;
+  }
+
+  /** It was found not acceptable when it was last judged. */
+  get isRefused(): boolean {
+    return this.#refusal !== undefined;
   }
 
   /** Why it is not acceptable at this moment, or undefined. Cached until the snapshot, the clock or a date changes the answer. */
@@ -165,6 +174,8 @@ export class Credential {
 /** Credentials by fingerprint: every live one, and the most recently seen others, so that a known certificate costs no parsing. */
 export class CredentialIndex {
   readonly #byFingerprint = new Map<string, Credential>();
+  /** By the ID that each claims. */
+  readonly #byId = new Map<string, Set<Credential>>();
   readonly #checkSignature = createSignatureCheck();
 
   constructor(readonly capacity = 4096) {}
@@ -183,6 +194,12 @@ export class CredentialIndex {
     }
     const credential = new Credential(fingerprint, presented, this.#checkSignature);
     this.#byFingerprint.set(fingerprint, credential);
+    const id = credential.chain?.id.uri;
+    if (id !== undefined) {
+      const same = this.#byId.get(id);
+      if (same === undefined) this.#byId.set(id, new Set([credential]));
+      else same.add(credential);
+    }
     if (this.#byFingerprint.size > this.capacity) this.#evictAnyBut(credential);
     return credential;
   }
@@ -193,9 +210,17 @@ export class CredentialIndex {
    */
   discardUnvouched(credential: Credential | undefined): void {
     if (credential === undefined || credential.svid !== undefined || credential.connections.size > 1) return;
-    if (this.#byFingerprint.get(credential.fingerprint) === credential)
-      this.#byFingerprint.delete(credential.fingerprint);
+    if (this.#byFingerprint.get(credential.fingerprint) === credential) this.#forget(credential);
     credential.shed();
+  }
+
+  [Symbol.iterator](): IterableIterator<Credential> {
+    return this.#byFingerprint.values();
+  }
+
+  /** Credentials that claim this SPIFFE ID. */
+  ofId(uri: string): readonly Credential[] {
+    return [...(this.#byId.get(uri) ?? [])];
   }
 
   /** Credentials with at least one open connection. */
@@ -206,11 +231,19 @@ export class CredentialIndex {
 
   /** Live ones stay, however many there are, and so does the newest, whose connection is about to be added: all must be found when trust shrinks. */
   #evictAnyBut(newest: Credential): void {
-    for (const [fingerprint, credential] of this.#byFingerprint) {
+    for (const credential of this.#byFingerprint.values()) {
       if (credential === newest || credential.connections.size > 0) continue;
-      this.#byFingerprint.delete(fingerprint);
+      this.#forget(credential);
       return;
     }
+  }
+
+  #forget(credential: Credential): void {
+    this.#byFingerprint.delete(credential.fingerprint);
+    const id = credential.chain?.id.uri ?? '';
+    const same = this.#byId.get(id);
+    same?.delete(credential);
+    if (same?.size === 0) this.#byId.delete(id);
   }
 }
 

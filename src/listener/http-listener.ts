@@ -11,6 +11,7 @@ import { isDeadSocket, reasonOfParserError } from './client-error.js';
 import { Connection } from './connection.js';
 import { handshakeRecord, terminatedRecord } from './connection-record.js';
 import type { ListenerContext } from './context.js';
+import type { Contraction } from './contraction.js';
 import { HttpExchange } from './http-exchange.js';
 import { LiveConnections } from './live-connections.js';
 import { RefusedTurn, RequestTurn } from './pipelined-turns.js';
@@ -99,12 +100,12 @@ export class HttpListener {
   }
 
   /** A new snapshot is in force: new handshakes show the new SVID, and what it takes away ends now. */
-  adopt(next: Snapshot, before: Snapshot, causeMs: number): void {
+  adopt(next: Snapshot, before: Snapshot, contraction: Contraction): void {
     if (next.own !== this.#own) {
       this.#own = next.own;
       this.#server.setSecureContext(this.tls.contextOptions(next.own));
     }
-    this.live.rejudge(next, before, causeMs);
+    this.live.rejudge(next, before, contraction);
   }
 
   /** Still serving, but every answer says `Connection: close`. */

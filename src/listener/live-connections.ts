@@ -1,11 +1,16 @@
 import { hasAnyAllow } from '../policy/policy.js';
 import type { Snapshot } from '../snapshot.js';
+import { affectedBy } from './affected.js';
 import type { Connection, Termination } from './connection.js';
+import { enforcedRecord, longLivedRecord } from './connection-record.js';
 import type { ListenerContext } from './context.js';
+import { Contraction } from './contraction.js';
 import type { Credential } from './credential.js';
 
-/** So many ends are done before other events get their turn: an end costs a TLS goodbye of some 50 µs. */
-const ENDS_AT_ONCE = 64;
+/** After so long other events get their turn: ten thousand judgements, or a thousand ends, must not hold up a request. */
+const SLICE_MS = 2;
+/** Reading the clock costs about as much as a cached judgement. */
+const LOOKS_BETWEEN = 16;
 
 interface End {
   readonly connection: Connection;
@@ -24,6 +29,8 @@ export class LiveConnections {
   #whenEmpty: (() => void)[] = [];
   /** Judged and found over; no request on them is let through any more, they only have to be told. */
   #ends: End[] = [];
+  #isWorkingOff = false;
+  #isSweeping = false;
 
   constructor(readonly context: ListenerContext) {}
 
@@ -38,19 +45,18 @@ export class LiveConnections {
   add(connection: Connection): void {
     this.#all.add(connection);
     connection.credential?.connections.add(connection);
+    if (connection.credential !== undefined) connection.credential.seenAtMs = this.context.clock.nowMs();
   }
 
   remove(connection: Connection): void {
     this.#all.delete(connection);
-    connection.credential?.connections.delete(connection);
-    if (connection.credential?.connections.size === 0)
-      this.context.credentials.discardUnvouched(connection.credential);
-    const { sharedBy, terminatedBy } = connection;
-    if (terminatedBy !== undefined) {
-      const { cause } = terminatedBy;
-      if (--cause.left === 0)
-        this.context.metrics.observeRevocation(this.context.clock.nowMs() - cause.seenMs);
+    const { credential, sharedBy, terminatedBy } = connection;
+    if (credential !== undefined) {
+      credential.connections.delete(connection);
+      credential.seenAtMs = this.context.clock.nowMs();
+      if (credential.connections.size === 0) this.context.credentials.discardUnvouched(credential);
     }
+    terminatedBy?.cause.gone();
     if (sharedBy !== undefined) {
       const left = (this.#shares.get(sharedBy) ?? 1) - 1;
       if (left === 0) this.#shares.delete(sharedBy);
@@ -66,6 +72,7 @@ export class LiveConnections {
   takeShare(connection: Connection, limit: number): boolean {
     const id = connection.credential?.svid?.id.uri;
     if (id === undefined) return true;
+    this.#flagLongLived(connection);
     const taken = this.#shares.get(id) ?? 0;
     if (taken >= limit) return false;
     this.#shares.set(id, taken + 1);
@@ -80,27 +87,46 @@ export class LiveConnections {
     });
   }
 
-  /** After a swap: each live credential is judged once; a policy change asks again for everything that is open. */
-  rejudge(next: Snapshot, before: Snapshot, causeMs: number): void {
-    const nowMs = this.context.clock.nowMs();
+  /**
+   * After a swap: what it can take access from is judged, once a credential, and what else is open is asked about again where
+   * the policy changed. Under load this comes in slices; no request is let through meanwhile that the new snapshot refuses.
+   */
+  rejudge(next: Snapshot, before: Snapshot, contraction: Contraction): void {
+    const affected = affectedBy(next, before);
+    if (affected === undefined) return;
     const policyChanged = next.policy !== before.policy;
-    const cause = { seenMs: causeMs, left: 0 };
-    for (const credential of this.context.credentials.live()) {
-      if (this.#endIfRefused(credential, next, nowMs, cause)) continue;
-      if (policyChanged) this.#applyPolicy(credential, next, nowMs, cause);
-    }
+    const judge = (credential: Credential): void => {
+      const { snapshots, clock } = this.context;
+      const [snapshot, nowMs] = [snapshots.current ?? next, clock.nowMs()];
+      if (!affected.mayTouch(credential, nowMs)) return;
+      if (this.#endIfRefused(credential, snapshot, nowMs, contraction)) return;
+      if (policyChanged) this.#applyPolicy(credential, snapshot, nowMs, contraction);
+    };
+    // Those that are named first: they are few, and ten thousand others need not be looked at before.
+    for (const id of affected.ids)
+      for (const credential of this.context.credentials.ofId(id)) judge(credential);
     this.#workOffEnds();
+    if (affected.isOnlyIds) return;
+    contraction.hold();
+    const walk = (): void =>
+      this.#inSlices([...this.context.credentials.live()].values(), judge, () => {
+        contraction.release();
+        this.#workOffEnds();
+      });
+    if (this.#isWorkingOff) setImmediate(walk);
+    else walk();
   }
 
   /** Periodic: what only the clock changes (notAfter, a CRL's nextUpdate), and every deadline. */
   sweep(snapshot: Snapshot, idleMs: number): void {
-    const nowMs = this.context.clock.nowMs();
-    const cause = { seenMs: nowMs, left: 0 };
-    for (const credential of this.context.credentials.live())
-      this.#endIfRefused(credential, snapshot, nowMs, cause);
-    this.#workOffEnds();
-    const tickMs = performance.now();
-    for (const connection of this.#all) connection.sweep(tickMs, idleMs);
+    if (this.#isSweeping) return;
+    this.#isSweeping = true;
+    this.#sweepCredentials(snapshot, () => {
+      const look = (connection: Connection): void => connection.sweep(performance.now(), idleMs);
+      this.#inSlices(this.#all.values(), look, () => {
+        this.#isSweeping = false;
+      });
+    });
   }
 
   closeIdle(): void {
@@ -114,16 +140,83 @@ export class LiveConnections {
     }
   }
 
+  #sweepCredentials(snapshot: Snapshot, done: () => void): void {
+    const { clock, snapshots } = this.context;
+    const contraction = this.contractionBy('clock', clock.nowMs());
+    contraction.hold();
+    const judge = (credential: Credential): void => {
+      this.#endIfRefused(credential, snapshots.current ?? snapshot, clock.nowMs(), contraction);
+    };
+    this.#inSlices([...this.context.credentials.live()].values(), judge, () => {
+      contraction.release();
+      this.#workOffEnds();
+      done();
+    });
+  }
+
+  /** A contraction that is measured and recorded here when it ended something. */
+  contractionBy(source: string, seenMs: number): Contraction {
+    const { metrics, records, snapshots, clock } = this.context;
+    return new Contraction(source, seenMs, clock.nowMs, (enforcement) => {
+      if (enforcement.connections === 0) return;
+      metrics.observeRevocation(enforcement.latencyMs);
+      records.write(enforcedRecord(enforcement, snapshots.current, clock.nowMs()));
+    });
+  }
+
+  #inSlices<T>(items: Iterator<T>, visit: (item: T) => void, done: () => void): void {
+    const untilMs = performance.now() + SLICE_MS;
+    let left = LOOKS_BETWEEN;
+    for (
+      let { done: isOver, value } = items.next();
+      isOver !== true;
+      { done: isOver, value } = items.next()
+    ) {
+      visit(value);
+      if (--left > 0) continue;
+      left = LOOKS_BETWEEN;
+      if (performance.now() < untilMs) continue;
+      this.#workOffEnds();
+      setImmediate(() => this.#inSlices(items, visit, done));
+      return;
+    }
+    done();
+  }
+
+  #flagLongLived({ credential, id }: Connection): void {
+    const { snapshots, records, clock, name } = this.context;
+    const limitMs = snapshots.current?.config.identityOptions.flagSvidLifetimeMs;
+    if (limitMs === undefined || credential?.svid === undefined) return;
+    const { leaf } = credential.svid;
+    const isLong = leaf.notAfterMs - leaf.notBeforeMs > limitMs;
+    if (isLong && !credential.isLongLived)
+      records.write(longLivedRecord(name, id, credential, snapshots.current, clock.nowMs()));
+    credential.isLongLived = isLong;
+  }
+
   #endLater(connection: Connection, graceMs: number, termination: Termination): void {
     if (connection.terminatedBy !== undefined) return;
     connection.terminatedBy = termination;
-    termination.cause.left++;
+    termination.cause.ends(termination.reason);
     this.#ends.push({ connection, graceMs, termination });
   }
 
   #workOffEnds(): void {
-    for (const { connection, graceMs } of this.#ends.splice(0, ENDS_AT_ONCE)) connection.endAccess(graceMs);
-    if (this.#ends.length > 0) setImmediate(() => this.#workOffEnds());
+    if (this.#isWorkingOff || this.#ends.length === 0) return;
+    const untilMs = performance.now() + SLICE_MS;
+    let done = 0;
+    for (const { connection, graceMs } of this.#ends) {
+      done++;
+      connection.endAccess(graceMs);
+      if (performance.now() >= untilMs) break;
+    }
+    this.#ends.splice(0, done);
+    if (this.#ends.length === 0) return;
+    this.#isWorkingOff = true;
+    setImmediate(() => {
+      this.#isWorkingOff = false;
+      this.#workOffEnds();
+    });
   }
 
   #endIfRefused(
@@ -157,7 +250,9 @@ export class LiveConnections {
       }
       for (const exchange of connection.open) {
         if (exchange.isStillAllowed(next, nowMs)) continue;
-        if (exchange.longLived || graceMs === 0) exchange.cut('access_ended');
+        // A tunnel is all that there is on its connection.
+        if (exchange.longLived) this.#endLater(connection, graceMs, { reason: 'policy_denied', cause });
+        else if (graceMs === 0) exchange.cut('access_ended');
         else exchange.limitTo(performance.now() + graceMs);
       }
     }

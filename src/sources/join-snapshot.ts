@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { Config } from '../config/config.js';
-import { createRevocationList } from '../identity/revocation.js';
+import { createRevocationList, type RevocationList } from '../identity/revocation.js';
 import { createTrustBundle, type TrustBundle } from '../identity/trust-bundle.js';
 import { compileForwardPlan, type ForwardPlan } from '../message/forward-policy.js';
 import { pseudonymOf } from '../message/via.js';
@@ -29,7 +29,7 @@ export function joinSnapshot(
     isOwnWithdrawn: isWithdrawn,
     bundles: allBundles(trust),
     revocationPolicies: new Map(trust.map((of) => [of.config.trustDomain as string, revocationPolicyOf(of)])),
-    revocations: sources.revocations?.value ?? createRevocationList([], ''),
+    revocations: revocationsOf(sources),
     policy,
     forwardPlan: forwardPlan(config, own, before),
     gateways: new Set(config.trustedPeers.gateways.map((id) => id.uri)),
@@ -65,7 +65,15 @@ function forwardPlan(config: Config, own: OwnSvid, before: Snapshot | undefined)
   return compileForwardPlan(config.forward, names);
 }
 
-function trustRevision(trust: readonly TrustSources[], { revocations }: SourceSet): string {
+/** The operator's file and what the admin listener was told: either may revoke, neither takes back what the other says. */
+function revocationsOf({ revocations, emergency }: SourceSet): RevocationList {
+  const list = revocations?.value ?? NOTHING_REVOKED;
+  return emergency === undefined ? list : emergency.joinedWith(list);
+}
+
+const NOTHING_REVOKED = createRevocationList([], '');
+
+function trustRevision(trust: readonly TrustSources[], { revocations, emergency }: SourceSet): string {
   const hash = createHash('sha256');
   const lines = trust.map(
     ({ config, bundle, crls, givenCrls }) =>
@@ -77,6 +85,7 @@ function trustRevision(trust: readonly TrustSources[], { revocations }: SourceSe
   for (const line of lines.sort()) hash.update(`${line}\n`);
   return hash
     .update(revocations?.value?.revision ?? '')
+    .update(emergency === undefined || emergency.list.entries.length === 0 ? '' : emergency.list.revision)
     .digest('hex')
     .slice(0, 16);
 }

@@ -11,6 +11,7 @@ import type { Policy } from '../policy/policy.js';
 import { err, ok, type Refusal, type Result } from '../reasons.js';
 import type { Snapshot } from '../snapshot.js';
 import { DirectoryWatch } from './directory-watch.js';
+import type { EmergencyRevocations } from './emergency-revocations.js';
 import type { PeerReader } from './endpoint-connection.js';
 import { FileSource } from './file-source.js';
 import { joinSnapshot } from './join-snapshot.js';
@@ -132,6 +133,7 @@ export class SnapshotKeeper implements SourceHost {
     clearInterval(this.#poll);
     clearTimeout(this.#gathering);
     this.#watch.close();
+    this.emergency?.close();
   }
 
   /** SIGHUP and POST /reload: reads every source now. Resolves when each was adopted or refused. */
@@ -144,6 +146,21 @@ export class SnapshotKeeper implements SourceHost {
         .filter((source) => source.lastError !== undefined)
         .map((source) => this.#refresh(source)),
     );
+  }
+
+  /** Where revocations of the admin listener go, if a file is named to keep them. */
+  get emergency(): EmergencyRevocations | undefined {
+    return this.#configSource.value?.sources.emergency;
+  }
+
+  /** Looks at one source now, and adopts what it finds. */
+  look(source: Source): Promise<unknown> {
+    return this.#look(source, this.nowMs());
+  }
+
+  /** Puts in force what the owner of this source says now, whatever its file says. */
+  rejoin(source: Source): void {
+    if (!this.#closed && this.#sources().includes(source)) this.#adopt(source, this.nowMs());
   }
 
   get status(): readonly KeptStatus[] {
@@ -216,11 +233,15 @@ export class SnapshotKeeper implements SourceHost {
     const causeMs = this.nowMs();
     for (const [i, source] of this.#sources().entries()) {
       if (i % CHECKS_IN_A_ROW === CHECKS_IN_A_ROW - 1) await nextTurn();
-      const check = source.check();
-      if (this.#checks.get(source) === check) continue; // waits for its turn already
-      this.#checks.set(source, check);
-      void check.then((adopted) => this.#checked(source, adopted, causeMs));
+      void this.#look(source, causeMs);
     }
+  }
+
+  #look(source: Source, causeMs: number): Promise<unknown> {
+    const check = source.check();
+    if (this.#checks.get(source) === check) return check; // waits for its turn already
+    this.#checks.set(source, check);
+    return check.then((adopted) => this.#checked(source, adopted, causeMs));
   }
 
   async #refresh(source: Source): Promise<void> {
@@ -390,6 +411,8 @@ function hasLostDeny(next: Loaded, current: Loaded): boolean {
   const ids = new Set(next.policy.rules.map((rule) => rule.id));
   if (current.policy.rules.some((rule) => rule.effect === 'deny' && !ids.has(rule.id))) return true;
   if (current.config.revocationsFile !== undefined && next.config.revocationsFile === undefined) return true;
+  const { emergencyRevocationsFile: emergency } = current.config;
+  if (emergency !== undefined && next.config.emergencyRevocationsFile !== emergency) return true;
   const now = new Map(next.config.trust.map((entry) => [entry.trustDomain, entry.revocation.crlFiles]));
   return current.config.trust.some(({ trustDomain, revocation }) => {
     const files = now.get(trustDomain); // a domain that is gone gives no access

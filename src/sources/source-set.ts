@@ -5,6 +5,7 @@ import type { RevocationList } from '../identity/revocation.js';
 import type { TrustBundle, TrustBundleSet } from '../identity/trust-bundle.js';
 import { err, ok } from '../reasons.js';
 import type { OwnSvid } from '../snapshot.js';
+import { EmergencyRevocations } from './emergency-revocations.js';
 import { FileSource } from './file-source.js';
 import { type LoadedSvid, loadOwnSvid, verifyOwnSvid } from './own-svid.js';
 import type { Source, SourceHost } from './source.js';
@@ -19,6 +20,7 @@ export interface SourceSet {
   readonly entries: readonly TrustSources[];
   readonly folders: readonly TrustFolder[];
   readonly revocations: FileSource<RevocationList> | undefined;
+  readonly emergency: EmergencyRevocations | undefined;
   /** undefined = it comes from the Workload API. */
   readonly identity: FileSource<LoadedSvid> | undefined;
 }
@@ -59,6 +61,7 @@ export function connectSources(
       revocationsFile === undefined
         ? undefined
         : (reuse(known?.revocations, revocationsFile) ?? revocationSource(revocationsFile)),
+    emergency: connectEmergency(config.emergencyRevocationsFile, known?.emergency),
     identity:
       identity.kind === 'workloadApi'
         ? undefined
@@ -69,9 +72,10 @@ export function connectSources(
 
 /** In the order in which they depend on each other: a bundle stands behind its lists and the own SVID. */
 export function sourcesOf(set: SourceSet): Source[] {
-  const { workloadApi, entries, folders, revocations, identity } = set;
+  const { workloadApi, entries, folders, revocations, emergency, identity } = set;
   const sources: (Source | undefined)[] = [
-    revocations, // first: nothing else has as much hurry
+    emergency?.source, // first: nothing else has as much hurry
+    revocations,
     workloadApi,
     ...entries.flatMap(({ own }) => own),
     ...folders,
@@ -118,6 +122,14 @@ function connectWorkloadApi(
 
 function reuse<T>(source: FileSource<T> | undefined, ...files: string[]): FileSource<T> | undefined {
   return source?.spec.files().join('\0') === files.join('\0') ? source : undefined;
+}
+
+function connectEmergency(
+  file: string | undefined,
+  known: EmergencyRevocations | undefined,
+): EmergencyRevocations | undefined {
+  if (file === undefined) return undefined;
+  return known?.file === file ? known : new EmergencyRevocations(file, known);
 }
 
 function identitySource(

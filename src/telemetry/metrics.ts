@@ -68,6 +68,7 @@ export class Metrics implements ListenerMetrics {
     'End of the own SVID (Unix time).',
     [],
   );
+  readonly #svidRevoked = this.#gauge('svid_revoked', '1 where the own SVID is revoked, else 0.', []);
   readonly #authorityNotAfter = this.#gauge(
     'authority_not_after_timestamp_seconds',
     'End of each trusted authority (Unix time).',
@@ -160,6 +161,10 @@ export class Metrics implements ListenerMetrics {
 
   countRecords(result: 'written' | 'dropped', records: number): void {
     this.#records.inc({ result }, records);
+  }
+
+  setOwnRevoked(isRevoked: boolean): void {
+    this.#svidRevoked.set(isRevoked ? 1 : 0);
   }
 
   /** After a swap: the gauges that describe what is in force. */

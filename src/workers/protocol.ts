@@ -22,7 +22,15 @@ export type ToWorker =
   | { readonly kind: 'drain' }
   | { readonly kind: 'close' };
 
-export type Question = 'isReady' | 'snapshot' | 'connections' | 'metricValues' | 'reload';
+export type Question =
+  | 'isReady'
+  | 'snapshot'
+  | 'connections'
+  | 'metricValues'
+  | 'reload'
+  | 'revocations'
+  | 'revoke'
+  | 'withdraw';
 
 /** One metric with all its series, as prom-client gives and takes it. */
 export type MetricValues = Readonly<Record<string, unknown>> & { readonly name: string };

@@ -48,6 +48,14 @@ const expected: readonly [file: string, problems: readonly string[]][] = [
     ['16:9 deadlines.idle: "min" is not a unit of time; use ms, s, m, h or d'],
   ],
   ['config-duration-without-unit.yaml', ['15:20 deadlines.head: add a unit, such as 10s']],
+  [
+    'config-emergency-not-its-own.yaml',
+    ['16:23 emergencyRevocations: must be a file of its own: this one is written by people'],
+  ],
+  [
+    'config-flag-beyond-max.yaml',
+    ['5:21 identity.flagSvidLifetime: must be shorter than `maxSvidLifetime`, which refuses'],
+  ],
   ['config-duration-zero.yaml', ['15:25 deadlines.handshake: must be more than 0']],
   ['config-empty-value.yaml', ['14:1 policy: has no value']],
   ['config-empty.yaml', ['1:1 has no value']],
@@ -297,6 +305,7 @@ const expected: readonly [file: string, problems: readonly string[]][] = [
     'revoked-unknown-key.yaml',
     ['3:43 revoked[0].issuedbefore: unknown key `issuedbefore`; did you mean `issuedBefore`?'],
   ],
+  ['revoked-author-empty.yaml', ['3:51 revoked[0].author: must not be empty']],
   ['revoked-until-before-at.yaml', ['3:76 revoked[0].until: must be later than `at`']],
   [
     'trust-bad-crl.yaml',

@@ -1,0 +1,197 @@
+import { createReadStream } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { request } from 'node:http';
+import { resolve } from 'node:path';
+import { createInterface } from 'node:readline';
+import { err, ok, type Result } from '../reasons.js';
+
+/** One identity by the newest credential that was seen of it. */
+export interface SeenIdentity {
+  readonly id: string;
+  /** SHA-256 of the authority that verified it. */
+  readonly authority: string;
+  readonly lastSeenMs: number;
+  /** Records of it, or open connections in a snapshot. */
+  readonly times: number;
+  readonly notAfter: string | undefined;
+}
+
+export interface Seen {
+  readonly identities: ReadonlyMap<string, SeenIdentity>;
+  /** By authority: identities that a snapshot counts and does not name. */
+  readonly unnamed: ReadonlyMap<string, number>;
+}
+
+interface Draft extends SeenIdentity {
+  readonly issuedMs: number;
+}
+
+/** Who was let in with which authority, from record files and a snapshot of the running sidecar (a file, an URL, or unix:/path). */
+export async function readSeen(
+  trustDomain: string,
+  auditFiles: readonly string[],
+  snapshot: string | undefined,
+  cwd: string,
+): Promise<Result<Seen, string>> {
+  const identities = new Map<string, Draft>();
+  const unnamed = new Map<string, number>();
+  for (const file of auditFiles) {
+    const read = await readRecords(file, trustDomain, identities);
+    if (!read.ok) return read;
+  }
+  if (snapshot !== undefined) {
+    const text = await readSnapshot(snapshot, cwd);
+    if (!text.ok) return text;
+    const taken = takeSnapshot(text.value, trustDomain, identities, unnamed);
+    if (!taken.ok) return err(`${snapshot}: ${taken.error}`);
+  }
+  return ok({ identities, unnamed });
+}
+
+function take(identities: Map<string, Draft>, draft: Draft): void {
+  const known = identities.get(draft.id);
+  const times = (known?.times ?? 0) + draft.times;
+  const lastSeenMs = Math.max(known?.lastSeenMs ?? 0, draft.lastSeenMs);
+  // The credential issued last says who will verify the next: an old one may be shown after it, by a replica not restarted.
+  const newest = known === undefined || draft.issuedMs >= known.issuedMs ? draft : known;
+  identities.set(draft.id, { ...newest, times, lastSeenMs });
+}
+
+interface RecordLine {
+  readonly time?: unknown;
+  readonly principal?: Readonly<Record<string, unknown>>;
+  readonly reason?: unknown;
+  readonly decision?: { readonly reason?: unknown };
+}
+
+async function readRecords(
+  file: string,
+  trustDomain: string,
+  identities: Map<string, Draft>,
+): Promise<Result<void, string>> {
+  let number = 0;
+  try {
+    for await (const line of createInterface({
+      input: createReadStream(file),
+      crlfDelay: Number.POSITIVE_INFINITY,
+    })) {
+      number++;
+      if (!line.includes('"principal"')) continue;
+      const record = parseLine(line);
+      // It could be anybody's: to leave it out would be to say that it is nobody's.
+      if (record === undefined) return err(`${file}:${number} is not a record`);
+      takeRecord(record, trustDomain, identities);
+    }
+    return ok(undefined);
+  } catch (cause) {
+    return err(`${file}: cannot be read (${(cause as { code?: string }).code ?? String(cause)})`);
+  }
+}
+
+function parseLine(line: string): RecordLine | undefined {
+  try {
+    return JSON.parse(line) as RecordLine;
+  } catch {
+    return undefined;
+  }
+}
+
+function takeRecord(
+  { time, principal, reason, decision }: RecordLine,
+  trustDomain: string,
+  identities: Map<string, Draft>,
+): void {
+  if (principal?.kind !== 'workload' || principal.trustDomain !== trustDomain) return;
+  // Whom we refused for its credential is locked out already.
+  if (/^svid_/.test(String(decision?.reason ?? reason))) return;
+  const { id, authority, notBefore, notAfter } = principal;
+  if (typeof id !== 'string' || typeof authority !== 'string') return;
+  take(identities, {
+    id,
+    authority,
+    lastSeenMs: msOf(time),
+    issuedMs: msOf(notBefore),
+    notAfter: typeof notAfter === 'string' ? notAfter : undefined,
+    times: 1,
+  });
+}
+
+const msOf = (time: unknown): number => {
+  const ms = typeof time === 'string' ? Date.parse(time) : Number.NaN;
+  return Number.isNaN(ms) ? 0 : ms;
+};
+
+interface SnapshotText {
+  readonly trust?: readonly {
+    readonly trustDomain: string;
+    readonly authorities: readonly {
+      readonly sha256: string;
+      readonly dependents?: {
+        readonly identities: number;
+        readonly shown: readonly {
+          readonly id: string;
+          readonly connections: number;
+          readonly lastSeen: string;
+          readonly issued: string;
+          readonly notAfter: string;
+        }[];
+      };
+    }[];
+  }[];
+}
+
+function takeSnapshot(
+  text: string,
+  trustDomain: string,
+  identities: Map<string, Draft>,
+  unnamed: Map<string, number>,
+): Result<void, string> {
+  const snapshot = parseLine(text) as SnapshotText | undefined;
+  const domain = snapshot?.trust?.find((entry) => entry.trustDomain === trustDomain);
+  if (domain === undefined) return err(`is no snapshot with the trust domain ${trustDomain}`);
+  for (const { sha256: authority, dependents } of domain.authorities) {
+    if (dependents === undefined) return err('is of a version that does not say who depends on an authority');
+    for (const { id, connections, lastSeen, issued, notAfter } of dependents.shown) {
+      const times = { lastSeenMs: msOf(lastSeen), issuedMs: msOf(issued), times: connections };
+      take(identities, { id, authority, notAfter, ...times });
+    }
+    unnamed.set(authority, dependents.identities - dependents.shown.length);
+  }
+  return ok(undefined);
+}
+
+const TIMEOUT_MS = 5000;
+
+async function readSnapshot(from: string, cwd: string): Promise<Result<string, string>> {
+  if (from.startsWith('unix:')) return ask({ socketPath: from.slice(5).replace(/^\/\/(?=\/)/, '') }, from);
+  if (/^http:\/\//.test(from)) {
+    const { hostname, port } = new URL(from);
+    return ask({ host: hostname.replace(/^\[|\]$/g, ''), port: Number(port || 80) }, from);
+  }
+  try {
+    return ok(await readFile(resolve(cwd, from), 'utf8'));
+  } catch (cause) {
+    return err(`${from}: cannot be read (${(cause as { code?: string }).code ?? String(cause)})`);
+  }
+}
+
+function ask(
+  where: { socketPath: string } | { host: string; port: number },
+  from: string,
+): Promise<Result<string, string>> {
+  return new Promise((done) => {
+    const signal = AbortSignal.timeout(TIMEOUT_MS);
+    const outgoing = request({ ...where, path: '/snapshot', headers: { host: 'localhost' }, signal });
+    outgoing.once('response', (response) => {
+      const chunks: Buffer[] = [];
+      response.on('data', (chunk: Buffer) => chunks.push(chunk));
+      response.once('error', (error) => done(err(`${from}: ${error.message}`)));
+      response.once('end', () => {
+        if (response.statusCode === 200) done(ok(Buffer.concat(chunks).toString('utf8')));
+        else done(err(`${from}: /snapshot was answered ${response.statusCode}`));
+      });
+    });
+    outgoing.once('error', (error) => done(err(`${from}: no answer: ${error.message}`)));
+    outgoing.end();
+  });
+}

@@ -1,0 +1,70 @@
+import type { RefusalReason } from '../reasons.js';
+
+/** What came of one change that takes access away, once the last connection that it ended is gone. */
+export interface Enforcement {
+  readonly source: string;
+  /** Connections that it ended. */
+  readonly connections: number;
+  readonly reasons: readonly RefusalReason[];
+  /** From when the cause was seen. */
+  readonly latencyMs: number;
+}
+
+/** One change (a revocation, an authority gone, a policy, a date) and the open connections that it ends, on every listener. */
+export class Contraction {
+  #connections = 0;
+  #left = 0;
+  /** Listeners that are still looking for connections that it ends, and whoever made it. */
+  #holds = 0;
+  #isOver = false;
+  readonly #reasons = new Set<RefusalReason>();
+  #resolveJudged: (connections: number) => void = () => undefined;
+  /** Connections that it ends, once all are found; they may still be going. */
+  readonly judged: Promise<number>;
+
+  constructor(
+    readonly source: string,
+    /** When the cause was seen, Unix milliseconds. */
+    readonly seenMs: number,
+    readonly nowMs: () => number,
+    readonly onOver: (enforcement: Enforcement) => void,
+  ) {
+    this.judged = new Promise((resolve) => {
+      this.#resolveJudged = resolve;
+    });
+  }
+
+  /** Not over before the matching `release`. */
+  hold(): void {
+    this.#holds++;
+  }
+
+  release(): void {
+    this.#holds--;
+    if (this.#holds === 0) this.#resolveJudged(this.#connections);
+    this.#settle();
+  }
+
+  /** One more connection that it ends. */
+  ends(reason: RefusalReason): void {
+    this.#connections++;
+    this.#left++;
+    this.#reasons.add(reason);
+  }
+
+  /** One of them is gone. */
+  gone(): void {
+    this.#left--;
+    this.#settle();
+  }
+
+  #settle(): void {
+    if (this.#holds > 0 || this.#left > 0 || this.#isOver) return;
+    this.#isOver = true;
+    const { source } = this;
+    const latencyMs = Math.max(0, this.nowMs() - this.seenMs);
+    const enforcement = { source, connections: this.#connections, reasons: [...this.#reasons], latencyMs };
+    // After the record of the last connection, which is written by whoever calls `gone`.
+    queueMicrotask(() => this.onOver(enforcement));
+  }
+}
