@@ -61,10 +61,11 @@ export class Contraction {
   #settle(): void {
     if (this.#holds > 0 || this.#left > 0 || this.#isOver) return;
     this.#isOver = true;
-    const { source } = this;
-    const latencyMs = Math.max(0, this.nowMs() - this.seenMs);
-    const enforcement = { source, connections: this.#connections, reasons: [...this.#reasons], latencyMs };
     // After the record of the last connection, which is written by whoever calls `gone`.
-    queueMicrotask(() => this.onOver(enforcement));
+    queueMicrotask(() => {
+      const { source } = this;
+      const latencyMs = Math.max(0, this.nowMs() - this.seenMs);
+      this.onOver({ source, connections: this.#connections, reasons: [...this.#reasons], latencyMs });
+    });
   }
 }
