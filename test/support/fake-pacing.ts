@@ -14,18 +14,23 @@ export class FakePacing implements Pacing {
   readonly #timers = new Set<Timer>();
   readonly #events = new EventEmitter();
 
-  constructor(private readonly lot = 0) {}
+  /** `instant` delays pass by themselves, at once. */
+  constructor(private readonly instant: readonly number[] = []) {}
 
   schedule(delayMs: number, run: () => void): () => void {
     const timer = { delayMs, run };
     this.asked.push(delayMs);
+    if (this.instant.includes(delayMs)) {
+      const soon = setImmediate(run);
+      return () => clearImmediate(soon);
+    }
     this.#timers.add(timer);
     this.#events.emit('scheduled');
     return () => this.#timers.delete(timer);
   }
 
   draw(): number {
-    return this.lot;
+    return 0;
   }
 
   /** Delays still to pass, those aside that `besides` names. */
@@ -33,18 +38,21 @@ export class FakePacing implements Pacing {
     return [...this.#timers].map(({ delayMs }) => delayMs).filter((delayMs) => !besides.includes(delayMs));
   }
 
-  /** Waits for a timer, those of `besides` aside, lets its time pass and runs it. The answer is its delay. */
-  async pass(...besides: readonly number[]): Promise<number> {
+  /** Waits until a timer is set, those of `besides` aside. */
+  async due(...besides: readonly number[]): Promise<Timer> {
     for (;;) {
       const timer = [...this.#timers].find(({ delayMs }) => !besides.includes(delayMs));
-      if (timer === undefined) {
-        await once(this.#events, 'scheduled');
-        continue;
-      }
-      this.#timers.delete(timer);
-      this.nowMs += timer.delayMs;
-      timer.run();
-      return timer.delayMs;
+      if (timer !== undefined) return timer;
+      await once(this.#events, 'scheduled');
     }
+  }
+
+  /** The same, then lets its time pass and runs it. The answer is its delay. */
+  async pass(...besides: readonly number[]): Promise<number> {
+    const timer = await this.due(...besides);
+    this.#timers.delete(timer);
+    this.nowMs += timer.delayMs;
+    timer.run();
+    return timer.delayMs;
   }
 }
