@@ -7,6 +7,8 @@ import type { Environment } from './environment.js';
 export type EndpointSocket = Address;
 
 export const ENDPOINT_SOCKET_VARIABLE = 'SPIFFE_ENDPOINT_SOCKET';
+/** What fits into sockaddr_un on Linux. Beyond it libuv cuts the path off, and connects to whatever has the shorter name. */
+const MAX_UNIX_PATH_BYTES = 107;
 
 /** The configured endpoint, else that of SPIFFE_ENDPOINT_SOCKET (Workload Endpoint 4), else what to do about it. */
 export function resolveEndpointSocket(
@@ -55,6 +57,10 @@ function parseUnix(text: string, rest: string): Result<EndpointSocket, string> {
   if (segments.includes('.') || segments.includes('..'))
     return err(`${quote(text)} has a dot segment: write the path that it leads to`);
   if (path.endsWith('/')) return err(`${quote(text)} ends with a slash: it must name a socket, not a folder`);
+  if (Buffer.byteLength(path) > MAX_UNIX_PATH_BYTES)
+    return err(
+      `${quote(text)} is longer than the ${MAX_UNIX_PATH_BYTES} bytes that a socket's path may have`,
+    );
   return ok({ kind: 'unix', path });
 }
 

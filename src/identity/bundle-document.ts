@@ -47,14 +47,16 @@ export function parseBundleMap(bytes: Uint8Array): Result<TrustBundleSet, string
   return ok(bundles);
 }
 
-/** More than any domain signs tokens with; each key costs a look by OpenSSL. */
+/** More than any domain signs tokens with; each key costs a look by OpenSSL, and each byte one by the JSON reader. */
 const MAX_JWT_KEYS = 256;
+const MAX_JWT_KEY_SET_BYTES = 256 * 1024;
 
 /**
  * Parses the JWK set that the Workload API gives for a trust domain (Workload API 6.2.2). SPIRE leaves `use` out of these keys:
  * here what has none is for JWT-SVIDs; what says another use is not ours. Authorities are never read from it (5.2.1).
  */
 export function parseJwtKeySet(trustDomain: TrustDomain, bytes: Uint8Array): Result<TrustBundle, string> {
+  if (bytes.length > MAX_JWT_KEY_SET_BYTES) return err(`it is longer than ${MAX_JWT_KEY_SET_BYTES} bytes`);
   const json = parseStrictJson(bytes);
   if (!json.ok) return err(`the key set is not sound JSON: ${json.error}`);
   const keys = isJsonObject(json.value) ? json.value.get('keys') : undefined;

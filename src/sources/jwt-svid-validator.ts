@@ -1,4 +1,4 @@
-import { type Client, type ServiceError, status } from '@grpc/grpc-js';
+import { type ServiceError, status } from '@grpc/grpc-js';
 import type { EndpointSocket } from '../config/endpoint-socket.js';
 import { parseSpiffeId, type SpiffeId } from '../identity/spiffe-id.js';
 import {
@@ -7,7 +7,13 @@ import {
   type ValidateJwtSvidResponse,
 } from '../identity/workload-proto.js';
 import { err, ok, type Result } from '../reasons.js';
-import { connect, describeEnd, securityHeader, workloadService } from './workload-channel.js';
+import {
+  type Connection,
+  connect,
+  describeEnd,
+  securityHeader,
+  workloadService,
+} from './workload-channel.js';
 
 const ANSWER_MS = 5000;
 
@@ -22,10 +28,10 @@ export interface NotValidated {
 
 /** Has the agent validate JWT-SVIDs (SPIFFE Workload API 6.3). */
 export class JwtSvidValidator {
-  readonly #client: Client;
+  readonly #connection: Connection;
 
   constructor(socket: EndpointSocket) {
-    this.#client = connect(socket);
+    this.#connection = connect(socket);
   }
 
   /** The ID that the token stands for, when it is good for this audience. */
@@ -33,7 +39,7 @@ export class JwtSvidValidator {
     const { path, requestSerialize, responseDeserialize } = workloadService[VALIDATE_METHOD];
     const request: ValidateJwtSvidRequest = { audience, svid };
     return new Promise((resolve) => {
-      this.#client.makeUnaryRequest(
+      this.#connection.client.makeUnaryRequest(
         path,
         requestSerialize,
         responseDeserialize,
@@ -47,7 +53,7 @@ export class JwtSvidValidator {
   }
 
   close(): void {
-    this.#client.close();
+    this.#connection.close();
   }
 }
 

@@ -1,4 +1,4 @@
-import { type StatusObject, status } from '@grpc/grpc-js';
+import { status } from '@grpc/grpc-js';
 import type { EndpointSocket } from '../config/endpoint-socket.js';
 import { whyNotDecodable } from '../identity/wire-fields.js';
 import type { WorkloadMethod } from '../identity/workload-proto.js';
@@ -17,26 +17,34 @@ export interface CallEvents {
   onEnd(end: CallEnd): void;
 }
 
-/** Opens the stream; plain text, as SPIFFE Workload Endpoint 3.1 has it. Never throws: what fails comes as an end. */
+/** Opens the stream on a connection of its own. What fails comes as an end. */
 export function openCall(socket: EndpointSocket, method: WorkloadMethod, events: CallEvents): WorkloadCall {
-  const client = connect(socket);
+  const connection = connect(socket);
   const { path, requestSerialize } = workloadService[method];
-  const call = client.makeServerStreamRequest(path, requestSerialize, (bytes) => bytes, {}, securityHeader());
+  const call = connection.client.makeServerStreamRequest(
+    path,
+    requestSerialize,
+    (bytes) => bytes,
+    {},
+    securityHeader(),
+  );
   let isOver = false;
-  let result: StatusObject | undefined;
+  let result: CallEnd | undefined;
   let hasEnded = false;
   const finish = (): void => {
     if (isOver || result === undefined || !hasEnded) return;
     isOver = true;
-    client.close();
+    connection.close();
     events.onEnd(result);
   };
   call.on('data', (bytes: Buffer) => {
     if (!isOver) events.onMessage(bytes);
   });
   call.on('error', () => {}); // told by its status
-  call.on('status', (given) => {
-    result = given;
+  call.on('status', (given: Partial<CallEnd>) => {
+    // grpc-js has neither code nor details for a message that it cannot unpack.
+    const code = Number.isInteger(given.code) ? given.code : undefined;
+    result = { code: code ?? status.UNKNOWN, details: given.details ?? 'a message cannot be unpacked' };
     finish();
   });
   // The status overtakes messages that wait to be read; the last of them may be what matters.
@@ -48,7 +56,7 @@ export function openCall(socket: EndpointSocket, method: WorkloadMethod, events:
     cancel: () => {
       isOver = true;
       call.cancel();
-      client.close();
+      connection.close();
     },
   };
 }

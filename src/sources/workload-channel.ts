@@ -1,3 +1,4 @@
+import type { Socket } from 'node:net';
 import { type ChannelOptions, Client, credentials, Metadata, status } from '@grpc/grpc-js';
 import { fromJSON, type MethodDefinition } from '@grpc/proto-loader';
 import type { EndpointSocket } from '../config/endpoint-socket.js';
@@ -32,9 +33,38 @@ const channelOptions: ChannelOptions = {
   'grpc.keepalive_timeout_ms': 20_000,
 };
 
+export interface Connection {
+  readonly client: Client;
+  /** Ends it now, with whatever it still carries. */
+  close(): void;
+}
+
 /** A connection to the agent, made at the first call; plain text, as SPIFFE Workload Endpoint 3.1 has it. */
-export const connect = (socket: EndpointSocket): Client =>
-  new Client(targetOf(socket), credentials.createInsecure(), channelOptions);
+export function connect(socket: EndpointSocket): Connection {
+  const sockets = new Set<Socket>();
+  let isClosed = false;
+  const insecure = credentials.createInsecure();
+  const makeConnector = insecure._createSecureConnector.bind(insecure);
+  // grpc-js 1.14 never lets go of a socket whose other end takes the connection and says nothing: a stopped agent would
+  // cost a descriptor with every attempt. So we hold them too.
+  insecure._createSecureConnector = (...how) => {
+    const connector = makeConnector(...how);
+    const connectSocket = (made: Socket): ReturnType<typeof connector.connect> => {
+      if (isClosed) return Promise.reject(new Error('closed')); // the library then destroys it
+      sockets.add(made);
+      made.once('close', () => sockets.delete(made));
+      return connector.connect(made);
+    };
+    return { ...connector, connect: connectSocket };
+  };
+  const client = new Client(targetOf(socket), insecure, channelOptions);
+  const close = (): void => {
+    isClosed = true;
+    client.close();
+    for (const made of sockets) made.destroy();
+  };
+  return { client, close };
+}
 
 /** Addresses only, so that nothing is ever looked up. */
 function targetOf(socket: EndpointSocket): string {

@@ -181,7 +181,7 @@ t.test(
     t.equal(await passDelay(played), 2000, 'it was denied again');
     t.equal(heard.problems.length, 1, 'what is gone is not said to be gone again');
     await failed(played);
-  server.answer('FetchX509SVID', 'offer');
+    server.answer('FetchX509SVID', 'offer');
     await passDelay(played);
     await heard.until(() => heard.recoveries === 1);
     t.equal(heard.updates.length, 2);

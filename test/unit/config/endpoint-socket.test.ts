@@ -48,6 +48,11 @@ t.test('a refusal says what is wrong and what to write', async (t) => {
   t.match(problem('unix:///a%00b'), /has a percent-encoding/);
   t.match(problem('unix:///a%zz'), /has a percent-encoding/);
   t.match(problem('unix:///a%ff'), /has a percent-encoding/);
+  t.equal(problem(`unix:///${'x'.repeat(106)}`).slice(0, 8), 'accepted');
+  t.match(
+    problem(`unix:///${'x'.repeat(107)}`),
+    /is longer than the 107 bytes that a socket's path may have$/,
+  );
   t.equal(problem('unix:///a?'), '"unix:///a?" must not have a query');
   t.equal(problem('unix:///a#'), '"unix:///a#" must not have a fragment');
   t.equal(problem('tcp://127.0.0.1:1/'), '"tcp://127.0.0.1:1/" must end after the port');

@@ -315,6 +315,7 @@ t.test('a JWT bundle that is broken refuses the message', async (t) => {
     bad(jwks(...Array.from({ length: 257 }, () => key))),
     'bundles: a.test: it holds 257 keys, more than 256',
   );
+  t.equal(bad(Buffer.alloc(256 * 1024 + 1, ' ')), 'bundles: a.test: it is longer than 262144 bytes');
   t.match(
     problemOf(parseJwtBundles({ bundles: { 'a.test': jwks(key) } })),
     /is not the SPIFFE ID of a trust domain/,
