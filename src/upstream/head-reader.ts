@@ -5,6 +5,7 @@ export const MAX_HEAD_BYTES = 64 * 1024;
 /** Octets that become text at a time: a small head in one piece, and little of a large body behind it. */
 const SLICE_BYTES = 2048;
 
+const HTTP = 'HTTP/1.';
 const TAB = 9;
 const LF = 10;
 const CR = 13;
@@ -68,16 +69,16 @@ export class HeadReader {
 
   /** What speaks another protocol is known by its first octets; it may never send a line's end. */
   #expectHttp(): void {
-    const start = 'HTTP/1.';
-    const length = Math.min(this.#rest.length, start.length);
-    if (this.#rest.slice(0, length) !== start.slice(0, length)) this.problem = 'not HTTP/1';
+    const length = Math.min(this.#rest.length, HTTP.length);
+    if (this.#rest.slice(0, length) !== HTTP.slice(0, length)) this.problem = 'not HTTP/1';
   }
 
   #takeStartLine(text: string): number {
     const lf = text.indexOf('\n');
-    if (text.charCodeAt(lf - 1) !== CR) this.problem = 'a line ends without CR';
     this.startLine = text.slice(0, lf - 1);
     this.#awaitsStartLine = false;
+    if (!text.startsWith(HTTP)) this.problem = 'not HTTP/1';
+    else if (text.charCodeAt(lf - 1) !== CR) this.problem = 'a line ends without CR';
     return lf + 1;
   }
 

@@ -183,7 +183,7 @@ export class Http1Connection implements ResponseSink, CallCarrier {
 
   /** A handler threw: an exception out of a socket's event would end the process. */
   #broke(call: UpstreamCall, cause: unknown): void {
-    if (this.#call === call) this.destroy();
+    if (this.#call === call) this.abandon();
     call.fail(new Failure('internal_error', 'an answer could not be passed on', { cause }));
   }
 

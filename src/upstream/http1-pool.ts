@@ -30,6 +30,7 @@ export class Http1Pool implements ConnectionOwner, CallQueue {
   #connecting = 0;
   #order = 0;
   #isClosing = false;
+  #isDestroyed = false;
   readonly #sweeper: NodeJS.Timeout;
 
   constructor(options: PoolOptions) {
@@ -55,11 +56,12 @@ export class Http1Pool implements ConnectionOwner, CallQueue {
 
   /** Everything ends now: what is in flight and what waits fails. */
   destroy(): void {
+    this.#isDestroyed = true;
     this.close();
     const waiting = [...this.#waiting];
     this.#waiting.clear();
     for (const connection of [...this.#connections]) connection.destroy();
-    for (const call of waiting) call.fail(new Failure('upstream_reset', 'the upstream is given up'));
+    for (const call of waiting) call.fail(upstreamGone());
   }
 
   abandon(call: UpstreamCall): void {
@@ -120,6 +122,7 @@ export class Http1Pool implements ConnectionOwner, CallQueue {
   }
 
   #enqueue(call: UpstreamCall): void {
+    if (this.#isDestroyed) return call.fail(upstreamGone());
     if (this.#waiting.size >= MAX_WAITING) {
       return call.fail(new Failure('upstream_overloaded', `${MAX_WAITING} requests wait for the upstream`));
     }
@@ -171,3 +174,5 @@ export class Http1Pool implements ConnectionOwner, CallQueue {
     }
   }
 }
+
+const upstreamGone = (): Failure => new Failure('upstream_reset', 'the upstream is given up');
