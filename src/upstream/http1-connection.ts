@@ -1,6 +1,7 @@
 import { connect, type NetConnectOpts, type Socket } from 'node:net';
 import { Failure } from '../reasons.js';
 import { BodyWriter } from './body-writer.js';
+import { ReadBuffer } from './read-buffer.js';
 import { ResponseParser, type ResponseSink } from './response-parser.js';
 import type { CallCarrier, UpstreamCall } from './upstream-call.js';
 
@@ -21,9 +22,7 @@ export interface ConnectionOwner {
   onUnheard(call: UpstreamCall): void;
 }
 
-const READ_BYTES = 64 * 1024;
-/** Pieces of a body below this size are copied out of the read buffer; larger ones take the buffer with them. */
-const COPY_BYTES = 16 * 1024;
+const WRITE_AHEAD_BYTES = 64 * 1024;
 const KEEP_ALIVE_PROBE_MS = 60_000;
 
 /** One connection to an upstream: one call at a time, and none after anything that was not wholly in order. */
@@ -35,8 +34,7 @@ export class Http1Connection implements ResponseSink, CallCarrier {
   readonly #socket: Socket;
   readonly #parser = new ResponseParser(this);
   readonly #connectTimer: NodeJS.Timeout;
-  #buffer = Buffer.allocUnsafeSlow(READ_BYTES);
-  #isBufferTaken = false;
+  readonly #buffer = new ReadBuffer();
   #isOpen = false;
   #isGone = false;
   #error: NodeJS.ErrnoException | undefined;
@@ -61,9 +59,9 @@ export class Http1Connection implements ResponseSink, CallCarrier {
       noDelay: true,
       keepAlive: true,
       keepAliveInitialDelay: KEEP_ALIVE_PROBE_MS,
-      highWaterMark: READ_BYTES,
+      highWaterMark: WRITE_AHEAD_BYTES,
       // One buffer for all reads: the stream's own reading makes one for each, and queues and flows besides.
-      onread: { buffer: () => this.#readBuffer(), callback: (length) => this.#read(length) },
+      onread: { buffer: () => this.#buffer.next(), callback: (length) => this.#read(length) },
     };
     this.#socket = connect(options);
     this.#socket.on('connect', () => this.#opened());
@@ -131,27 +129,9 @@ export class Http1Connection implements ResponseSink, CallCarrier {
     if (this.#call?.handler.onHead(status, fields) === false) this.#isPaused = true;
   }
 
-  readonly onBody = (bytes: Buffer, start: number, end: number): void => {
-    if (this.#call?.handler.onData(this.#handOn(bytes, start, end)) === false) this.#isPaused = true;
+  readonly onBody = (_bytes: Buffer, start: number, end: number): void => {
+    if (this.#call?.handler.onData(this.#buffer.take(start, end)) === false) this.#isPaused = true;
   };
-
-  #handOn(bytes: Buffer, start: number, end: number): Buffer {
-    if (!this.#isBufferTaken && end - start < COPY_BYTES) {
-      const copy = Buffer.allocUnsafe(end - start);
-      bytes.copy(copy, 0, start, end);
-      return copy;
-    }
-    this.#isBufferTaken = true;
-    return bytes.subarray(start, end);
-  }
-
-  #readBuffer(): Buffer {
-    if (this.#isBufferTaken) {
-      this.#buffer = Buffer.allocUnsafeSlow(READ_BYTES);
-      this.#isBufferTaken = false;
-    }
-    return this.#buffer;
-  }
 
   /** @returns false to read no more for now. */
   #read(length: number): boolean {
@@ -163,7 +143,7 @@ export class Http1Connection implements ResponseSink, CallCarrier {
     this.#isAnswering = true;
     try {
       const parser = this.#parser;
-      const end = parser.push(this.#buffer, length);
+      const end = parser.push(this.#buffer.current, length);
       if (this.#call !== call) return false; // given up by its handler
       if (parser.problem !== undefined) this.#fail(new Failure('upstream_malformed', parser.problem));
       else if (parser.isDone) this.#complete(call, end === length && parser.keepsAlive);
