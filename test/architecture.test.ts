@@ -14,7 +14,7 @@ const arrows: Readonly<Record<string, readonly string[]>> = {
   sources: ['identity', 'policy', 'message', 'config', 'snapshot', 'reasons'],
   tls: ['snapshot', 'listener/ports'],
   listener: ['identity', 'policy', 'message', 'audit', 'config', 'snapshot', 'reasons'],
-  upstream: ['config', 'policy', 'reasons', 'listener/ports'],
+  upstream: ['message', 'config', 'policy', 'reasons', 'listener/ports'],
   telemetry: ['audit', 'snapshot', 'reasons', 'listener/ports'],
   admin: ['config'],
   dev: ['identity'],
@@ -32,7 +32,6 @@ const arrows: Readonly<Record<string, readonly string[]>> = {
 
 /** Third-party packages, and where each may be used. */
 const packages: Readonly<Record<string, readonly string[]>> = {
-  undici: ['upstream'],
   'http-proxy': ['upstream'],
   '@peculiar/x509': ['dev'],
   'reflect-metadata': ['dev'],

@@ -79,7 +79,6 @@ export class HttpExchange extends Exchange implements ForwardHandler, OpenExchan
         this.#bodyFault(fault),
       );
     }
-    if (head.body.kind === 'length') rewritten.headers.push('content-length', String(head.body.length));
     this.#forwardedMs = performance.now();
     const upstream = config.upstreams.get(route.upstream);
     const firstByteMs =
@@ -101,7 +100,6 @@ export class HttpExchange extends Exchange implements ForwardHandler, OpenExchan
         headers: rewritten.headers,
         body: this.#body,
         bodyLength: head.body.kind === 'length' ? head.body.length : undefined,
-        firstByteMs,
       },
       this,
     );
@@ -125,7 +123,7 @@ export class HttpExchange extends Exchange implements ForwardHandler, OpenExchan
     return !this.#done;
   }
 
-  onEarlyHints(rawHeaders: readonly Buffer[]): void {
+  onEarlyHints(rawHeaders: readonly string[]): void {
     const links = linksOf(rawHeaders);
     try {
       if (links.length > 0 && !this.#response.headersSent && this.head?.httpVersion === '1.1') {
@@ -136,13 +134,13 @@ export class HttpExchange extends Exchange implements ForwardHandler, OpenExchan
     }
   }
 
-  onHead(status: number, rawHeaders: readonly Buffer[]): boolean {
+  onHead(status: number, rawHeaders: readonly string[]): boolean {
     if (this.#done) return true;
     this.upstreamMs = performance.now() - this.#forwardedMs;
     const rewritten = rewriteResponseHeaders(rawHeaders, { plan: this.snapshot!.forwardPlan });
-    if (!rewritten.ok || status > 599) {
+    if (!rewritten.ok) {
       this.#call?.abort();
-      this.refuse('upstream_malformed', rewritten.ok ? `status ${status}` : rewritten.error);
+      this.refuse('upstream_malformed', rewritten.error);
       return true;
     }
     const { headers, contentLength } = rewritten.value;
@@ -340,11 +338,10 @@ export class HttpExchange extends Exchange implements ForwardHandler, OpenExchan
   }
 }
 
-function linksOf(rawHeaders: readonly Buffer[]): string[] {
+function linksOf(rawHeaders: readonly string[]): string[] {
   const links: string[] = [];
   for (let i = 0; i < rawHeaders.length; i += 2) {
-    if (rawHeaders[i]!.toString('latin1').toLowerCase() === 'link')
-      links.push(rawHeaders[i + 1]!.toString('latin1'));
+    if (rawHeaders[i]!.toLowerCase() === 'link') links.push(rawHeaders[i + 1]!);
   }
   return links;
 }

@@ -31,16 +31,18 @@ export interface ForwardRequest {
   readonly body: Readable | undefined;
   /** Octets; undefined = chunked or none. */
   readonly bodyLength: number | undefined;
-  readonly firstByteMs: number;
 }
 
-/** Answers of one forwarded request. After `onEnd` or `onFailure` nothing more comes. */
+/**
+ * Answers of one forwarded request. After `onEnd` or `onFailure` nothing more comes. Raw headers are flat, latin1, in valid
+ * grammar. How long to wait for them is the handler's to watch.
+ */
 export interface ForwardHandler {
   /** Asked right before the request's first byte goes out, which may be long after `forward`. False = it must not. */
   mayBegin(): boolean;
-  onEarlyHints(rawHeaders: readonly Buffer[]): void;
+  onEarlyHints(rawHeaders: readonly string[]): void;
   /** @returns false to pause until `resume`. */
-  onHead(status: number, rawHeaders: readonly Buffer[], statusText: string): boolean;
+  onHead(status: number, rawHeaders: readonly string[]): boolean;
   onData(chunk: Buffer): boolean;
   onEnd(): void;
   onFailure(failure: Failure): void;

@@ -44,8 +44,8 @@ export class ProgressWatch {
   }
 
   /**
-   * The pool's own timer for the first byte starts when the request is written; this one also sees requests that wait for
-   * a free connection of a stuck upstream, and answers that stop half-way. What waits for the client is no silence.
+   * The only watch over the first byte: it also sees requests that wait for a free connection of a stuck upstream, and
+   * answers that stop half-way. What waits for the client is no silence.
    * @param hears false while the upstream has not had the whole question: the body's deadline watches then.
    */
   isUpstreamSilent(tickMs: number, hears: boolean, isAnswered: boolean, responseBytes: number): boolean {

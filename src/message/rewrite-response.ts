@@ -18,7 +18,7 @@ export interface RewrittenResponse {
   readonly contentLength: number | undefined;
 }
 
-type RawFields = readonly (Uint8Array | string)[];
+type RawFields = readonly string[];
 
 type ResponseKind = 'drop' | 'connection' | 'content-length' | 'transfer-encoding' | 'vary' | 'via';
 const KINDS: ReadonlyMap<string, ResponseKind> = new Map<string, ResponseKind>([
@@ -68,7 +68,7 @@ export function rewriteResponseHeaders(
   if (raw.length % 2 !== 0) return err('a field name without a value');
   const fields = new ResponseFields();
   for (let i = 0; i < raw.length; i += 2) {
-    const problem = collect(fields, options.plan, textOf(raw[i]), textOf(raw[i + 1]));
+    const problem = collect(fields, options.plan, raw[i]!, raw[i + 1]!);
     if (problem !== undefined) return err(problem);
   }
   // RFC 9112 6.3: two framings in a response are a response-splitting attempt or a broken server
@@ -96,8 +96,8 @@ export function rewriteTrailers(raw: RawFields, options: ResponseOptions): Resul
   if (raw.length % 2 !== 0) return err('a field name without a value');
   const out: string[] = [];
   for (let i = 0; i < raw.length; i += 2) {
-    const name = textOf(raw[i]);
-    const value = textOf(raw[i + 1]);
+    const name = raw[i]!;
+    const value = raw[i + 1]!;
     if (!isAll(name, TOKEN) || !isFieldValue(value)) return err('malformed trailer');
     const normalised = normaliseHeaderName(name);
     const isReserved =
@@ -152,7 +152,10 @@ function collectKnown(
       return undefined;
     case 'content-length': {
       const length = parseContentLength(value);
-      if (length === undefined || fields.contentLength !== undefined) return 'malformed Content-Length';
+      const before = fields.contentLength;
+      // equal copies are folded (RFC 9112 6.3)
+      if (length === undefined || (before !== undefined && before !== length))
+        return 'malformed Content-Length';
       fields.contentLength = length;
       return undefined;
     }
@@ -177,13 +180,6 @@ function withoutNamed(fields: ResponseFields): string[] | undefined {
 
 const variesOnIdentity = (plan: ForwardPlan, value: string): boolean =>
   value.split(',').some((name) => plan.requestOnly.has(normaliseHeaderName(trimOws(name))));
-
-/** The client library hands over Buffers: no view is made around one, this runs for every field of every answer. */
-const textOf = (field: Uint8Array | string | undefined): string => {
-  if (field instanceof Buffer) return field.toString('latin1');
-  if (typeof field === 'string') return field;
-  return field === undefined ? '' : Buffer.from(field).toString('latin1');
-};
 
 function unreachable(kind: never): never {
   throw new TypeError(`unknown field kind ${String(kind)}`);

@@ -9,7 +9,7 @@ import type {
 } from '../listener/ports.js';
 import type { Permit } from '../policy/permit.js';
 import { Failure } from '../reasons.js';
-import { createPool, forwardOverPool, type UpstreamPool } from './undici-forwarder.js';
+import { Http1Pool } from './http1-pool.js';
 import { openTunnel } from './upgrade-tunnel.js';
 
 const DEFAULT_CONNECTIONS = 256;
@@ -17,7 +17,7 @@ const DEFAULT_CONNECTIONS = 256;
 interface Entry {
   readonly key: string;
   readonly config: UpstreamConfig;
-  readonly pool: UpstreamPool;
+  readonly pool: Http1Pool;
 }
 
 /** Every configured upstream by name. Nothing gets past it without a Permit, and the permit names the destination. */
@@ -41,13 +41,13 @@ export class Upstreams implements UpstreamPort {
       );
     }
     for (const [name, entry] of this.#entries) {
-      if (next.get(name) !== entry) void entry.pool.pool.close();
+      if (next.get(name) !== entry) entry.pool.close();
     }
     this.#entries = next;
   }
 
   forward(permit: Permit, request: ForwardRequest, handler: ForwardHandler): ForwardCall {
-    return forwardOverPool(this.#entry(permit).pool, request, handler);
+    return this.#entry(permit).pool.forward(request, handler);
   }
 
   upgrade(permit: Permit, request: UpgradeRequest, handler: UpgradeHandler): ForwardCall {
@@ -61,10 +61,9 @@ export class Upstreams implements UpstreamPort {
     return openTunnel(target, request, handler);
   }
 
-  async close(): Promise<void> {
-    const pools = [...this.#entries.values()].map((entry) => entry.pool.pool.destroy());
+  close(): void {
+    for (const { pool } of this.#entries.values()) pool.destroy();
     this.#entries.clear();
-    await Promise.allSettled(pools);
   }
 
   #entry(permit: Permit): Entry {
@@ -76,9 +75,10 @@ export class Upstreams implements UpstreamPort {
   }
 }
 
-function poolOf(upstream: UpstreamConfig): UpstreamPool {
-  return createPool({
-    origin: `http://${upstream.url.authority}`,
+function poolOf(upstream: UpstreamConfig): Http1Pool {
+  return new Http1Pool({
+    host: upstream.url.host,
+    port: upstream.url.port,
     connectMs: upstream.timeouts.connectMs,
     maxConnections: upstream.maxConnections ?? DEFAULT_CONNECTIONS,
   });

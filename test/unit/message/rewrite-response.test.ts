@@ -7,7 +7,7 @@ import {
 import { namesOf, planOf, readVectors, valuesOf } from './fixtures.js';
 
 const plan = planOf({ headers: [{ name: 'X-Remote-User', template: '{id}' }] });
-const answer = (raw: readonly (Buffer | string)[]) => {
+const answer = (raw: readonly string[]) => {
   const rewritten = rewriteResponseHeaders(raw, { plan });
   if (!rewritten.ok) throw new Error(rewritten.error);
   return rewritten.value;
@@ -103,6 +103,7 @@ t.test('framing is read, never copied', (t) => {
     'Content-Length and Transfer-Encoding',
   );
   t.equal(errorOf(['Content-Length', '1', 'Content-Length', '2']), 'malformed Content-Length');
+  t.equal(answer(['Content-Length', '12', 'content-length', '12']).contentLength, 12, 'equal copies fold');
   for (const value of ['+1', '0x1', '1, 2', '', '18446744073709551617', '-1']) {
     t.equal(errorOf(['Content-Length', value]), 'malformed Content-Length', value);
   }
@@ -132,9 +133,9 @@ t.test('an answer that varies on identity varies on what nobody else can see', (
   t.end();
 });
 
-t.test('raw octets keep their values, several Set-Cookie stay several, Via is extended', (t) => {
+t.test('octets above ASCII keep their values, several Set-Cookie stay several, Via is extended', (t) => {
   const raw = ['Set-Cookie', 'a=1', 'Set-Cookie', 'b=2', 'X-Latin', 'J\u00f6rg', 'Via', '1.0 fred'];
-  const { headers } = answer(raw.map((text) => Buffer.from(text, 'latin1')));
+  const { headers } = answer(raw);
   t.same(headers, [...raw.slice(0, 6), 'via', '1.0 fred, 1.1 countersign']);
   const old = rewriteResponseHeaders([], { plan, httpVersion: '1.0' });
   t.same(old.ok && old.value.headers, ['via', '1.0 countersign']);

@@ -1,0 +1,24 @@
+import type { ForwardRequest } from '../listener/ports.js';
+import { isAll, isFieldValue, isVisibleAscii, TOKEN } from '../message/char-class.js';
+
+/**
+ * The octets of a request's head, as latin1 text; undefined when a part of it could end a line or be cut to other octets
+ * (a character above 255 is written as its lowest eight bits: U+560A would become LF). Then nothing may be sent.
+ */
+export function formatRequestHead(request: ForwardRequest): string | undefined {
+  const { method, target, authority, headers } = request;
+  if (!isAll(method, TOKEN) || !isVisibleAscii(target, Number.MAX_SAFE_INTEGER)) return undefined;
+  if (!isVisibleAscii(authority, Number.MAX_SAFE_INTEGER)) return undefined;
+  // Host is the one that was judged (RFC 9112 3.2.2), not the upstream's own address.
+  let head = `${method} ${target} HTTP/1.1\r\nhost: ${authority}\r\nconnection: keep-alive\r\n`;
+  for (let i = 0; i < headers.length; i += 2) {
+    const name = headers[i]!;
+    const value = headers[i + 1]!;
+    if (!isAll(name, TOKEN) || !isFieldValue(value)) return undefined;
+    head += `${name}: ${value}\r\n`;
+  }
+  if (request.body === undefined) return `${head}\r\n`;
+  return request.bodyLength === undefined
+    ? `${head}transfer-encoding: chunked\r\n\r\n`
+    : `${head}content-length: ${request.bodyLength}\r\n\r\n`;
+}
