@@ -37,6 +37,8 @@ export class Connection {
   /** What came behind the exchange that is open. */
   readonly turns: Turns;
   readonly tls: TlsFields;
+  /** As records have it. */
+  readonly peer: { readonly address: string };
   requests = 0;
   /** Ticks are of the monotonic clock: a wall clock that steps must not end or prolong anything. */
   readonly openedTickMs = performance.now();
@@ -61,6 +63,7 @@ export class Connection {
     readonly openedAtMs: number,
   ) {
     this.turns = new Turns(socket);
+    this.peer = { address: peerAddress };
     this.#bytesAtOpen = socket.bytesRead;
     this.tls = {
       version: socket.getProtocol() ?? undefined,
