@@ -94,15 +94,14 @@ export function admit(exchange: Exchange, request: IncomingMessage): Admitted | 
 export function rewriteContext(exchange: Exchange, admitted: Admitted): RewriteContext {
   const { connection, listener } = exchange;
   const { forwardPlan, gateways } = admitted.snapshot;
-  const random = listener.ids.hex(24);
   return {
     plan: forwardPlan,
     identity: connection.credential?.identityHeaders(forwardPlan),
     peerTrusted: gateways.size > 0 && gateways.has(admitted.permit.request.principal.uri),
     peerAddress: connection.peerAddress,
     requestId: exchange.id,
-    newTraceId: random.slice(0, 32),
-    newSpanId: random.slice(32),
+    newTraceId: listener.ids.hex(16),
+    newSpanId: listener.ids.hex(8),
   };
 }
 
