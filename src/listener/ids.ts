@@ -1,29 +1,39 @@
 import { randomBytes, randomFillSync } from 'node:crypto';
 
-/** Whoever keeps a slice of its text keeps the text: it is small for the sake of tunnels, which stay for long. */
-const POOL_BYTES = 1024;
+const POOL_BYTES = 8192;
+/** Whoever keeps a slice of a text keeps the text: it is small for the sake of tunnels, which stay for long. */
+const TEXT_BYTES = 512;
 
 /** Request ids (unique for this boot, ordered) and random trace identifiers from a pooled CSPRNG. */
 export class Ids {
   readonly boot = randomBytes(8).toString('hex');
   #count = 0;
   readonly #pool = Buffer.allocUnsafe(POOL_BYTES);
-  /** What is left of the pool begins at the offset. */
-  #hex = '';
-  #offset = 0;
+  #poolOffset = POOL_BYTES;
+  /** A part of the pool as text, used up to its offset. */
+  #text = '';
+  #textOffset = 0;
 
   next(): string {
     return `${this.boot}-${(++this.#count).toString(36).padStart(7, '0')}`;
   }
 
-  /** Lower-case hex of fresh random octets; never all zero for the sizes in use (W3C Trace Context 3.2.2). */
+  /** Lower-case hex of up to 32 fresh random octets; never all zero for the sizes in use (W3C Trace Context 3.2.2). */
   hex(octets: number): string {
     const digits = octets * 2;
-    if (this.#offset + digits > this.#hex.length) {
-      this.#hex = randomFillSync(this.#pool).toString('hex');
-      this.#offset = 0;
+    if (this.#textOffset + digits > this.#text.length) this.#refill();
+    this.#textOffset += digits;
+    return this.#text.slice(this.#textOffset - digits, this.#textOffset);
+  }
+
+  #refill(): void {
+    if (this.#poolOffset === POOL_BYTES) {
+      randomFillSync(this.#pool);
+      this.#poolOffset = 0;
     }
-    this.#offset += digits;
-    return this.#hex.slice(this.#offset - digits, this.#offset);
+    const from = this.#poolOffset;
+    this.#poolOffset += TEXT_BYTES;
+    this.#text = this.#pool.toString('hex', from, this.#poolOffset);
+    this.#textOffset = 0;
   }
 }
