@@ -95,6 +95,17 @@ export class Connection {
     return this.#ended;
   }
 
+  /** Whether the answer to a request that began at `startedMs` (a tick) is the last on it, and must say so. */
+  endsWith(startedMs: number, snapshot: Snapshot | undefined): boolean {
+    if (this.#ended !== undefined || this.terminatedBy !== undefined || snapshot === undefined) return true;
+    if (this.closing && this.turns.size === 0) return true;
+    const { limits, deadlines } = snapshot.config;
+    return (
+      (limits.requestsPerConnection > 0 && this.requests >= limits.requestsPerConnection) ||
+      startedMs - this.openedTickMs >= deadlines.connectionAgeMs
+    );
+  }
+
   /** Nothing of any request has arrived. */
   get isSilent(): boolean {
     return this.requests === 0 && this.socket.bytesRead === this.#bytesAtOpen;

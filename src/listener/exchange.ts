@@ -64,6 +64,18 @@ export abstract class Exchange {
     return authorize(snapshot.policy, { ...permit.request, nowMs }).ok;
   }
 
+  /** What stands against it at this moment, when it is only now to be sent: what is true now decides. */
+  protected judgeAgain(): Refusal | undefined {
+    const { connection, listener } = this;
+    const snapshot = listener.snapshots.current;
+    if (snapshot === undefined) return { reason: 'not_ready', detail: '' };
+    const nowMs = listener.clock.nowMs();
+    const refusal = connection.judge(snapshot, nowMs);
+    if (refusal !== undefined) return refusal;
+    const isAllowed = snapshot === this.snapshot || this.isStillAllowed(snapshot, nowMs);
+    return isAllowed ? undefined : { reason: 'policy_denied', detail: '' };
+  }
+
   protected setRefusal(reason: Reason, detail: string): void {
     this.reason ??= reason;
     this.refusal ??= { reason: reason as Refusal['reason'], detail };
