@@ -51,6 +51,7 @@ export class DurationMetric {
   constructor(
     readonly name: string,
     readonly help: string,
+    readonly labelNames: readonly string[],
     readonly bounds: readonly number[],
   ) {}
 

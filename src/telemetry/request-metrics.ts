@@ -46,6 +46,7 @@ export class RequestMetrics {
     this.#durations = new DurationMetric(
       'countersign_request_duration_seconds',
       'Time from the request head to the last byte of its answer.',
+      ['listener', 'route'],
       [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30],
     );
     this.#durations.register(registry);
