@@ -5,6 +5,7 @@ import { describeEnvironment } from '../support/environment.js';
 import { markdownTable } from '../support/markdown-table.js';
 import { auditCase } from './audit-cases.js';
 import { crlCases } from './crl-cases.js';
+import { exchangeCase } from './exchange-case.js';
 import { measureAll } from './harness.js';
 import { identityCases } from './identity-cases.js';
 import { messageCases } from './message-cases.js';
@@ -21,17 +22,20 @@ async function main(): Promise<void> {
   });
   if (values.help) return void process.stdout.write(USAGE);
   const audit = auditCase();
+  const exchange = await exchangeCase();
   const cases = [
     ...(await identityCases()),
     ...(await crlCases()),
     ...policyCases(),
     ...messageCases(),
     audit.subject,
+    exchange.subject,
   ];
   const results = await measureAll(
     cases.filter(({ name }) => values.only === undefined || name.includes(values.only)),
   );
   audit.close();
+  await exchange.close();
   const scaling = scalingOf(results).filter(({ ratio }) => Number.isFinite(ratio));
   const rows = results.map(({ name, nsPerOp, fastestNsPerOp, bytesPerOp }) => [
     name,

@@ -38,6 +38,8 @@ export class Connection {
   /** What came behind the exchange that is open. */
   readonly turns: Turns;
   readonly tls: TlsFields;
+  /** As records have it. */
+  readonly peer: { readonly address: string };
   requests = 0;
   /** Ticks are of the monotonic clock: a wall clock that steps must not end or prolong anything. */
   readonly openedTickMs = performance.now();
@@ -62,6 +64,7 @@ export class Connection {
     readonly openedAtMs: number,
   ) {
     this.turns = new Turns(socket);
+    this.peer = { address: peerAddress };
     this.#bytesAtOpen = socket.bytesRead;
     this.tls = {
       version: socket.getProtocol() ?? undefined,
@@ -91,6 +94,17 @@ export class Connection {
   /** The no that ended it, once there is one. */
   get refusal(): Refusal | undefined {
     return this.#ended;
+  }
+
+  /** Whether the answer to a request that began at `startedMs` (a tick) is the last on it, and must say so. */
+  endsWith(startedMs: number, snapshot: Snapshot | undefined): boolean {
+    if (this.#ended !== undefined || this.terminatedBy !== undefined || snapshot === undefined) return true;
+    if (this.closing && this.turns.size === 0) return true;
+    const { limits, deadlines } = snapshot.config;
+    return (
+      (limits.requestsPerConnection > 0 && this.requests >= limits.requestsPerConnection) ||
+      startedMs - this.openedTickMs >= deadlines.connectionAgeMs
+    );
   }
 
   /** Nothing of any request has arrived. */

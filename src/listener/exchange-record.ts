@@ -5,12 +5,19 @@ import {
   type RequestFields,
 } from '../audit/record.js';
 import type { Exchange } from './exchange.js';
+import { IsoTime } from './iso-time.js';
 
-/** The evidence of one exchange as it stands now. */
-export function accessRecord(exchange: Exchange, phase: 'start' | 'end' | undefined): AccessRecord {
+const isoTime = new IsoTime();
+
+/** The evidence of one exchange as it stands at `tickMs` (of the monotonic clock). */
+export function accessRecord(
+  exchange: Exchange,
+  phase: 'start' | 'end' | undefined,
+  tickMs: number,
+): AccessRecord {
   const { connection, startedAtMs, startedMs, upstreamMs } = exchange;
   return {
-    time: new Date(startedAtMs).toISOString(),
+    time: isoTime.format(startedAtMs),
     event: 'access',
     id: exchange.id,
     phase,
@@ -24,11 +31,11 @@ export function accessRecord(exchange: Exchange, phase: 'start' | 'end' | undefi
       reason: exchange.reason,
     },
     timing: {
-      totalMs: round(performance.now() - startedMs),
+      totalMs: round(tickMs - startedMs),
       upstreamMs: upstreamMs === undefined ? undefined : round(upstreamMs),
     },
     tls: connection.tls,
-    peer: { address: connection.peerAddress },
+    peer: connection.peer,
   };
 }
 

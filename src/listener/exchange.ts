@@ -64,6 +64,18 @@ export abstract class Exchange {
     return authorize(snapshot.policy, { ...permit.request, nowMs }).ok;
   }
 
+  /** What stands against it at this moment, when it is only now to be sent: what is true now decides. */
+  protected judgeAgain(): Refusal | undefined {
+    const { connection, listener } = this;
+    const snapshot = listener.snapshots.current;
+    if (snapshot === undefined) return { reason: 'not_ready', detail: '' };
+    const nowMs = listener.clock.nowMs();
+    const refusal = connection.judge(snapshot, nowMs);
+    if (refusal !== undefined) return refusal;
+    const isAllowed = snapshot === this.snapshot || this.isStillAllowed(snapshot, nowMs);
+    return isAllowed ? undefined : { reason: 'policy_denied', detail: '' };
+  }
+
   protected setRefusal(reason: Reason, detail: string): void {
     this.reason ??= reason;
     this.refusal ??= { reason: reason as Refusal['reason'], detail };
@@ -75,11 +87,12 @@ export abstract class Exchange {
     this.#recorded = true;
     const { connection } = this;
     connection.open.delete(this as never);
-    connection.lastActiveTickMs = performance.now();
+    const tickMs = performance.now();
+    connection.lastActiveTickMs = tickMs;
     if (connection.terminatedBy !== undefined && connection.open.size === 0) connection.close();
-    const record = accessRecord(this, this.phase === undefined ? undefined : 'end');
+    const record = accessRecord(this, this.phase === undefined ? undefined : 'end', tickMs);
     this.listener.records.write(record);
-    this.#observe(record);
+    this.#observe(record, (tickMs - this.startedMs) / 1000);
     connection.turns.next();
   }
 
@@ -88,12 +101,11 @@ export abstract class Exchange {
 
   protected recordStart(): void {
     this.phase = 'started';
-    this.listener.records.write(accessRecord(this, 'start'));
+    this.listener.records.write(accessRecord(this, 'start', performance.now()));
   }
 
-  #observe(record: AccessRecord): void {
+  #observe(record: AccessRecord, seconds: number): void {
     const { metrics, name } = this.listener;
-    const seconds = (performance.now() - this.startedMs) / 1000;
     // Only a verified caller's domain is a label: a claimed one would let anybody grow the series.
     const trustDomain = record.principal?.kind === 'workload' ? record.principal.trustDomain : '';
     metrics.observeRequest(

@@ -7,15 +7,17 @@ import type { Address } from '../config/config.js';
 import type { Refusal } from '../reasons.js';
 import type { OwnSvid, Snapshot } from '../snapshot.js';
 import { answerOnSocket } from './answer.js';
-import { isDeadSocket, reasonOfParserError } from './client-error.js';
+import { onClientError, refuseInTurn } from './client-fault.js';
 import { Connection } from './connection.js';
 import { handshakeRecord, terminatedRecord } from './connection-record.js';
 import type { ListenerContext } from './context.js';
 import type { Contraction } from './contraction.js';
 import { HttpExchange } from './http-exchange.js';
 import { LiveConnections } from './live-connections.js';
-import { RefusedTurn, RequestTurn } from './pipelined-turns.js';
+import { addressOf, rememberAddress } from './peer-address.js';
+import { RequestTurn } from './pipelined-turns.js';
 import type { PeerReader } from './ports.js';
+import { onHandshakeError, refuseHandshake } from './refused-handshake.js';
 import { UpgradeExchange } from './upgrade-exchange.js';
 
 /** TLS comes from the tls folder, handed in. */
@@ -27,10 +29,6 @@ export interface ListenerTls {
 
 const connectionOf = Symbol('connection');
 type Peer = TLSSocket & { [connectionOf]?: Connection };
-
-/** Asked when it is accepted: after a reset the kernel no longer tells. */
-const acceptedFrom = Symbol('acceptedFrom');
-type Transport = Socket & { [acceptedFrom]?: string };
 
 const SWEEP_MS = 250;
 /** While closing, a connection without a request waits this long: its client may just have been about to ask. */
@@ -134,8 +132,12 @@ export class HttpListener {
     const server = this.#server;
     server.on('connection', (socket: Socket) => this.#onAccept(socket));
     server.on('secureConnection', (socket: TLSSocket) => this.#onSecure(socket));
-    server.on('tlsClientError', (error: Error, socket: TLSSocket) => this.#onHandshakeError(error, socket));
-    server.on('clientError', (error: Error, socket) => this.#onClientError(error, socket as Peer));
+    server.on('tlsClientError', (error: Error, socket: TLSSocket) =>
+      onHandshakeError(this.context, error, socket),
+    );
+    server.on('clientError', (error: Error, socket) =>
+      onClientError(this.context, (socket as Peer)[connectionOf], socket as Peer, error),
+    );
     server.on('request', (request, response) => this.#onRequest(request, response, false));
     server.on('checkContinue', (request, response) => this.#onRequest(request, response, true));
     server.on('checkExpectation', (request, response) => this.#onRequest(request, response, false));
@@ -143,19 +145,18 @@ export class HttpListener {
     server.on('connect', (request, stream, head: Buffer) => this.#onUpgrade(request, stream, head));
   }
 
-  #onAccept(socket: Transport): void {
-    socket[acceptedFrom] = addressOf(socket);
+  #onAccept(socket: Socket): void {
+    rememberAddress(socket);
     const snapshot = this.context.snapshots.current;
     if (snapshot?.isOwnWithdrawn) {
       socket.destroy(); // a handshake would show an SVID that is not ours to show
-      this.#refuseHandshake('not_ready', 'our own SVID was withdrawn', addressOf(socket));
-      return;
+      return refuseHandshake(this.context, 'not_ready', 'our own SVID was withdrawn', addressOf(socket));
     }
     const limit = snapshot?.config.limits.connections ?? 0;
     if (this.#sockets.size >= limit) {
       socket.destroy(); // before any handshake is paid for
-      this.#refuseHandshake('connection_limit', `${limit} connections are open`, addressOf(socket));
-      return;
+      const detail = `${limit} connections are open`;
+      return refuseHandshake(this.context, 'connection_limit', detail, addressOf(socket));
     }
     this.#sockets.add(socket);
     socket.once('close', () => this.#sockets.delete(socket));
@@ -207,36 +208,6 @@ export class HttpListener {
     }
   }
 
-  #onHandshakeError(error: Error, socket: TLSSocket): void {
-    const code = (error as { code?: string }).code ?? '';
-    const address = addressOf(socket);
-    // What TLS itself counts is decrypted bytes: none before the end of the handshake.
-    const bytesRead = transportOf(socket)?.bytesRead;
-    socket.destroy();
-    // A TCP probe that opens and closes is no handshake.
-    if (code === 'ECONNRESET' && bytesRead === 0) return;
-    const reason = code === 'ERR_TLS_HANDSHAKE_TIMEOUT' ? 'tls_handshake_timeout' : 'tls_handshake_failed';
-    this.#refuseHandshake(reason, code || error.message, address);
-  }
-
-  #refuseHandshake(
-    reason: 'tls_handshake_failed' | 'tls_handshake_timeout' | 'connection_limit' | 'not_ready',
-    detail: string,
-    address: string,
-  ): void {
-    const { name, records, metrics, clock, ids, snapshots } = this.context;
-    metrics.countHandshake(name, 'refused', reason);
-    metrics.countRefusal(name, reason);
-    const failed = {
-      id: ids.next(),
-      refusal: { reason, detail },
-      peerAddress: address,
-      tls: undefined,
-      credential: undefined,
-    };
-    records.write(handshakeRecord(name, failed, snapshots.current, clock.nowMs()));
-  }
-
   #onRequest(request: IncomingMessage, response: ServerResponse, expectsContinue: boolean): void {
     const connection = (request.socket as Peer)[connectionOf];
     // After an answer that closes, later bytes are never acted on, whatever the parser made of them (P067, P087).
@@ -259,7 +230,7 @@ export class HttpListener {
       keepFlowing(socket);
       const reason = request.method === 'CONNECT' ? 'method_not_allowed' : 'upgrade_refused';
       const detail = 'came before the request in front of it was answered';
-      return this.#refuseInTurn(connection, { reason, detail }, request);
+      return refuseInTurn(this.context, connection, { reason, detail }, request);
     }
     new UpgradeExchange(
       this.context,
@@ -269,38 +240,6 @@ export class HttpListener {
       socket,
       head,
     ).run();
-  }
-
-  #onClientError(error: Error & { code?: string }, socket: Peer): void {
-    const connection = socket[connectionOf];
-    if (connection === undefined || isDeadSocket(error)) return void socket.destroy();
-    if (connection.closing) return; // a destroy here would take the answer with it that is on its way
-    connection.closing = true;
-    const refusal = { reason: reasonOfParserError(error), detail: error.code ?? '' };
-    const { last } = connection.turns;
-    if (last?.isWhole === false) {
-      last.fault = refusal; // the body of one that waits was malformed
-      return;
-    }
-    const unfinished = [...connection.open].find(
-      (exchange) => exchange instanceof HttpExchange && exchange.isReceiving,
-    );
-    if (unfinished instanceof HttpExchange) {
-      // its body was malformed, or ended too early because its client has gone (P120)
-      if (error.code === 'HPE_INVALID_EOF_STATE') return unfinished.refuse('client_aborted', refusal.detail);
-      return unfinished.refuse(refusal.reason, refusal.detail);
-    }
-    if (error.code === 'HPE_CLOSED_CONNECTION') return void (connection.open.size === 0 && socket.destroy());
-    if (refusal.reason === 'request_timeout' && connection.isSilent) return connection.close();
-    this.#refuseInTurn(connection, refusal);
-  }
-
-  /** Answers go out in order: behind one that is still under way, a refusal waits. */
-  #refuseInTurn(connection: Connection, refusal: Refusal, request?: IncomingMessage): void {
-    connection.closing = true;
-    const turn = new RefusedTurn(this.context, connection, refusal, request);
-    if (connection.open.size === 0) turn.take();
-    else connection.turns.wait(turn);
   }
 
   #sweep(): void {
@@ -317,14 +256,4 @@ function keepFlowing(socket: TLSSocket & { _httpMessage?: ServerResponse | null 
   socket.on('drain', () => {
     if (!socket.writableNeedDrain) socket._httpMessage?.emit('drain');
   });
-}
-
-/** What is under TLS. */
-const transportOf = (socket: Socket): Transport | undefined => (socket as { _parent?: Transport })._parent;
-
-function addressOf(socket: Socket): string {
-  const known = transportOf(socket)?.[acceptedFrom];
-  if (known !== undefined) return known;
-  const address = socket.remoteAddress ?? '';
-  return address.startsWith('::ffff:') ? address.slice(7) : address;
 }

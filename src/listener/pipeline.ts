@@ -1,13 +1,15 @@
 import type { IncomingMessage } from 'node:http';
+import type { Readable } from 'node:stream';
 import type { RouteConfig } from '../config/config.js';
-import { parseRequestHead } from '../message/request-head.js';
-import { isWebSocketHandshake, type RewriteContext } from '../message/rewrite-request.js';
+import { parseRequestHead, type RequestHead } from '../message/request-head.js';
+import { isWebSocketHandshake, type RewriteContext, rewriteRequest } from '../message/rewrite-request.js';
 import type { AccessRequest } from '../policy/decision.js';
 import { authorize, type Permit } from '../policy/permit.js';
 import { matchRoute } from '../policy/route-table.js';
 import type { Refusal } from '../reasons.js';
 import type { Snapshot } from '../snapshot.js';
 import type { Exchange } from './exchange.js';
+import type { ForwardRequest } from './ports.js';
 
 /** All that forwarding needs, once every question was answered yes. */
 export interface Admitted {
@@ -94,16 +96,45 @@ export function admit(exchange: Exchange, request: IncomingMessage): Admitted | 
 export function rewriteContext(exchange: Exchange, admitted: Admitted): RewriteContext {
   const { connection, listener } = exchange;
   const { forwardPlan, gateways } = admitted.snapshot;
-  const random = listener.ids.hex(24);
   return {
     plan: forwardPlan,
     identity: connection.credential?.identityHeaders(forwardPlan),
     peerTrusted: gateways.size > 0 && gateways.has(admitted.permit.request.principal.uri),
     peerAddress: connection.peerAddress,
     requestId: exchange.id,
-    newTraceId: random.slice(0, 32),
-    newSpanId: random.slice(32),
+    newTraceId: listener.ids.hex(16),
+    newSpanId: listener.ids.hex(8),
   };
+}
+
+/** What goes out of the head of an admitted request; Host, Connection and framing are the upstream's to write. */
+export function outgoingHeaders(exchange: Exchange, head: RequestHead, admitted: Admitted): string[] {
+  const { headers, traceId } = rewriteRequest(head, rewriteContext(exchange, admitted));
+  exchange.traceId = traceId;
+  return headers;
+}
+
+/** The request as the upstream is to get it: built from what was judged, byte for byte. */
+export function forwardRequest(
+  head: RequestHead,
+  headers: string[],
+  body: Readable | undefined,
+): ForwardRequest {
+  const { path, query, authority } = head.target;
+  return {
+    method: head.method,
+    target: query === '' ? path : path + query,
+    authority,
+    headers,
+    body,
+    bodyLength: head.body.kind === 'length' ? head.body.length : undefined,
+  };
+}
+
+/** How long the upstream may take to begin its answer: the route's word, else the upstream's, else that of all. */
+export function firstByteMsOf({ route, snapshot: { config } }: Admitted): number {
+  const ofUpstream = config.upstreams.get(route.upstream)?.timeouts.responseMs;
+  return route.deadlines?.upstreamFirstByteMs ?? ofUpstream ?? config.deadlines.upstreamFirstByteMs;
 }
 
 export const isAdmitted = (answer: Admitted | Refusal): answer is Admitted => 'permit' in answer;

@@ -17,9 +17,9 @@ export interface ReceivedFields {
 }
 
 /** Fields as they are met during the one pass; read into a RequestHead at its end. */
-export class HeaderFields {
+export class HeaderFields implements ReceivedFields {
   readonly endToEnd: string[] = [];
-  readonly hosts: string[] = [];
+  hosts: string[] = NO_LINES;
   contentLengths: string[] = NO_LINES;
   transferEncodings: string[] = NO_LINES;
   connections: string[] = NO_LINES;
@@ -65,7 +65,7 @@ type OwnKind = Exclude<HeaderKind, 'malformed' | 'pass' | 'drop' | 'max-forwards
 function collectOwn(fields: HeaderFields, kind: OwnKind, value: string): void {
   switch (kind) {
     case 'host':
-      fields.hosts.push(value);
+      fields.hosts = withLine(fields.hosts, value);
       return;
     case 'content-length':
       fields.contentLengths = withLine(fields.contentLengths, value);
@@ -142,21 +142,9 @@ function collectMaxForwards(
 
 /** What Connection names was meant for this hop and goes no further, so it is not continued either. Via stays: it guards against loops. */
 export function receivedOf(fields: HeaderFields, named: ReadonlySet<string> | undefined): ReceivedFields {
+  if (named === undefined) return fields;
   const kept = <T>(name: string, value: T | undefined): T | undefined =>
-    named?.has(name) === true ? undefined : value;
-  if (named === undefined) {
-    return {
-      via: fields.via,
-      forwardedFor: fields.forwardedFor,
-      forwardedProto: fields.forwardedProto,
-      forwardedHost: fields.forwardedHost,
-      forwarded: fields.forwarded,
-      clientCertificate: fields.clientCertificate,
-      requestId: fields.requestId,
-      traceparent: fields.traceparent,
-      tracestate: fields.tracestate,
-    };
-  }
+    named.has(name) ? undefined : value;
   return {
     via: fields.via,
     forwardedFor: kept('x-forwarded-for', fields.forwardedFor),

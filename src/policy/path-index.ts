@@ -27,11 +27,10 @@ export class PathIndex {
 
   find(segments: readonly string[], method: string): number {
     const hits = this.#hits;
-    hits.length = 0;
     this.#trie.match(segments, hits);
     let first = NO_RULE;
-    for (let i = 0; i < hits.length; i++) {
-      const { anyMethod, byMethod } = hits[i]!;
+    for (let hit = hits.pop(); hit !== undefined; hit = hits.pop()) {
+      const { anyMethod, byMethod } = hit;
       if (anyMethod < first) first = anyMethod;
       if (byMethod !== undefined) {
         const index = byMethod.get(method);

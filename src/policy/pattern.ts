@@ -69,7 +69,17 @@ export function matchPathFolded(pattern: PathPattern, path: string): boolean {
 }
 
 /** Segments of a canonical path; a trailing slash is one empty segment at the end. */
-export const splitPath = (path: string): string[] => path.slice(1).split('/');
+export function splitPath(path: string): string[] {
+  const segments: string[] = [];
+  let from = 1;
+  // not split(): that takes 170 ns of every request's path, twice
+  for (let at = path.indexOf('/', from); at >= 0; at = path.indexOf('/', from)) {
+    segments.push(path.slice(from, at));
+    from = at + 1;
+  }
+  segments.push(path.slice(from));
+  return segments;
+}
 
 /**
  * The reading in which deny rules compare: percent-decoded, caseless, compatibility forms of characters taken for the

@@ -57,11 +57,11 @@ export class SegmentTrie<V> {
   match(segments: readonly string[], hits: V[]): void {
     let active = this.#active;
     let next = this.#next;
-    active.length = 0;
+    empty(active);
     this.#firstStep = ++this.#step;
     this.#enter(this.#root, active, hits);
     for (let i = 0; i < segments.length && active.length > 0; i++) {
-      next.length = 0;
+      empty(next);
       this.#step++;
       this.#advance(active, segments[i]!, next, hits);
       const spare = active;
@@ -103,6 +103,11 @@ export class SegmentTrie<V> {
     if (at.many !== undefined) this.#enter(at.many, set, hits);
   }
 }
+
+/** These arrays hold a few nodes, and are emptied for every request: setting their length would leave compiled code. */
+const empty = (nodes: unknown[]): void => {
+  while (nodes.length > 0) nodes.pop();
+};
 
 const isOpenEnd = <V>(at: TrieNode<V>): boolean =>
   at.isMany && at.literals === undefined && at.one === undefined;

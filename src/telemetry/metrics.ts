@@ -2,6 +2,7 @@ import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom
 import type { ListenerMetrics } from '../listener/ports.js';
 import type { Reason } from '../reasons.js';
 import type { Snapshot } from '../snapshot.js';
+import { RequestMetrics } from './request-metrics.js';
 
 /** What only the live process can tell at the moment of a scrape. */
 export interface LiveGauges {
@@ -10,21 +11,12 @@ export interface LiveGauges {
   authoritiesInUse(): readonly { trustDomain: string; authority: string; count: number }[];
 }
 
-interface RequestLabels extends Record<string, string> {
-  readonly listener: string;
-  readonly route: string;
-  readonly trust_domain: string;
-  readonly effect: string;
-  readonly code: string;
-}
-
 /** Every metric of PRODUCT §10 that exists so far. Labels come from configuration or closed lists, never from a request. */
 export class Metrics implements ListenerMetrics {
   readonly registry = new Registry();
   live: LiveGauges = { connections: () => new Map(), authoritiesInUse: () => [] };
 
-  /** Requests since the last scrape: prom-client hashes labels at every increment, so it is told once a scrape. */
-  readonly #tallies = new Map<string, { readonly labels: RequestLabels; count: number }>();
+  readonly #requests = new RequestMetrics(this.registry);
   readonly #refusals = this.#counter('refusals_total', 'Refusals and failures by reason.', [
     'listener',
     'reason',
@@ -41,13 +33,6 @@ export class Metrics implements ListenerMetrics {
   );
   readonly #reloads = this.#counter('reloads_total', 'Reloads of a source.', ['source', 'result']);
   readonly #records = this.#counter('audit_records_total', 'Audit records.', ['result']);
-  readonly #duration = new Histogram({
-    name: 'countersign_request_duration_seconds',
-    help: 'Time from the request head to the last byte of its answer.',
-    labelNames: ['listener', 'route'],
-    buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30],
-    registers: [this.registry],
-  });
   readonly #revocation = new Histogram({
     name: 'countersign_revocation_seconds',
     help: 'From seeing what ended access (a revocation, an authority gone, a policy) to the last connection gone.',
@@ -83,19 +68,6 @@ export class Metrics implements ListenerMetrics {
   constructor() {
     collectDefaultMetrics({ register: this.registry });
     const { live, registry } = { live: () => this.live, registry: this.registry };
-    const tallies = this.#tallies;
-    new Counter({
-      name: 'countersign_requests_total',
-      help: 'Requests by outcome.',
-      labelNames: ['listener', 'route', 'trust_domain', 'effect', 'code'],
-      registers: [registry],
-      collect() {
-        for (const tally of tallies.values()) {
-          this.inc(tally.labels, tally.count);
-          tally.count = 0;
-        }
-      },
-    });
     new Gauge({
       name: 'countersign_connections',
       help: 'Open connections.',
@@ -128,14 +100,7 @@ export class Metrics implements ListenerMetrics {
     code: number,
     seconds: number,
   ): void {
-    const key = `${listener}\n${route}\n${trustDomain}\n${effect}\n${code}`;
-    const tally = this.#tallies.get(key);
-    if (tally !== undefined) tally.count++;
-    else {
-      const labels = { listener, route, trust_domain: trustDomain, effect, code: codeLabel(code) };
-      this.#tallies.set(key, { labels, count: 1 });
-    }
-    this.#duration.observe({ listener, route }, seconds);
+    this.#requests.observe(listener, route, trustDomain, effect, code, seconds);
   }
 
   countRefusal(listener: string, reason: Reason): void {
@@ -201,14 +166,3 @@ export class Metrics implements ListenerMetrics {
     return new Gauge({ name: `countersign_${name}`, help, labelNames, registers, aggregator: 'max' });
   }
 }
-
-/** The label of a status: an upstream may answer with any of 500 numbers, and it is not to choose how many series there are. */
-const codeLabel = (code: number): string => {
-  if (code === 0) return 'none';
-  return KNOWN_CODES.has(code) ? String(code) : `${Math.floor(code / 100)}xx`;
-};
-
-const KNOWN_CODES = new Set([
-  101, 200, 201, 202, 204, 206, 301, 302, 303, 304, 307, 308, 400, 401, 403, 404, 405, 408, 409, 410, 412,
-  413, 414, 415, 416, 417, 421, 422, 429, 431, 500, 501, 502, 503, 504, 505, 508,
-]);

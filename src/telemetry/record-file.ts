@@ -89,7 +89,7 @@ export class RecordFile {
     clearTimeout(this.#timer);
     clearInterval(this.#rotation);
     if (this.#writing) await new Promise<void>((resolve) => this.#whenIdle.push(resolve));
-    const bytes = Buffer.from(this.#lines.join(''));
+    const bytes = bytesOf(this.#lines);
     const records = this.#lines.length;
     this.#lines = [];
     try {
@@ -116,7 +116,7 @@ export class RecordFile {
     this.#pendingBytes = 0;
     this.#writing = true;
     this.#stalled = setTimeout(() => this.#failAsStalled(), STALLED_MS).unref();
-    this.#write(Buffer.from(lines.length === 1 ? lines[0]! : lines.join('')), 0, lines.length);
+    this.#write(bytesOf(lines), 0, lines.length);
   }
 
   #write(bytes: Buffer, offset: number, records: number): void {
@@ -169,4 +169,10 @@ export class RecordFile {
     this.available = true;
     this.events.recovered();
   }
+}
+
+/** Nearly all records are plain ASCII, which is copied as it is; only others are worth an encoder's pass over every character. */
+function bytesOf(lines: readonly string[]): Buffer {
+  const text = lines.join('');
+  return Buffer.from(text, Buffer.byteLength(text) === text.length ? 'latin1' : 'utf8');
 }

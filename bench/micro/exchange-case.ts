@@ -1,0 +1,183 @@
+import { X509Certificate } from 'node:crypto';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { devNull } from 'node:os';
+import type { TLSSocket } from 'node:tls';
+import { Connection } from '../../src/listener/connection.js';
+import type { ListenerContext } from '../../src/listener/context.js';
+import { CredentialIndex } from '../../src/listener/credential.js';
+import { HttpExchange } from '../../src/listener/http-exchange.js';
+import { Ids } from '../../src/listener/ids.js';
+import type { ForwardCall, ForwardHandler, UpstreamPort } from '../../src/listener/ports.js';
+import type { Snapshot } from '../../src/snapshot.js';
+import { SnapshotKeeper } from '../../src/sources/snapshot-keeper.js';
+import { Metrics } from '../../src/telemetry/metrics.js';
+import { RecordFile } from '../../src/telemetry/record-file.js';
+import { RecordLog } from '../../src/telemetry/record-log.js';
+import { mintBenchPki } from '../support/bench-pki.js';
+import { policyYaml, rulesUnderLoad } from '../support/bench-rules.js';
+import { WorkFolder } from '../support/work-folder.js';
+import type { MicroCase } from './harness.js';
+
+const BODY = Buffer.from('{"invoice":7,"state":"paid"}\n');
+const RAW_ANSWER: readonly string[] = [
+  'Content-Type',
+  'application/json',
+  'Content-Length',
+  String(BODY.length),
+];
+const ASKED = ['Host', 'billing.internal', 'User-Agent', 'bench/1', 'Accept', 'application/json'];
+
+/** One request on a kept connection from its head to its record, everything on, with both ends of the network left out. */
+export async function exchangeCase(): Promise<{ readonly subject: MicroCase; close(): Promise<void> }> {
+  const folder = new WorkFolder();
+  const pki = await mintBenchPki(folder);
+  const snapshot = await loadSnapshot(folder, pki.files);
+  let recorded = 0;
+  const file = new RecordFile(devNull, {
+    failed: (error) => {
+      throw error;
+    },
+    recovered: () => undefined,
+    written: (records) => {
+      recorded += records;
+    },
+    dropped: () => {
+      throw new Error('records were dropped: the figure would be too good');
+    },
+  });
+  const credentials = new CredentialIndex();
+  const upstream = new InstantUpstream();
+  const context: ListenerContext = {
+    name: 'inbound',
+    snapshots: { current: snapshot },
+    credentials,
+    upstream,
+    records: new RecordLog(file, 'deny', 'bench'),
+    metrics: new Metrics(),
+    diagnostics: { info: () => undefined, warn: () => undefined, error: (detail) => console.error(detail) },
+    clock: { nowMs: Date.now },
+    ids: new Ids(),
+    draining: false,
+  };
+  const leaf = new X509Certificate(pki.caller.certificate).raw;
+  const credential = credentials.find({ leaf, intermediates: [] });
+  const connection = new Connection('bench', SOCKET, '127.0.0.1', credential, Date.now());
+  const request = {
+    method: 'GET',
+    url: '/invoices/7',
+    httpVersion: '1.1',
+    rawHeaders: ASKED,
+    complete: true,
+  };
+  let asked = 0;
+  const run = (): unknown => {
+    asked++;
+    const response = new SilentResponse();
+    const ends = [request as unknown as IncomingMessage, response as unknown as ServerResponse] as const;
+    new HttpExchange(context, connection, snapshot, ...ends).run(false);
+    upstream.answer();
+    response.onClose();
+    if (response.status !== 200) throw new Error(`answered ${response.status}`);
+    return response;
+  };
+  return {
+    subject: {
+      name: 'carry a request from its head to its record, without the network',
+      run,
+      settle: async () => {
+        while (recorded < asked) await new Promise((resolve) => setTimeout(resolve, 5));
+      },
+    },
+    close: async () => {
+      await file.close();
+      folder.remove();
+    },
+  };
+}
+
+/** Answers when it is told to, in one piece. */
+class InstantUpstream implements UpstreamPort {
+  #handler: ForwardHandler | undefined;
+  readonly #call: ForwardCall = { hasBegun: true, resume: () => undefined, abort: () => undefined };
+
+  forward(_permit: unknown, _request: unknown, handler: ForwardHandler): ForwardCall {
+    this.#handler = handler;
+    return this.#call;
+  }
+
+  upgrade(): ForwardCall {
+    throw new Error('nothing is upgraded here');
+  }
+
+  answer(): void {
+    const handler = this.#handler!;
+    if (!handler.mayBegin()) throw new Error('the request was not to begin');
+    handler.onHead(200, RAW_ANSWER);
+    handler.onData(BODY);
+    handler.onEnd();
+  }
+}
+
+/** As much of a ServerResponse as an exchange touches. */
+class SilentResponse {
+  headersSent = false;
+  writableFinished = false;
+  status = 0;
+  onClose: () => void = () => undefined;
+
+  on(_event: 'close', listener: () => void): void {
+    this.onClose = listener;
+  }
+
+  writeHead(status: number): void {
+    this.status = status;
+    this.headersSent = true;
+  }
+
+  end(): void {
+    this.writableFinished = true;
+  }
+}
+
+const SOCKET = {
+  bytesRead: 0,
+  servername: 'billing.internal',
+  getProtocol: () => 'TLSv1.3',
+  getCipher: () => ({ name: 'TLS_AES_256_GCM_SHA384' }),
+  isSessionReused: () => false,
+} as unknown as TLSSocket;
+
+async function loadSnapshot(
+  folder: WorkFolder,
+  files: { readonly ca: string; readonly certificate: string; readonly key: string },
+): Promise<Snapshot> {
+  folder.write('policy.yaml', policyYaml(rulesUnderLoad(100)));
+  const config = folder.write(
+    'countersign.yaml',
+    `version: 1
+identity: { files: { certificate: ${files.certificate}, key: ${files.key} } }
+trust: [{ trustDomain: example.org, bundle: { file: ${files.ca} } }]
+listeners:
+  - name: inbound
+    address: 127.0.0.1:8443
+    routes: [{ name: everything, path: /**, upstream: origin }]
+upstreams: { origin: { url: "http://127.0.0.1:8080" } }
+policy: policy.yaml
+limits: { requestsPerConnection: 0 }
+deadlines: { connectionAge: 24h }
+`,
+  );
+  const nothing = (): void => undefined;
+  const events = {
+    adopted: nothing,
+    refused: nothing,
+    stale: nothing,
+    noted: nothing,
+    restartNeeded: nothing,
+  };
+  const keeper = new SnapshotKeeper(config, {}, Date.now, events, () => undefined);
+  const problems = await keeper.start();
+  keeper.close();
+  if (keeper.current === undefined) throw new Error(problems.join('\n'));
+  return keeper.current;
+}

@@ -1,0 +1,78 @@
+import type { AccessRecord, DecisionFields, RequestFields, ResponseFields } from './record.js';
+
+/** A field that a record has and this file does not write would be evidence lost: then it does not compile. */
+type Complete<T, Written extends keyof T> = Exclude<keyof T, Written> extends never ? T : never;
+
+type Access = Complete<
+  AccessRecord,
+  ConnectionKey | 'time' | 'event' | 'id' | 'phase' | 'decision' | 'request' | 'response' | 'timing'
+>;
+type ConnectionKey = 'principal' | 'tls' | 'peer';
+type Timing = Complete<AccessRecord['timing'], 'totalMs' | 'upstreamMs'>;
+type Decision = Complete<
+  DecisionFields,
+  'effect' | 'reason' | 'rule' | 'policyRevision' | 'trustRevision' | 'detail'
+>;
+type Request = Complete<
+  RequestFields,
+  | 'listener'
+  | 'route'
+  | 'destination'
+  | 'method'
+  | 'host'
+  | 'path'
+  | 'protocol'
+  | 'bytes'
+  | 'traceId'
+  | 'truncated'
+>;
+type Response = Complete<ResponseFields, 'status' | 'bytes' | 'outcome' | 'reason'>;
+
+/** What all access records of one connection say alike, beginning with a comma: formatted once a connection. */
+export function formatConnectionFields({ principal, tls, peer }: Pick<AccessRecord, ConnectionKey>): string {
+  const who = principal === undefined ? '' : `,"principal":${JSON.stringify(principal)}`;
+  return `${who},"tls":${JSON.stringify(tls)},"peer":${JSON.stringify(peer)}`;
+}
+
+/**
+ * The rest of an access record, to the end of its line: what JSON.stringify would write of the same fields, for a fifth of
+ * the time. It is written for every request, at the request's own cost.
+ */
+export function formatAccessFields(seq: number, record: Access): string {
+  const { id, phase, decision, request, response, timing } = record;
+  const begin = `,"seq":${seq},"time":"${record.time}","event":"access","id":${quoted(id)}`;
+  const which = phase === undefined ? '' : `,"phase":"${phase}"`;
+  return `${begin}${which}${decisionText(decision)}${requestText(request)}${responseText(response)}${timingText(timing)}}\n`;
+}
+
+function decisionText(decision: Decision): string {
+  const { effect, reason, rule, policyRevision, trustRevision, detail } = decision;
+  const revisions = member(',"policyRevision":', policyRevision) + member(',"trustRevision":', trustRevision);
+  const named = member(',"rule":', rule);
+  return `,"decision":{"effect":"${effect}","reason":"${reason}"${named}${revisions}${member(',"detail":', detail)}}`;
+}
+
+function requestText(request: Request): string {
+  const { listener, bytes, truncated } = request;
+  const route = member(',"route":', request.route) + member(',"destination":', request.destination);
+  const line = member(',"method":', request.method) + member(',"host":', request.host);
+  const rest = member(',"path":', request.path) + member(',"protocol":', request.protocol);
+  const trace = member(',"traceId":', request.traceId) + (truncated === undefined ? '' : ',"truncated":true');
+  return `,"request":{"listener":${quoted(listener)}${route}${line}${rest},"bytes":${bytes}${trace}}`;
+}
+
+function responseText({ status, bytes, outcome, reason }: Response): string {
+  return `,"response":{"status":${status},"bytes":${bytes},"outcome":"${outcome}"${member(',"reason":', reason)}}`;
+}
+
+function timingText({ totalMs, upstreamMs }: Timing): string {
+  const upstream = upstreamMs === undefined ? '' : `,"upstreamMs":${upstreamMs}`;
+  return `,"timing":{"totalMs":${totalMs}${upstream}}`;
+}
+
+const member = (name: string, value: string | undefined): string =>
+  value === undefined ? '' : name + quoted(value);
+
+/** Printable ASCII without `"` and `\` is its own JSON; all else (what a client wrote may hold anything) is escaped. */
+const NOT_PLAIN = /[^ !#-[\]-~]/;
+const quoted = (text: string): string => (NOT_PLAIN.test(text) ? JSON.stringify(text) : `"${text}"`);
