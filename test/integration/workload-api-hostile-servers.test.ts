@@ -114,10 +114,10 @@ t.test('a server that takes connections and says nothing, or no HTTP/2, is given
       for (const socket of sockets) socket.destroy();
       server.close();
     });
-    const connected = once(server, 'connection');
+    const spokenTo = once(server, 'connection').then(([socket]) => once(socket as Socket, 'data'));
     const pacing = new FakePacing();
     const { heard, api } = startClient(t, path, {}, pacing);
-    await connected;
+    await spokenTo;
     if (says === '') t.equal(await pacing.pass(), FIRST_MESSAGE_MS);
     await heard.until(() => heard.problems.length === 1);
     t.match(

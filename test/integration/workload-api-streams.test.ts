@@ -163,33 +163,49 @@ t.test('a list that is no longer sent is withdrawn, and so is an authority', asy
   t.equal(heard.last.bundles.get('a.test')?.authorities.length, 1);
 });
 
-t.test(
-  'PermissionDenied after a state revokes it; the same state counts as new when it comes back',
-  async (t) => {
-    const played = await play(t, (server) => server.offer('FetchX509SVID', respond([one])));
-    const { heard, server, api } = played;
-    await heard.until(() => heard.updates.length === 1);
-    server.answer('FetchX509SVID', { code: PERMISSION_DENIED, details: 'no identity issued' });
-    server.calls[0]!.end(PERMISSION_DENIED, 'no identity issued');
-    await heard.until(() => heard.problems.length === 1);
-    t.match(heard.problems[0], {
-      message: /FetchX509SVID: PERMISSION_DENIED: no identity issued$/,
-      revoked: true,
-    });
-    t.equal(api.status.loadedAt, undefined);
-    t.equal(await passDelay(played), 1000);
-    t.equal(await passDelay(played), 2000, 'it was denied again');
-    t.equal(heard.problems.length, 1, 'what is gone is not said to be gone again');
-    await failed(played);
-    server.answer('FetchX509SVID', 'offer');
-    await passDelay(played);
-    await heard.until(() => heard.recoveries === 1);
-    t.equal(heard.updates.length, 2);
-    server.calls.at(-1)!.end(PERMISSION_DENIED, 'no identity issued');
-    await heard.until(() => heard.problems.length === 2);
-    t.equal(heard.problems[1]?.revoked, true, 'and said again when it happens again');
-  },
-);
+t.test('PermissionDenied after a state revokes it; the same state is new when it comes back', async (t) => {
+  const played = await play(t, (server) => server.offer('FetchX509SVID', respond([one])));
+  const { heard, server, api } = played;
+  await heard.until(() => heard.updates.length === 1);
+  server.answer('FetchX509SVID', { code: PERMISSION_DENIED, details: 'no identity issued' });
+  server.calls[0]!.end(PERMISSION_DENIED, 'no identity issued');
+  await heard.until(() => heard.problems.length === 1);
+  t.match(heard.problems[0], {
+    message: /FetchX509SVID: PERMISSION_DENIED: no identity issued$/,
+    revoked: true,
+  });
+  t.equal(api.status.loadedAt, undefined);
+  t.equal(await passDelay(played), 1000);
+  t.equal(await passDelay(played), 2000, 'it was denied again');
+  t.equal(heard.problems.length, 1, 'what is gone is not said to be gone again');
+  await failed(played);
+  server.answer('FetchX509SVID', 'offer');
+  await passDelay(played);
+  await heard.until(() => heard.recoveries === 1);
+  t.equal(heard.updates.length, 2);
+  server.calls.at(-1)!.end(PERMISSION_DENIED, 'no identity issued');
+  await heard.until(() => heard.problems.length === 2);
+  t.equal(heard.problems[1]?.revoked, true, 'and said again when it happens again');
+});
+
+t.test('a revocation is said even where the same words were said without one', async (t) => {
+  const played = await play(
+    t,
+    (server) => server.answer('FetchX509SVID', { code: PERMISSION_DENIED, details: 'no identity issued' }),
+    { hint: 'external' },
+  );
+  const { heard, server } = played;
+  await failed(played);
+  t.equal(heard.problems[0]?.revoked, false, 'there was nothing to revoke');
+  server.answer('FetchX509SVID', 'offer');
+  server.offer('FetchX509SVID', respond([one])); // trust, but not the SVID: the trouble is not over
+  await passDelay(played);
+  await heard.until(() => heard.problems.length === 2);
+  server.calls.at(-1)!.end(PERMISSION_DENIED, 'no identity issued');
+  await heard.until(() => heard.problems.length === 3);
+  t.equal(heard.problems[2]?.message, heard.problems[0]?.message);
+  t.equal(heard.problems[2]?.revoked, true);
+});
 
 t.test('PermissionDenied overtakes a message that was not read yet', async (t) => {
   const offer = (server: WorkloadApiServer): void => server.offer('FetchX509SVID', respond([one]));
@@ -224,27 +240,27 @@ t.test('PermissionDenied for the keys of tokens withdraws them, and the SVID sta
   t.equal(heard.last.svid?.id.uri, 'spiffe://a.test/p1');
 });
 
-t.test(
-  'an agent that is away leaves the last good in force, is said once, and is said to be back',
-  async (t) => {
-    const played = await play(t, (server) => server.offer('FetchX509SVID', respond([one])));
-    const { heard, server, path, api } = played;
-    await heard.until(() => heard.updates.length === 1);
-    server.close();
-    await heard.until(() => heard.problems.length === 1);
-    for (let attempt = 0; attempt < 3; attempt++) await passDelay(played);
-    t.ok(heard.problems.length <= 2, 'cut off, then not there: each said once');
-    t.ok(heard.problems.every(({ revoked }) => !revoked));
-    t.match(api.status.streams[0]?.lastError, `connect ENOENT ${path}`);
-    await failed(played);
-    const again = await startServer(t, path);
-    again.offer('FetchX509SVID', respond([one]));
-    await passDelay(played);
-    await heard.until(() => heard.recoveries === 1);
-    t.equal(heard.updates.length, 1, 'equal content, no reload');
-    t.equal(api.status.streams[0]?.lastError, undefined);
-  },
-);
+t.test('an agent that is away leaves the last good in force, and is said once', async (t) => {
+  const played = await play(t, (server) => server.offer('FetchX509SVID', respond([one])));
+  const { heard, server, path, api } = played;
+  await heard.until(() => heard.updates.length === 1);
+  server.close();
+  await heard.until(() => heard.problems.length === 1);
+  for (let attempt = 0; attempt < 3; attempt++) await passDelay(played);
+  t.ok(heard.problems.length <= 2, 'cut off, then not there: each said once');
+  t.ok(heard.problems.every(({ revoked }) => !revoked));
+  t.match(api.status.streams[0]?.lastError, `connect ENOENT ${path}`);
+  await failed(played);
+  const again = await startServer(t, path);
+  again.offer('FetchX509SVID', respond([one]));
+  await passDelay(played);
+  await heard.until(() => heard.recoveries === 1);
+  t.equal(heard.updates.length, 1, 'equal content, no reload');
+  t.equal(api.status.streams[0]?.lastError, undefined);
+  const said = heard.problems.length;
+  again.close();
+  await heard.until(() => heard.problems.length === said + 1); // what is over may be said again
+});
 
 t.test('a socket that is not there yet is waited for', async (t) => {
   const path = socketPath(t);
@@ -263,24 +279,21 @@ t.test('a socket that is not there yet is waited for', async (t) => {
   t.equal(heard.updates.length, 1);
 });
 
-t.test(
-  'delays double to 30 s, never shrink, keep their spread at the longest and start anew after a reset',
-  async (t) => {
-    for (const lot of [0, 0.5, 1]) {
-      const backoff = new Backoff(() => lot);
-      const delays = Array.from({ length: 1100 }, () => backoff.nextMs());
-      t.equal(delays[0], 1000 * (1 + lot / 4));
-      t.equal(delays[1], 2 * delays[0]!);
-      t.ok(
-        delays.every((delayMs, i) => i === 0 || delayMs >= delays[i - 1]!),
-        'non-decreasing',
-      );
-      t.equal(delays.at(-1), 24_000 * (1 + lot / 4), 'up to 30 s, by the lot');
-      backoff.reset();
-      t.equal(backoff.nextMs(), delays[0]);
-    }
-  },
-);
+t.test('delays double to 30 s, never shrink, and start anew after a reset', async (t) => {
+  for (const lot of [0, 0.5, 1]) {
+    const backoff = new Backoff(() => lot);
+    const delays = Array.from({ length: 1100 }, () => backoff.nextMs());
+    t.equal(delays[0], 1000 * (1 + lot / 4));
+    t.equal(delays[1], 2 * delays[0]!);
+    t.ok(
+      delays.every((delayMs, i) => i === 0 || delayMs >= delays[i - 1]!),
+      'non-decreasing',
+    );
+    t.equal(delays.at(-1), 24_000 * (1 + lot / 4), 'up to 30 s, by the lot');
+    backoff.reset();
+    t.equal(backoff.nextMs(), delays[0]);
+  }
+});
 
 t.test('a stream that ends well is opened again at once, but not in a loop', async (t) => {
   const played = await play(t, (server) => server.offer('FetchX509SVID', respond([one])));
