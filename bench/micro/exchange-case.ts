@@ -83,6 +83,7 @@ export async function exchangeCase(): Promise<{ readonly subject: MicroCase; clo
   return {
     subject: {
       name: 'carry a request from its head to its record, without the network',
+      warmUpMs: 2000,
       run,
       settle: async () => {
         while (recorded < asked) await new Promise((resolve) => setTimeout(resolve, 5));

@@ -4,6 +4,8 @@ import { median, round } from '../support/statistics.js';
 
 export interface MicroCase {
   readonly name: string;
+  /** For much code, which takes longer to be compiled. */
+  readonly warmUpMs?: number;
   /** One operation. What it returns is kept, so that no compiler can leave the work out. */
   run(): unknown;
   /** Between batches, for what has to settle (written records, say). */
@@ -73,7 +75,7 @@ async function warmUp(subject: MicroCase): Promise<number> {
     const batchMs = runBatch(subject, ops) / 1e6;
     await settle(subject);
     spentMs += batchMs;
-    if (spentMs >= WARM_UP_MS) return Math.max(1, Math.round((ops * BATCH_MS) / batchMs));
+    if (spentMs >= (subject.warmUpMs ?? WARM_UP_MS)) return Math.max(1, Math.round((ops * BATCH_MS) / batchMs));
     if (batchMs < BATCH_MS) ops *= 2;
   }
 }
