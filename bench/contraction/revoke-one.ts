@@ -1,8 +1,9 @@
 import { readAuditLines } from '../support/audit-lines.js';
 import { type BenchSite, pause, withSite } from '../support/bench-site.js';
-import { clientContext, getRequest, type PemIdentity, RawConnection } from '../support/raw-connection.js';
+import { getRequest, type PemIdentity } from '../support/raw-connection.js';
 import { quantile, round } from '../support/statistics.js';
 import { Crowd, unixMs } from './crowd.js';
+import { PROBES, Probes } from './probe.js';
 
 export interface RevokeOneResult {
   readonly connections: number;
@@ -27,8 +28,6 @@ export interface RevokeOneResult {
 const TARGET = 'spiffe://example.org/ns/crowd/sa/target';
 const REVOKED = 100;
 const EACH = 10;
-const PROBES = 40;
-const PROBE_EVERY_MS = 80;
 const BEFORE_MS = 6000;
 /** The window in which a stall of ours could show. */
 const AFTER_MS = 1000;
@@ -41,14 +40,12 @@ export async function measureRevokeOne(nodePath: string, connections: number): P
     nodePath,
     async (site) => {
       const crowd = new Crowd();
-      const probes: Probe[] = [];
+      let probes: Probes | undefined;
       try {
         const groups = await groupsOf(site, connections - PROBES);
         const { port } = site.countersign;
         await crowd.open({ port, request: REQUEST.toString('latin1'), groups });
-        const context = clientContext(groups[1]?.identity ?? site.pki.caller);
-        for (let i = 0; i < PROBES; i++)
-          probes.push(await Probe.open(port, context, (i * PROBE_EVERY_MS) / PROBES));
+        probes = await Probes.start({ port, identity: groups[1]?.identity ?? site.pki.caller });
         // The first fetch of a process loads its machinery: that is ours, not the subject's.
         await fetch(`http://127.0.0.1:${site.countersign.adminPort}/revocations`).then((r) => r.text());
         await pause(BEFORE_MS);
@@ -56,7 +53,7 @@ export async function measureRevokeOne(nodePath: string, connections: number): P
         const answeredMs = (await revoke(site)) - startMs;
         await pause(AFTER_MS * 1.5);
         const endedMs = (await crowd.ended()).map((atMs) => atMs - startMs);
-        const asked = probes.flatMap((probe) => probe.samples);
+        const { samples: asked, failed } = await probes.stop();
         const before = asked.filter(({ atMs }) => atMs < startMs - 100).map(({ ms }) => ms);
         const after = asked
           .filter(({ atMs }) => atMs >= startMs - 5 && atMs < startMs + AFTER_MS)
@@ -73,11 +70,11 @@ export async function measureRevokeOne(nodePath: string, connections: number): P
           p99BeforeMs: round(quantile(before, 0.99)),
           p99AfterMs: round(quantile(after, 0.99)),
           maxAfterMs: round(Math.max(...after)),
-          failed: probes.reduce((sum, probe) => sum + probe.failed, 0),
+          failed,
         };
       } finally {
-        for (const probe of probes) probe.stop();
         crowd.stop();
+        await probes?.worker.terminate();
       }
     },
     options,
@@ -113,44 +110,4 @@ async function revoke({ countersign }: BenchSite): Promise<number> {
 function recordedMs({ countersign }: BenchSite): number {
   const lines = readAuditLines(countersign.auditFile);
   return lines.find(({ event }) => event === 'revocation.enforced')?.latencyMs ?? Number.NaN;
-}
-
-/** One connection that asks at a steady rate, whatever comes of the request before: a stall shows in all that it delays. */
-class Probe {
-  readonly samples: { readonly atMs: number; readonly ms: number }[] = [];
-  failed = 0;
-  readonly #waiting: number[] = [];
-  #timer: NodeJS.Timeout | undefined;
-
-  private constructor(readonly connection: RawConnection) {
-    connection.onAnswer = (status) => {
-      const atMs = this.#waiting.shift();
-      if (atMs === undefined || status !== 200) this.failed++;
-      else this.samples.push({ atMs, ms: unixMs() - atMs });
-    };
-    connection.onEnd = () => {
-      this.failed++;
-    };
-  }
-
-  static async open(
-    port: number,
-    context: ReturnType<typeof clientContext>,
-    offsetMs: number,
-  ): Promise<Probe> {
-    const probe = new Probe(await RawConnection.open(port, context));
-    await pause(offsetMs);
-    probe.#timer = setInterval(() => {
-      if (probe.#waiting.length > 0) return; // one at a time; what it waits for counts whole
-      probe.#waiting.push(unixMs());
-      probe.connection.send(REQUEST);
-    }, PROBE_EVERY_MS);
-    return probe;
-  }
-
-  stop(): void {
-    clearInterval(this.#timer);
-    this.connection.onEnd = () => undefined;
-    this.connection.destroy();
-  }
 }

@@ -75,7 +75,8 @@ async function warmUp(subject: MicroCase): Promise<number> {
     const batchMs = runBatch(subject, ops) / 1e6;
     await settle(subject);
     spentMs += batchMs;
-    if (spentMs >= (subject.warmUpMs ?? WARM_UP_MS)) return Math.max(1, Math.round((ops * BATCH_MS) / batchMs));
+    if (spentMs >= (subject.warmUpMs ?? WARM_UP_MS))
+      return Math.max(1, Math.round((ops * BATCH_MS) / batchMs));
     if (batchMs < BATCH_MS) ops *= 2;
   }
 }
