@@ -51,6 +51,14 @@ export interface App {
   /** What a supervisor asks. */
   answer(question: Question, argument: unknown): unknown;
   metricValues(): Promise<readonly MetricValues[]>;
+  /** For the very end of the process. */
+  writeRecordsNow(): void;
+  /** Looks at a source again: another worker has found something new there. */
+  poll(source: string): void;
+  /** Called when a source that has to be asked gave something new. */
+  foundNews: (source: string) => void;
+  /** Sources that have to be asked, by name. */
+  readonly remoteSources: readonly string[];
   /** Told by the supervisor where it does the writing. */
   recordsAvailable(available: boolean): void;
 }
@@ -78,6 +86,7 @@ export async function startApp(options: AppOptions): Promise<App> {
 
 class RunningApp implements App {
   readonly addresses = new Map<string, string>();
+  foundNews: (source: string) => void = () => undefined;
   readonly closed: Promise<void>;
   readonly ready: Promise<void>;
   readonly #ids = new Ids();
@@ -123,6 +132,7 @@ class RunningApp implements App {
         refused: (source, error, current) => this.#refused(source, error, current),
         stale: (source, problem) =>
           options.diagnostics.error({ source, problem }, 'a source in force is out of date'),
+        found: (source) => this.foundNews(source),
         noted: (source, note) => options.diagnostics.warn({ source, note }, 'adopted, and worth a look'),
         restartNeeded: (what) =>
           options.diagnostics.warn(
@@ -209,6 +219,18 @@ class RunningApp implements App {
     return (await this.#metrics.registry.getMetricsAsJSON()) as unknown as readonly MetricValues[];
   }
 
+  get remoteSources(): readonly string[] {
+    return this.#keeper.status.filter(({ remote }) => remote !== undefined).map(({ name }) => name);
+  }
+
+  poll(source: string): void {
+    this.#keeper.poll(source);
+  }
+
+  writeRecordsNow(): void {
+    this.#file?.writeNow();
+  }
+
   recordsAvailable(available: boolean): void {
     if (this.#records !== undefined) this.#records.supervisorWrites = available;
   }
@@ -261,13 +283,17 @@ class RunningApp implements App {
 
   #openRecords(config: Config): void {
     const { diagnostics, worker } = this.options;
-    this.#file = new RecordFile(worker?.relaysRecords ? '-' : config.audit.file, {
-      failed: (error) =>
-        diagnostics.error({ err: error, file: config.audit.file }, 'records cannot be written'),
-      recovered: () => diagnostics.info({ file: config.audit.file }, 'records are written again'),
-      written: (records) => this.#metrics.countRecords('written', records),
-      dropped: (records) => this.#metrics.countRecords('dropped', records),
-    });
+    this.#file = new RecordFile(
+      worker?.relaysRecords ? '-' : config.audit.file,
+      {
+        failed: (error) =>
+          diagnostics.error({ err: error, file: config.audit.file }, 'records cannot be written'),
+        recovered: () => diagnostics.info({ file: config.audit.file }, 'records are written again'),
+        written: (records) => this.#metrics.countRecords('written', records),
+        dropped: (records) => this.#metrics.countRecords('dropped', records),
+      },
+      worker !== undefined && !worker.relaysRecords,
+    );
     this.#records = new RecordLog(this.#file, config.audit.onFailure, this.#ids.boot, worker?.index);
   }
 

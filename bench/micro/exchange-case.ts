@@ -173,6 +173,7 @@ deadlines: { connectionAge: 24h }
     adopted: nothing,
     refused: nothing,
     stale: nothing,
+    found: nothing,
     noted: nothing,
     restartNeeded: nothing,
   };

@@ -156,6 +156,7 @@ async function untilStopped(app: App, diagnostics: ReturnType<typeof createDiagn
     void app.close();
   };
   process.on('uncaughtException', broken).on('unhandledRejection', broken);
+  process.once('exit', () => app.writeRecordsNow());
   app.ready.catch(broken);
   await app.closed;
   return Number(process.exitCode ?? exitCode.yes);

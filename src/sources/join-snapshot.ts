@@ -27,7 +27,7 @@ export function joinSnapshot(
     listeners: listenerViews(config, before),
     own,
     isOwnWithdrawn: isWithdrawn,
-    bundles: allBundles(trust),
+    bundles: allBundles(trust, before),
     revocationPolicies: new Map(trust.map((of) => [of.config.trustDomain as string, revocationPolicyOf(of)])),
     revocations: revocationsOf(sources),
     policy,
@@ -38,11 +38,13 @@ export function joinSnapshot(
 }
 
 /** Of a domain whose bundle has not come yet an empty one: it is known, and nobody of it is. */
-function allBundles(trust: readonly TrustSources[]): Map<string, TrustBundle> {
+function allBundles(trust: readonly TrustSources[], before: Snapshot | undefined): Map<string, TrustBundle> {
   const bundles = bundlesOf(trust);
   for (const { config } of trust) {
     const { trustDomain } = config;
-    if (!bundles.has(trustDomain)) bundles.set(trustDomain, createTrustBundle({ trustDomain }));
+    if (bundles.has(trustDomain)) continue;
+    const known = before?.bundles.get(trustDomain);
+    bundles.set(trustDomain, known?.authorities.length === 0 ? known : createTrustBundle({ trustDomain }));
   }
   return bundles;
 }

@@ -55,6 +55,8 @@ export interface KeeperEvents {
   refused(source: string, error: string, current: Snapshot | undefined): void;
   /** A source in force has passed its own date (a CRL its nextUpdate). Told once. */
   stale(source: string, problem: string, current: Snapshot | undefined): void;
+  /** A source that has to be asked gave something new, and nobody told us to ask. */
+  found(source: string): void;
   /** Something in force that is out of the ordinary. */
   noted(source: string, note: string): void;
   /** A new configuration says something that only a restart can do. */
@@ -78,6 +80,8 @@ export class SnapshotKeeper implements SourceHost {
   #members: ReadonlySet<Source> | undefined;
   readonly #watch = new DirectoryWatch(() => this.#gather());
   readonly #checks = new WeakMap<Source, Promise<boolean>>();
+  /** Being asked because we were told to. */
+  readonly #polled = new Set<Source>();
   readonly #reported = new Map<string, string>();
   #stale: ReadonlyMap<string, string> = new Map();
   #poll: NodeJS.Timeout | undefined;
@@ -179,7 +183,17 @@ export class SnapshotKeeper implements SourceHost {
   // --- what sources that speak up by themselves need ------------------------------------------------------------------------
 
   adopted(source: Source): void {
-    if (!this.#closed && this.#sourceSet().has(source)) this.#adopt(source, this.nowMs());
+    if (this.#closed || !this.#sourceSet().has(source)) return;
+    this.#adopt(source, this.nowMs());
+    if (!this.#polled.has(source)) this.events.found(source.name);
+  }
+
+  /** Asks a remote source now: another process has found something new there. */
+  poll(name: string): void {
+    const source = this.#dependents().find((candidate) => candidate.name === name);
+    if (source === undefined || this.#polled.has(source)) return;
+    this.#polled.add(source);
+    void source.refresh().finally(() => this.#polled.delete(source));
   }
 
   spoke(source: Source): void {

@@ -1,10 +1,11 @@
+import { formatAddress } from '../config/address.js';
 import type { Address } from '../config/config.js';
 import { bindCrls, type Crl } from '../identity/crl.js';
 import type { SpiffeId } from '../identity/spiffe-id.js';
 import { err, ok, type Result } from '../reasons.js';
 import { type LoadedSvid, verifyOwnSvid, whyUnusable } from './own-svid.js';
 import type { Source, SourceHost, SourceStatus } from './source.js';
-import { WorkloadApi, type WorkloadState } from './workload-api.js';
+import type { WorkloadApi, WorkloadState } from './workload-api.js';
 
 export interface WorkloadApiWants {
   readonly socket: Address;
@@ -22,27 +23,17 @@ export class WorkloadApiSource implements Source {
   /** We are not, or no longer, entitled to present an SVID (Workload API 5.2.1). */
   isWithdrawn = false;
   lastError: string | undefined;
-  readonly #api: WorkloadApi;
+  #api: WorkloadApi | undefined;
   /** By trust domain, bound once: no join verifies a signature again. */
   #crls: ReadonlyMap<string, readonly Crl[]> = new Map();
   #refused: WorkloadState | undefined;
   #hasStarted = false;
+  #isClosed = false;
 
   constructor(
     readonly wants: WorkloadApiWants,
     readonly host: SourceHost,
-  ) {
-    const { socket, identity } = wants;
-    this.#api = new WorkloadApi(
-      { socket, wants: { svids: identity !== undefined, jwtBundles: false }, ...identity },
-      {
-        onUpdate: (state) => this.#take(state),
-        onProblem: (message, { revoked }) => this.#complain(message, revoked),
-        onRecovered: () => this.#recover(),
-      },
-      () => host.nowMs(),
-    );
-  }
+  ) {}
 
   get hasValue(): boolean {
     return this.value !== undefined && (this.wants.identity === undefined || this.own !== undefined);
@@ -61,7 +52,12 @@ export class WorkloadApiSource implements Source {
   }
 
   get status(): SourceStatus {
-    const { socket, streams, loadedAt, failures } = this.#api.status;
+    const {
+      socket = formatAddress(this.wants.socket),
+      streams,
+      loadedAt,
+      failures = 0,
+    } = this.#api?.status ?? {};
     return {
       name: this.name,
       files: [],
@@ -73,8 +69,21 @@ export class WorkloadApiSource implements Source {
   }
 
   async loadNow(): Promise<boolean> {
-    if (!this.#hasStarted) this.#api.start();
+    if (this.#hasStarted) return false;
     this.#hasStarted = true;
+    const { WorkloadApi } = await import('./workload-api.js'); // gRPC takes a fifth of a second to load
+    if (this.#isClosed) return false;
+    const { socket, identity } = this.wants;
+    this.#api = new WorkloadApi(
+      { socket, wants: { svids: identity !== undefined, jwtBundles: false }, ...identity },
+      {
+        onUpdate: (state) => this.#take(state),
+        onProblem: (message, { revoked }) => this.#complain(message, revoked),
+        onRecovered: () => this.#recover(),
+      },
+      () => this.host.nowMs(),
+    );
+    this.#api.start();
     return false;
   }
 
@@ -88,7 +97,8 @@ export class WorkloadApiSource implements Source {
   }
 
   close(): void {
-    this.#api.close();
+    this.#isClosed = true;
+    this.#api?.close();
   }
 
   #take(state: WorkloadState): void {

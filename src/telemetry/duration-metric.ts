@@ -46,6 +46,8 @@ export class Durations {
 /** A histogram in plain numbers: prom-client's own hashes labels and makes two closures at every observation. */
 export class DurationMetric {
   readonly type = 'histogram';
+  /** Over several workers. */
+  readonly aggregator = 'sum';
   readonly #series = new Map<string, { readonly labels: Labels; readonly durations: Durations }>();
 
   constructor(
@@ -67,10 +69,10 @@ export class DurationMetric {
   }
 
   /** What a registry asks at a scrape. */
-  async get(): Promise<{ name: string; help: string; type: string; values: Sample[] }> {
-    const { name, help, type } = this;
+  async get(): Promise<Pick<DurationMetric, 'name' | 'help' | 'type' | 'aggregator'> & { values: Sample[] }> {
+    const { name, help, type, aggregator } = this;
     const values = [...this.#series.values()].flatMap((one) => one.durations.samples(name, one.labels));
-    return { name, help, type, values };
+    return { name, help, type, aggregator, values };
   }
 
   /** A registry needs a name and `get` of what it shows; its types know the four classes of prom-client alone. */

@@ -10,6 +10,7 @@ const MAX_PENDING_BYTES = 64 * 1024 * 1024;
 const STALLED_MS = 5000;
 const STALLED_BYTES = MAX_PENDING_BYTES / 4;
 const MODE = 0o640;
+const NEWLINE = 0x0a;
 /** At the end a reader that does not read (a full pipe) gets some three seconds. */
 const MAX_CLOSING_TRIES = 300;
 
@@ -42,6 +43,8 @@ export class RecordFile {
   constructor(
     readonly path: string,
     readonly events: RecordFileEvents,
+    /** Other processes append to it too. */
+    readonly isShared = false,
   ) {
     this.#fd =
       path === '-' ? 1 : openSync(path, constants.O_APPEND | constants.O_CREAT | constants.O_WRONLY, MODE);
@@ -102,6 +105,19 @@ export class RecordFile {
     if (this.path !== '-') closeSync(this.#fd);
   }
 
+  /** For a process that ends now, whatever the reason: what is waiting is written before it does. */
+  writeNow(): void {
+    const lines = this.#lines;
+    if (lines.length === 0 || this.#closing) return;
+    this.#lines = [];
+    try {
+      const bytes = bytesOf(lines);
+      for (let offset = 0; offset < bytes.length; ) offset += writeSync(this.#fd, bytes, offset);
+    } catch {
+      this.events.dropped(lines.length); // and nobody is left to be told
+    }
+  }
+
   #flushSoon(): void {
     if (this.#pendingBytes >= FLUSH_BYTES) this.#flush();
     else this.#timer ??= setTimeout(() => this.#flush(), FLUSH_MS);
@@ -137,6 +153,7 @@ export class RecordFile {
       }
       if (offset + written < bytes.length) {
         if (written > 0) this.#stalled?.refresh();
+        if (this.isShared) return this.#write(afterTear(bytes, offset + written), 0, records);
         return this.#write(bytes, offset + written, records);
       }
       this.events.written(records);
@@ -169,6 +186,16 @@ export class RecordFile {
     this.available = true;
     this.events.recovered();
   }
+}
+
+/**
+ * What to write where the kernel took a part (a full disk) and another process may have written since: the line that was torn
+ * is ended, as a fragment, and stands again whole.
+ */
+export function afterTear(bytes: Buffer, at: number): Buffer {
+  const lineStart = at === 0 ? 0 : bytes.lastIndexOf(NEWLINE, at - 1) + 1;
+  if (lineStart === at) return bytes.subarray(at);
+  return Buffer.concat([Buffer.from('\n'), bytes.subarray(lineStart)]);
 }
 
 /** Nearly all records are plain ASCII, which is copied as it is; only others are worth an encoder's pass over every character. */

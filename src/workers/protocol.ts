@@ -14,10 +14,14 @@ export type FromWorker =
   | { readonly kind: 'refused'; readonly problems: readonly string[] }
   /** Every second: one that stays silent cannot end connections either, and is replaced. */
   | { readonly kind: 'alive'; readonly metrics: readonly MetricValues[] | undefined }
+  /** A source that has to be asked gave something new. */
+  | { readonly kind: 'found'; readonly source: string }
   | { readonly kind: 'answer'; readonly ask: number; readonly value: unknown };
 
 export type ToWorker =
   | { readonly kind: 'ask'; readonly ask: number; readonly question: Question; readonly argument: unknown }
+  /** Another worker has found something new there. */
+  | { readonly kind: 'poll'; readonly source: string }
   | { readonly kind: 'records'; readonly available: boolean }
   | { readonly kind: 'drain' }
   | { readonly kind: 'close' };

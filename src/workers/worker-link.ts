@@ -11,6 +11,10 @@ export interface WorkerApp {
   answer(question: Question, argument: unknown): unknown;
   metricValues(): Promise<readonly MetricValues[]>;
   recordsAvailable(available: boolean): void;
+  poll(source: string): void;
+  foundNews: (source: string) => void;
+  /** Sources that have to be asked, by name. */
+  readonly remoteSources: readonly string[];
   drain(): Promise<void>;
   close(): Promise<void>;
 }
@@ -30,9 +34,14 @@ export class WorkerLink {
   serve(app: WorkerApp): void {
     this.#app = app;
     app.ready.then(
-      () => this.#send({ kind: 'ready', addresses: [...app.addresses] }),
+      () => {
+        void this.#send({ kind: 'ready', addresses: [...app.addresses] });
+        // What it was told while it started may be news to the others.
+        for (const source of app.remoteSources) app.foundNews(source);
+      },
       () => undefined, // it ends, and that is told by its end
     );
+    app.foundNews = (source) => void this.#send({ kind: 'found', source });
     for (const message of this.#early.splice(0)) this.#on(message);
     this.#alive = setInterval(() => void this.#beat(app), ALIVE_MS);
   }
@@ -63,6 +72,8 @@ export class WorkerLink {
         return void this.#answer(app, message.ask, message.question, message.argument);
       case 'records':
         return app.recordsAvailable(message.available);
+      case 'poll':
+        return app.poll(message.source);
       case 'drain':
         return void app.drain();
       case 'close':

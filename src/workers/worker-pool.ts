@@ -107,6 +107,11 @@ export class WorkerPool {
     for (const { worker } of this.#members.values()) if (worker.isConnected()) worker.send(message);
   }
 
+  #tellOthers(member: Member, message: ToWorker): void {
+    for (const other of this.#members.values())
+      if (other !== member && other.worker.isConnected()) other.worker.send(message);
+  }
+
   drain(): void {
     this.#stopping = true;
     this.tell({ kind: 'drain' });
@@ -160,6 +165,8 @@ export class WorkerPool {
       case 'alive':
         member.metrics = message.metrics ?? member.metrics;
         return;
+      case 'found':
+        return this.#tellOthers(member, { kind: 'poll', source: message.source });
       case 'answer': {
         const answer = member.answers.get(message.ask);
         member.answers.delete(message.ask);

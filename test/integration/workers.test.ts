@@ -1,7 +1,10 @@
+import { spawn } from 'node:child_process';
 import t from 'tap';
-import type { RawClient } from '../support/raw-client.js';
-import { ProcessWorld } from '../support/run-process.js';
-import { type ReadRecord, waitFor } from '../support/start-proxy.js';
+import { BundleServer, bundleDocument } from '../support/bundle-server.js';
+import { mintRoot } from '../support/pki.js';
+import { RawClient } from '../support/raw-client.js';
+import { MAIN, ProcessWorld } from '../support/run-process.js';
+import { type ReadRecord, World, waitFor } from '../support/start-proxy.js';
 
 const GET = 'GET /public/x HTTP/1.1\r\nHost: svc.test\r\n\r\n';
 
@@ -115,6 +118,84 @@ t.test(
     );
   },
 );
+
+t.test('what one worker learns from a bundle endpoint the others ask for at once', async (t) => {
+  const web = await mintRoot('web.test');
+  const server = await BundleServer.start(
+    await web.issue('spiffe://web.test/x', { otherSans: ['DNS:localhost'] }),
+  );
+  t.teardown(() => server.close());
+  const partner = await mintRoot('b.test');
+  server.serve(bundleDocument([partner], { sequence: 1, hint: 86_400 }));
+  const proxy = await ProcessWorld.start({
+    extra: 'workers: 2',
+    files: { 'web-ca.pem': web.certPem },
+    trust: `
+  - { trustDomain: a.test, bundle: { file: a.pem } }
+  - { trustDomain: b.test, bundle: { endpoint: { url: "${server.url}", profile: https_web, ca: web-ca.pem } } }`,
+  });
+  t.teardown(() => proxy.close());
+  const agreed = async (): Promise<ReadRecord | undefined> => {
+    const snapshot = await snapshotOf(proxy);
+    return snapshot.agreed && snapshot.workers.length === 2 ? snapshot : undefined;
+  };
+  await waitFor(
+    async () => (await (await proxy.admin('/readyz')).text()) === 'ok\n' && (await agreed()) !== undefined,
+    15_000,
+    () => proxy.stderr,
+  );
+  const before = await snapshotOf(proxy);
+  server.serve(bundleDocument([], { sequence: 2, hint: 86_400 }));
+  process.kill((before.workers[0] as { pid: number }).pid, 'SIGKILL'); // its replacement asks anew
+  await waitFor(
+    async () => ((await agreed())?.trustRevision ?? before.trustRevision) !== before.trustRevision,
+    15_000,
+    () => proxy.stderr,
+  );
+  t.pass('the worker that was there all the time, and would have asked again tomorrow, distrusts as well');
+});
+
+t.test('records of workers that go to a pipe arrive whole', async (t) => {
+  const world = await World.start({ extra: 'workers: 2' });
+  await world.app.close();
+  t.teardown(() => world.close());
+  world.writeConfig({ extra: 'workers: 2', audit: '"-"' });
+  const child = spawn(process.execPath, [MAIN, 'run', '-c', `${world.dir}/countersign.yaml`], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  let [stdout, stderr] = ['', ''];
+  child.stdout.on('data', (chunk: Buffer) => {
+    stdout += chunk.toString();
+  });
+  child.stderr.on('data', (chunk: Buffer) => {
+    stderr += chunk.toString();
+  });
+  await waitFor(
+    () => stderr.includes('countersign is ready'),
+    15_000,
+    () => stderr,
+  );
+  const { addresses } = JSON.parse(
+    stderr.split('\n').find((line) => line.includes('countersign is ready')) ?? '{}',
+  ) as { addresses: Record<string, string> };
+  const port = Number(addresses.inbound?.split(':').at(-1));
+  const path = `/public/${'x'.repeat(3000)}`;
+  const open = await Promise.all(
+    Array.from({ length: 8 }, () => RawClient.open({ identity: world.web, port })),
+  );
+  await Promise.all(
+    open.map((client) => client.ask(`GET ${path} HTTP/1.1\r\nHost: svc.test\r\n\r\n`.repeat(25), 25)),
+  );
+  for (const client of open) client.destroy();
+  child.kill('SIGTERM');
+  t.equal(await new Promise((resolve) => child.once('exit', resolve)), 0);
+  const records = stdout
+    .split('\n')
+    .filter((line) => line !== '')
+    .map((line) => JSON.parse(line) as ReadRecord);
+  t.equal(records.filter(({ event }) => event === 'access').length, 200, 'every one, and none torn');
+  t.same([...new Set(records.map(({ stream }) => stream.worker))].filter(Boolean).sort(), [1, 2]);
+});
 
 t.test('workers that end as fast as they are started end the process with a clear word', async (t) => {
   const proxy = await ProcessWorld.start({ extra: 'workers: 2' });

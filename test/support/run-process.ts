@@ -3,7 +3,7 @@ import { fileURLToPath } from 'node:url';
 import { RawClient } from './raw-client.js';
 import { type ReadRecord, World, waitFor } from './start-proxy.js';
 
-const MAIN = fileURLToPath(new URL('../../src/main.js', import.meta.url));
+export const MAIN = fileURLToPath(new URL('../../src/main.js', import.meta.url));
 
 /** The test world with the proxy as a process of its own: for signals, descriptors and memory. */
 export class ProcessWorld {

@@ -20,6 +20,8 @@ export interface WorldOptions {
   readonly trust?: string;
   /** Replaces where our own SVID comes from. */
   readonly identity?: string;
+  /** Replaces where records go. */
+  readonly audit?: string;
   readonly nowMs?: () => number;
   readonly revoked?: string;
   readonly files?: Readonly<Record<string, string | Buffer>>;
@@ -114,7 +116,7 @@ listeners:
 upstreams:
   u: { url: "http://127.0.0.1:${this.upstream.port}" }
 policy: policy.yaml
-audit: { file: audit.ndjson }
+audit: { file: ${options.audit ?? 'audit.ndjson'} }
 admin: { address: 127.0.0.1:0 }
 drain: ${options.drain ?? '{ delay: 0s, deadline: 2s }'}
 ${options.extra ?? ''}

@@ -1,0 +1,23 @@
+import t from 'tap';
+import { afterTear } from '../../../src/telemetry/record-file.js';
+
+const bytes = Buffer.from('{"a":1}\n{"b":2}\n{"c":3}\n');
+
+t.test('a line that was torn is ended where it stands, and written again whole', async (t) => {
+  t.equal(afterTear(bytes, 11).toString(), '\n{"b":2}\n{"c":3}\n');
+  t.equal(afterTear(bytes, 3).toString(), '\n{"a":1}\n{"b":2}\n{"c":3}\n', 'also the first');
+});
+
+t.test('what was taken up to the end of a line goes on behind it', async (t) => {
+  t.equal(afterTear(bytes, 8).toString(), '{"b":2}\n{"c":3}\n');
+  t.equal(afterTear(bytes, 0).toString(), bytes.toString(), 'or before anything was taken');
+});
+
+t.test('wherever it is torn, every record is there whole and in order', async (t) => {
+  for (let at = 0; at < bytes.length; at++) {
+    const written = bytes.subarray(0, at).toString() + afterTear(bytes, at).toString();
+    const whole = written.split('\n').filter((line) => /^\{.*\}$/.test(line));
+    const kept = whole.filter((line, i) => line !== whole[i - 1]); // torn right before its newline
+    t.same(kept, ['{"a":1}', '{"b":2}', '{"c":3}'], `at ${at}`);
+  }
+});
