@@ -3,7 +3,7 @@ import type { parseRevocationRequest, Withdrawal } from '../config/revocations.j
 /** At once from this process; later where several have to be asked. */
 export type MaybeLater<T> = T | Promise<T>;
 
-/** What the admin and health listeners need of the process; `app.ts` hands it in. */
+/** What the admin and health listeners need of the process; `app` hands it in. */
 export interface AdminView {
   isReady(): MaybeLater<{ readonly ready: boolean; readonly why: string }>;
   /** Prometheus text exposition. */

@@ -1,7 +1,7 @@
 import { appendFileSync } from 'node:fs';
 import { basename, relative } from 'node:path';
 import { parseArgs } from 'node:util';
-import { type App, type AppOptions, startApp } from '../app.js';
+import { type App, type AppOptions, startApp } from '../app/app.js';
 import { actCalls, actEvidence, actRevocation, actRotation, type Stage } from '../dev/demo-acts.js';
 import { Caller, type ProxyPeer } from '../dev/demo-caller.js';
 import { DemoFiles, demoIds } from '../dev/demo-files.js';

@@ -1,10 +1,10 @@
 import cluster from 'node:cluster';
 import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
-import { type App, StartRefused, startApp } from '../app.js';
+import { type App, StartRefused, startApp } from '../app/app.js';
+import { CrashLoop, Supervisor } from '../app/supervisor.js';
 import { loadAll, loadConfig, readWorkers } from '../config/load.js';
 import { formatProblem } from '../config/problem.js';
-import { CrashLoop, Supervisor } from '../supervisor.js';
 import { createDiagnosticLog } from '../telemetry/diagnostic-log.js';
 import { setupFromEnv } from '../workers/protocol.js';
 import { workersForAuto } from '../workers/worker-count.js';

@@ -4,7 +4,7 @@ import type { Permit } from '../policy/permit.js';
 import type { Failure, Reason } from '../reasons.js';
 import type { Snapshot } from '../snapshot.js';
 
-/** What the listener needs of the rest; `app.ts` hands it in. */
+/** What the listener needs of the rest; `app` hands it in. */
 
 /** The snapshot in force. Read once at a request's start, then pinned. */
 export interface SnapshotHolder {

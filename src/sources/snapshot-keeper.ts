@@ -49,7 +49,7 @@ export interface KeptStatus extends SourceStatus {
   readonly awaited: boolean;
 }
 
-/** Told of every change; `app.ts` turns it into logs, metrics, records and listeners that adopt. */
+/** Told of every change; `app` turns it into logs, metrics, records and listeners that adopt. */
 export interface KeeperEvents {
   adopted(source: string, next: Snapshot, before: Snapshot | undefined, causeMs: number): void;
   refused(source: string, error: string, current: Snapshot | undefined): void;

@@ -195,7 +195,7 @@ export class RecordFile {
 export function afterTear(bytes: Buffer, at: number): Buffer {
   const lineStart = at === 0 ? 0 : bytes.lastIndexOf(NEWLINE, at - 1) + 1;
   if (lineStart === at) return bytes.subarray(at);
-  return Buffer.concat([Buffer.from('\n'), bytes.subarray(lineStart)]);
+  return Buffer.concat([Buffer.of(NEWLINE), bytes.subarray(lineStart)]);
 }
 
 /** Nearly all records are plain ASCII, which is copied as it is; only others are worth an encoder's pass over every character. */

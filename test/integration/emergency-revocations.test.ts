@@ -2,7 +2,7 @@ import { createHash, X509Certificate } from 'node:crypto';
 import { mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
-import { startApp } from '../../src/app.js';
+import { startApp } from '../../src/app/app.js';
 import { parseRevocations } from '../../src/config/revocations.js';
 import type { Svid } from '../support/pki.js';
 import { GET } from '../support/sources.js';

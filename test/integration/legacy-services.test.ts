@@ -7,7 +7,7 @@ import { Agent, request } from 'node:https';
 import { type AddressInfo, createServer as createTcpServer } from 'node:net';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
-import { startApp } from '../../src/app.js';
+import { startApp } from '../../src/app/app.js';
 import { mintRoot } from '../support/pki.js';
 import { waitFor } from '../support/start-proxy.js';
 

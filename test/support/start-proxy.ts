@@ -1,7 +1,7 @@
 import { mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type App, startApp } from '../../src/app.js';
+import { type App, startApp } from '../../src/app/app.js';
 import { type Authority, mintRoot, type Svid } from './pki.js';
 import { type ClientOptions, RawClient } from './raw-client.js';
 import { RecorderUpstream } from './recorder-upstream.js';

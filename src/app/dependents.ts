@@ -1,4 +1,4 @@
-import type { Credential } from './listener/credential.js';
+import type { Credential } from '../listener/credential.js';
 
 /** One identity by its newest credential that was let in. */
 export interface Dependent {

@@ -1,9 +1,9 @@
-import { parseOwnSvid } from './identity/own-svid.js';
-import { judgeSvid } from './identity/revocation.js';
-import { createSignatureCheck, type PeerChain, verifyX509Svid } from './identity/x509-svid.js';
-import type { Diagnostics } from './listener/ports.js';
-import type { Refusal } from './reasons.js';
-import type { OwnSvid, Snapshot } from './snapshot.js';
+import { parseOwnSvid } from '../identity/own-svid.js';
+import { judgeSvid } from '../identity/revocation.js';
+import { createSignatureCheck, type PeerChain, verifyX509Svid } from '../identity/x509-svid.js';
+import type { Diagnostics } from '../listener/ports.js';
+import type { Refusal } from '../reasons.js';
+import type { OwnSvid, Snapshot } from '../snapshot.js';
 
 type News = 'refused' | 'revoked' | 'expiring';
 

@@ -1,8 +1,8 @@
-import type { RevocationPort, RevocationsAnswer } from './admin/ports.js';
-import { describeSelector, keyOfRevocation, type Withdrawal, writtenEntry } from './config/revocations.js';
-import type { RevocationEntry } from './identity/revocation.js';
-import type { Snapshot } from './snapshot.js';
-import type { EmergencyHost, EmergencyRevocations } from './sources/emergency-revocations.js';
+import type { RevocationPort, RevocationsAnswer } from '../admin/ports.js';
+import { describeSelector, keyOfRevocation, type Withdrawal, writtenEntry } from '../config/revocations.js';
+import type { RevocationEntry } from '../identity/revocation.js';
+import type { Snapshot } from '../snapshot.js';
+import type { EmergencyHost, EmergencyRevocations } from '../sources/emergency-revocations.js';
 
 /** What the desk needs of the running process. */
 export interface RevocationHost extends EmergencyHost {

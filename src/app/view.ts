@@ -1,8 +1,8 @@
-import { type AuthorityUse, authorityKey } from './app-dependents.js';
-import type { Credential, CredentialIndex } from './listener/credential.js';
-import type { HttpListener } from './listener/http-listener.js';
-import type { Snapshot } from './snapshot.js';
-import type { Answer } from './workers/worker-pool.js';
+import type { Credential, CredentialIndex } from '../listener/credential.js';
+import type { HttpListener } from '../listener/http-listener.js';
+import type { Snapshot } from '../snapshot.js';
+import type { Answer } from '../workers/worker-pool.js';
+import { type AuthorityUse, authorityKey } from './dependents.js';
 
 /** What /snapshot and /connections show of the running process. Reads, changes nothing. */
 

@@ -1,10 +1,10 @@
-import { type AuthorityUse, authoritiesInUse, authorityKey } from './app-dependents.js';
-import { describeRevocationChange } from './app-revocations.js';
-import type { LifecycleRecord } from './audit/record.js';
-import type { Certificate } from './identity/certificate.js';
-import { authoritiesLost } from './listener/affected.js';
-import type { CredentialIndex } from './listener/credential.js';
-import type { Snapshot } from './snapshot.js';
+import type { LifecycleRecord } from '../audit/record.js';
+import type { Certificate } from '../identity/certificate.js';
+import { authoritiesLost } from '../listener/affected.js';
+import type { CredentialIndex } from '../listener/credential.js';
+import type { Snapshot } from '../snapshot.js';
+import { type AuthorityUse, authoritiesInUse, authorityKey } from './dependents.js';
+import { describeRevocationChange } from './revocations.js';
 
 /** A trust bundle that lost authorities, and who that puts out. */
 export interface Shrunk {

@@ -1,19 +1,19 @@
 import { statSync } from 'node:fs';
-import { createAdminEndpoint } from './admin/admin-endpoint.js';
-import { createHealthEndpoint } from './admin/health-endpoint.js';
-import type { HttpEndpoint } from './admin/http-endpoint.js';
-import type { AdminView, RevocationsAnswer } from './admin/ports.js';
+import { createAdminEndpoint } from '../admin/admin-endpoint.js';
+import { createHealthEndpoint } from '../admin/health-endpoint.js';
+import type { HttpEndpoint } from '../admin/http-endpoint.js';
+import type { AdminView, RevocationsAnswer } from '../admin/ports.js';
+import type { LifecycleRecord } from '../audit/record.js';
+import type { Address, Config } from '../config/config.js';
+import { Ids } from '../listener/ids.js';
+import type { Diagnostics } from '../listener/ports.js';
+import { type MetricData, mergeMetrics, onlyCounts } from '../telemetry/merge-metrics.js';
+import { RecordFile } from '../telemetry/record-file.js';
+import { RecordLog } from '../telemetry/record-log.js';
+import { SupervisorMetrics } from '../telemetry/supervisor-metrics.js';
+import { type Answer, WorkerPool } from '../workers/worker-pool.js';
 import { probesOf, StartRefused } from './app.js';
-import { mergeConnections, mergeSnapshots } from './app-view.js';
-import type { LifecycleRecord } from './audit/record.js';
-import type { Address, Config } from './config/config.js';
-import { Ids } from './listener/ids.js';
-import type { Diagnostics } from './listener/ports.js';
-import { type MetricData, mergeMetrics, onlyCounts } from './telemetry/merge-metrics.js';
-import { RecordFile } from './telemetry/record-file.js';
-import { RecordLog } from './telemetry/record-log.js';
-import { SupervisorMetrics } from './telemetry/supervisor-metrics.js';
-import { type Answer, WorkerPool } from './workers/worker-pool.js';
+import { mergeConnections, mergeSnapshots } from './view.js';
 
 export interface SupervisorOptions {
   readonly config: Config;
