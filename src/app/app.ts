@@ -1,7 +1,7 @@
 import { createAdminEndpoint } from '../admin/admin-endpoint.js';
 import { createHealthEndpoint } from '../admin/health-endpoint.js';
 import type { HttpEndpoint } from '../admin/http-endpoint.js';
-import type { AdminView, AppProbe, RevocationPort } from '../admin/ports.js';
+import type { AppProbe } from '../admin/ports.js';
 import type { LifecycleRecord } from '../audit/record.js';
 import type { Config } from '../config/config.js';
 import { isNarrower } from '../listener/affected.js';
@@ -23,9 +23,8 @@ import { Upstreams } from '../upstream/upstreams.js';
 import type { MetricValues, Question, WorkerSetup } from '../workers/protocol.js';
 import { describeChanges, usesBefore } from './changes.js';
 import { authoritiesInUse } from './dependents.js';
+import { OperatorDesk, type RunState } from './operator-desk.js';
 import { OwnSvidWatch } from './own-svid.js';
-import { describeEntry, RevocationDesk } from './revocations.js';
-import { describeConnections, describeLongLived, describeSnapshot } from './view.js';
 
 export interface AppOptions {
   readonly configFile: string;
@@ -99,7 +98,8 @@ class RunningApp implements App {
   readonly #nowMs: () => number;
   #file: RecordFile | undefined;
   #records: RecordLog | undefined;
-  #state: 'starting' | 'waiting' | 'running' | 'draining' | 'closed' = 'starting';
+  readonly #operator: OperatorDesk;
+  #state: RunState = 'starting';
   readonly #ownSvid: OwnSvidWatch;
   #ownTimer: NodeJS.Timeout | undefined;
   #contraction: Contraction | undefined;
@@ -143,6 +143,32 @@ class RunningApp implements App {
       (socket) => readPeerChain(socket),
       options.worker?.workers,
     );
+    this.#operator = this.#desk();
+  }
+
+  /** What operators may see and do; asked at the moment of asking. */
+  #desk(): OperatorDesk {
+    const app = this;
+    return new OperatorDesk({
+      keeper: this.#keeper,
+      metrics: this.#metrics,
+      credentials: this.#credentials,
+      listeners: this.#listeners,
+      ownSvid: this.#ownSvid,
+      diagnostics: this.options.diagnostics,
+      nowMs: this.#nowMs,
+      get state() {
+        return app.#state;
+      },
+      get canRecord() {
+        return app.#records?.available === true;
+      },
+      judged: async () => (await this.#contraction?.judged) ?? 0,
+      reload: () => this.reload(),
+      drain: () => void this.drain(),
+      withdrawn: (detail) =>
+        this.#lifecycle('revocation.withdrawn', 'emergency-revocations', this.#keeper.current, detail),
+    });
   }
 
   async start(): Promise<void> {
@@ -177,6 +203,10 @@ class RunningApp implements App {
     this.#metrics.describe(snapshot);
     for (const listener of snapshot.config.listeners) await this.#openListener(listener.name, snapshot);
     if (this.#isClosed()) return;
+    // What was adopted while they opened: none of them may go on showing or believing what came before.
+    const { current } = this.#keeper;
+    if (current !== undefined && current !== snapshot)
+      this.#contract('start', current, snapshot, this.#nowMs());
     this.#state = 'running';
     this.#lifecycle('process.started', undefined, snapshot);
     this.#ownSvid.look(snapshot, this.#nowMs());
@@ -194,25 +224,7 @@ class RunningApp implements App {
   }
 
   answer(question: Question, argument: unknown): unknown {
-    const view = this.#view();
-    switch (question) {
-      case 'isReady':
-        return view.isReady();
-      case 'snapshot':
-        return view.snapshot();
-      case 'connections':
-        return view.connections(Number(argument));
-      case 'metricValues':
-        return this.metricValues();
-      case 'reload':
-        return view.reload();
-      case 'revocations':
-        return view.revocations.list();
-      case 'revoke':
-        return view.revocations.add(argument as Parameters<RevocationPort['add']>[0]);
-      case 'withdraw':
-        return view.revocations.withdraw(...(argument as Parameters<RevocationPort['withdraw']>));
-    }
+    return this.#operator.answer(question, argument);
   }
 
   async metricValues(): Promise<readonly MetricValues[]> {
@@ -318,13 +330,13 @@ class RunningApp implements App {
 
   async #openEndpoints(config: Config): Promise<void> {
     if (config.admin !== undefined) {
-      const admin = createAdminEndpoint(this.#view());
+      const admin = createAdminEndpoint(this.#operator.view);
       await admin.open(config.admin.address);
       this.#endpoints.push(admin);
       this.addresses.set('admin', admin.boundAddress);
     }
     if (config.health !== undefined) {
-      const health = createHealthEndpoint(this.#view(), probesOf(config));
+      const health = createHealthEndpoint(this.#operator.view, probesOf(config));
       await health.open(config.health.address);
       this.#endpoints.push(health);
       this.addresses.set('health', health.boundAddress);
@@ -394,82 +406,6 @@ class RunningApp implements App {
       detail,
       ...(connections === undefined ? {} : { connections }),
     });
-  }
-
-  #isReady(): { ready: boolean; why: string } {
-    const awaited = this.#keeper.status.filter((source) => source.awaited).map(({ name }) => name);
-    if (this.#state === 'waiting') return { ready: false, why: `waiting for ${awaited.join(', ')}` };
-    if (this.#state !== 'running') return { ready: false, why: this.#state };
-    if (awaited.length > 0) return { ready: false, why: `${awaited.join(', ')} has not come yet` };
-    if (this.#keeper.current?.isOwnWithdrawn) return { ready: false, why: 'the own SVID was withdrawn' };
-    const own = this.#keeper.current?.own;
-    if (own === undefined) return { ready: false, why: 'nothing is loaded' };
-    if (this.#nowMs() > own.leaf.notAfterMs) return { ready: false, why: 'the own SVID has expired' };
-    if (this.#ownSvid.isRevoked) return { ready: false, why: 'the own SVID is revoked' };
-    if (!this.#records?.available) return { ready: false, why: 'records cannot be written' };
-    const failing = this.#keeper.status.filter((source) => source.lastError ?? source.stale);
-    const why = failing.map(
-      ({ name, stale }) => `${name} ${stale === undefined ? 'is refused' : 'is stale'}`,
-    );
-    return { ready: true, why: why.join(', ') };
-  }
-
-  #view(): AdminView {
-    return {
-      isReady: () => this.#isReady(),
-      metrics: async () => ({
-        contentType: this.#metrics.registry.contentType,
-        text: await this.#metrics.registry.metrics(),
-      }),
-      snapshot: () => this.#describeSnapshot(),
-      connections: (limit) => describeConnections(this.#listeners, limit),
-      reload: async () => {
-        await this.reload();
-        return this.#describeSnapshot();
-      },
-      drain: () => void this.drain(),
-      revocations: this.#revocationDesk(),
-    };
-  }
-
-  #revocationDesk(): RevocationDesk {
-    const keeper = this.#keeper;
-    return new RevocationDesk({
-      get current() {
-        return keeper.current;
-      },
-      get emergency() {
-        return keeper.emergency;
-      },
-      nowMs: this.#nowMs,
-      look: (source) => keeper.look(source),
-      rejoin: (source) => keeper.rejoin(source),
-      ended: async () => (await this.#contraction?.judged) ?? 0,
-      withdrawn: (entry, { author, reason }) => {
-        const detail = `withdrew ${describeEntry(entry)}: ${reason}, by ${author}`;
-        this.#lifecycle('revocation.withdrawn', 'emergency-revocations', keeper.current, detail);
-      },
-      notKept: (error) =>
-        this.options.diagnostics.error(
-          { problem: error },
-          'an emergency revocation is in force and not kept',
-        ),
-    });
-  }
-
-  #describeSnapshot(): object {
-    const { current, restartNeeded, status } = this.#keeper;
-    return {
-      state: this.#state,
-      ...(current === undefined
-        ? {}
-        : describeSnapshot(current, authoritiesInUse(this.#credentials), this.#ownSvid.problem)),
-      /** Known certificates: those of live connections, and the last ones seen. */
-      credentials: this.#credentials.size,
-      longLived: describeLongLived(this.#credentials),
-      restartNeeded,
-      sources: status,
-    };
   }
 }
 
