@@ -140,7 +140,7 @@ t.test(
       ['X-Forwarded-Uri', '/admin/x'],
       ['X-Forwarded-Method', 'DELETE'],
       ['X-Forwarded-Prefix', '/admin'],
-      ['X-Forwarded-Port', '666'],
+      ['X-Forwarded-Port', 'evil-666'],
       ['X-Forwarded-User', ADMIN],
       ['X-Forwarded-Email', 'admin@a.test'],
       ['X-Real-IP', '10.6.6.6'],
