@@ -1,7 +1,7 @@
 import { dirname, join } from 'node:path';
 import type { FolderNames } from '../identity/bundle-file-names.js';
 import type { Crl } from '../identity/crl.js';
-import { parseCrl } from '../identity/crl.js';
+import { describeExpiredList, parseCrl } from '../identity/crl.js';
 import { type OwnSvid, parseOwnSvid } from '../identity/own-svid.js';
 import { readPemCertificates } from '../identity/pem.js';
 import { createRevocationList, judgeSvid, type RevocationList } from '../identity/revocation.js';
@@ -33,6 +33,13 @@ export interface Disk {
   readonly list: (folder: string) => Promise<Result<FolderNames, string>>;
 }
 
+/** What was found good, by trust domain, as at `nowMs`. */
+interface Sound {
+  readonly bundles: Map<string, TrustBundle>;
+  readonly crls: Map<string, readonly Crl[]>;
+  readonly nowMs: number;
+}
+
 /** Every file of trust that the configuration names, read and judged as at `nowMs`. What comes from elsewhere is not asked for. */
 export async function checkTrust(
   config: Config,
@@ -43,7 +50,7 @@ export async function checkTrust(
   const found: Findings = { problems: [], warnings: [] };
   const bundles = new Map<string, TrustBundle>();
   const crls = new Map<string, readonly Crl[]>();
-  for (const trust of config.trust) await checkDomain(trust, at, read, found, bundles, crls);
+  for (const trust of config.trust) await checkDomain(trust, at, read, found, { bundles, crls, nowMs });
   for (const folder of config.trustFolders)
     await checkFolder(config, folder, at, { read, list }, found, bundles);
   const file = await checkRevocations(config, at, read, found);
@@ -59,8 +66,7 @@ async function checkDomain(
   at: ProblemAt,
   read: FileReader,
   found: Findings,
-  bundles: Map<string, TrustBundle>,
-  crls: Map<string, readonly Crl[]>,
+  { bundles, crls, nowMs }: Sound,
 ): Promise<void> {
   const bundle = await checkOrigin(trust, at, read, found);
   if (bundle !== undefined) bundles.set(trust.trustDomain, bundle);
@@ -74,6 +80,8 @@ async function checkDomain(
       continue;
     }
     lists.push(crl.value);
+    if (nowMs > crl.value.nextUpdateMs)
+      found.warnings.push(at(crlPath, named(file, describeExpiredList(crl.value))));
     if (bundle === undefined) continue;
     const bound = bindCrls(bundle, [crl.value]);
     if (!bound.ok) found.problems.push(at(crlPath, named(file, bound.error)));

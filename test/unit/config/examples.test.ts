@@ -172,6 +172,10 @@ t.test('check refuses an own credential that is revoked, by either kind of list'
   );
   writeFileSync(join(directory, 'crl.yaml'), withCrl);
   t.match(await check(directory, 'crl.yaml'), [/svid_revoked/]);
+  const past = { thisUpdate: new Date(Date.now() - 7.2e6), nextUpdate: new Date(Date.now() - 3.6e6) };
+  put(directory, 'ca.crl', (await root.crl({ revoked: [], ...past })).pem);
+  const { warnings } = await loadAll(join(directory, 'crl.yaml'), {}, Date.now());
+  t.match(warnings.map(formatProblem), [/crls\[0\]: .*has expired, not the certificate/]);
   const foreign = await (await mintRoot('example.org')).crl({ revoked: [] });
   put(directory, 'ca.crl', foreign.pem);
   t.match(await check(directory, 'crl.yaml'), [/trust\[0\]\.revocation\.crls\[0\]/]);
