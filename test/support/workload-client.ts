@@ -1,10 +1,8 @@
-import { createPrivateKey } from 'node:crypto';
 import { EventEmitter, once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { WorkloadApiServer } from '../../src/dev/workload-api-server.js';
-import type { X509SvidMessage, X509SvidResponse } from '../../src/identity/workload-proto.js';
 import type { Pacing } from '../../src/sources/pacing.js';
 import {
   WorkloadApi,
@@ -12,7 +10,8 @@ import {
   type WorkloadApiOptions,
   type WorkloadState,
 } from '../../src/sources/workload-api.js';
-import type { Authority, Svid } from './pki.js';
+
+export { pkcs8Der, svidMessage, svidResponse } from '../../src/dev/workload-api-messages.js';
 
 /** What a client said, and a way to wait for it. */
 export class Heard implements WorkloadApiEvents {
@@ -82,26 +81,3 @@ export function startClient(
   api.start();
   return { api, heard };
 }
-
-export const pkcs8Der = (svid: Svid): Buffer =>
-  createPrivateKey(svid.keyPem).export({ format: 'der', type: 'pkcs8' });
-
-export function svidMessage(
-  svid: Svid,
-  authority: Authority,
-  changes: Partial<X509SvidMessage> = {},
-): X509SvidMessage {
-  return {
-    spiffeId: svid.uri,
-    x509Svid: Buffer.concat(svid.chainDer),
-    x509SvidKey: pkcs8Der(svid),
-    bundle: authority.certDer,
-    hint: '',
-    ...changes,
-  };
-}
-
-export const svidResponse = (
-  svids: readonly X509SvidMessage[],
-  changes: Partial<X509SvidResponse> = {},
-): X509SvidResponse => ({ svids, crl: [], federatedBundles: {}, ...changes });
