@@ -1,20 +1,28 @@
-import { appendFileSync } from 'node:fs';
+import { appendFileSync, rmSync } from 'node:fs';
 import { basename, relative } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { pathToFileURL } from 'node:url';
 import { parseArgs } from 'node:util';
 import { type App, type AppOptions, startApp } from '../app/app.js';
+import { parseEndpointSocket } from '../config/endpoint-socket.js';
 import { actCalls, actEvidence, actRevocation, actRotation, type Stage } from '../dev/demo-acts.js';
 import { Caller, type ProxyPeer } from '../dev/demo-caller.js';
 import { DemoFiles, demoIds } from '../dev/demo-files.js';
 import { LegacyService } from '../dev/demo-legacy-service.js';
 import { RecordTail } from '../dev/demo-records.js';
 import { DemoScreen } from '../dev/demo-screen.js';
+import { AgentTrust, type DemoTrust, FileTrust } from '../dev/demo-trust.js';
+import { ok, type Result } from '../reasons.js';
 import { type CliIo, exitCode } from './io.js';
 
-const USAGE = `Usage: countersign demo [--stay] [--every-record]
+const READY_MS = 10_000;
+
+const USAGE = `Usage: countersign demo [--workload-api] [--stay] [--every-record]
 
 Mints a throwaway PKI, starts a legacy HTTP service and the sidecar in front of it, sends real calls, rotates
 the CA and revokes a workload while calls go on, and shows every record. Exit 1 if it did not see what it promised.
 
+  --workload-api   the sidecar gets its SVID and its bundles from a SPIFFE Workload API, not from files
   --stay           keep both running until Ctrl-C, to try it with curl
   --every-record   a line for every record, also for the hundreds of background calls
 `;
@@ -32,17 +40,35 @@ export async function runDemo(argv: string[], io: CliIo): Promise<number> {
   }
   const colour = process.stdout.isTTY === true && (io.env.NO_COLOR ?? '') === '';
   const screen = new DemoScreen(io.stdout, { colour, everyRecord: flags['every-record'] === true });
+  const files = await DemoFiles.create();
+  const trust = flags['workload-api'] === true ? await openAgent(files) : ok(new FileTrust(files));
+  if (!trust.ok) {
+    rmSync(files.folder, { recursive: true });
+    io.stderr(`countersign demo: ${trust.error}: set TMPDIR to another folder\n`);
+    return exitCode.config;
+  }
   const legacy = await new LegacyService().open();
   try {
-    return await perform(legacy, screen, flags.stay === true);
+    files.configure(trust.value.config, legacy.url);
+    return await perform(files, trust.value, legacy, screen, flags.stay === true);
   } finally {
     await legacy.close();
+    trust.value.close();
   }
+}
+
+/** A path that no socket can have is said beforehand: libuv would cut it off and listen elsewhere. */
+async function openAgent(files: DemoFiles): Promise<Result<DemoTrust, string>> {
+  const uri = `unix://${pathToFileURL(files.path('agent.sock')).pathname}`;
+  const socket = parseEndpointSocket(uri);
+  if (!socket.ok) return socket;
+  return ok(await AgentTrust.open(files, uri, files.path('agent.sock')));
 }
 
 function readFlags(argv: string[]) {
   try {
     const options = {
+      'workload-api': { type: 'boolean' },
       stay: { type: 'boolean' },
       'every-record': { type: 'boolean' },
       help: { type: 'boolean', short: 'h' },
@@ -53,15 +79,16 @@ function readFlags(argv: string[]) {
   }
 }
 
-async function perform(legacy: LegacyService, screen: DemoScreen, stay: boolean): Promise<number> {
-  const files = await DemoFiles.create(legacy.url);
-  const app = await startApp({
-    configFile: files.path('countersign.yaml'),
-    env: {},
-    diagnostics: fileDiagnostics(files.path('sidecar.log')),
-  });
+async function perform(
+  files: DemoFiles,
+  trust: DemoTrust,
+  legacy: LegacyService,
+  screen: DemoScreen,
+  stay: boolean,
+): Promise<number> {
+  const app = await startSidecar(files);
   const records = new RecordTail(files.path('audit.ndjson'), (record) => screen.record(record));
-  const stage = createStage(app, legacy, files, records, screen);
+  const stage = createStage(app, legacy, files, trust, records, screen);
   try {
     introduce(stage, app);
     await actCalls(stage);
@@ -83,10 +110,24 @@ async function perform(legacy: LegacyService, screen: DemoScreen, stay: boolean)
   }
 }
 
+/** Serving: with a Workload API nothing listens before its first message. */
+async function startSidecar(files: DemoFiles): Promise<App> {
+  const app = await startApp({
+    configFile: files.path('countersign.yaml'),
+    env: {},
+    diagnostics: fileDiagnostics(files.path('sidecar.log')),
+  });
+  const tooLate = delay(READY_MS, false, { ref: false });
+  if (await Promise.race([app.ready.then(() => true), tooLate])) return app;
+  await app.close();
+  throw new Error(`the sidecar was not ready within ${READY_MS} ms: see ${files.path('sidecar.log')}`);
+}
+
 function createStage(
   app: App,
   legacy: LegacyService,
   files: DemoFiles,
+  trust: DemoTrust,
   records: RecordTail,
   screen: DemoScreen,
 ): Stage {
@@ -97,18 +138,20 @@ function createStage(
     batch: new Caller(proxy, files.svids.batch),
     buyer: new Caller(proxy, files.svids.buyer),
   };
-  return { files, legacy, proxy, adminUrl: `http://${app.addresses.get('admin')}`, records, screen, callers };
+  const adminUrl = `http://${app.addresses.get('admin')}`;
+  return { files, trust, legacy, proxy, adminUrl, records, screen, callers };
 }
 
-function introduce({ files, legacy, screen }: Stage, app: App): void {
+function introduce({ files, trust, legacy, screen }: Stage, app: App): void {
   screen.act('Countersign demo: a legacy service, the sidecar in front of it, and callers');
   screen.say(`legacy service  ${legacy.url}, plain HTTP, believes X-Remote-User`);
   screen.say(`sidecar         https://${app.addresses.get('inbound')} as ${demoIds.sidecar}`);
+  screen.say(`its SVID, trust ${trust.described}`);
   screen.say(`files           ${files.folder} (throwaway PKI, countersign.yaml, policy.yaml, revoked.yaml)`);
   screen.say(`records         ${files.path('audit.ndjson')}`);
 }
 
-function suggest({ files, screen, adminUrl, proxy }: Stage, app: App, stay: boolean): void {
+function suggest({ files, trust, screen, adminUrl, proxy }: Stage, app: App, stay: boolean): void {
   const countersign = programName();
   const config = `-c ${files.path('countersign.yaml')}`;
   const url = `https://localhost:${proxy.port}/invoices/7`;
@@ -120,8 +163,9 @@ function suggest({ files, screen, adminUrl, proxy }: Stage, app: App, stay: bool
   screen.say(`${countersign} pki show ${files.path('web.pem')}`);
   screen.say(`grep '"effect":"deny"' ${files.path('audit.ndjson')}`);
   if (!stay) {
+    const again = trust instanceof AgentTrust ? '--workload-api ' : '';
     screen.say('');
-    screen.say(`Nothing is running any more. To call it yourself: ${countersign} demo --stay`);
+    screen.say(`Nothing is running any more. To call it yourself: ${countersign} demo ${again}--stay`);
     screen.say(`To clean up: rm -r ${files.folder}`);
     return;
   }

@@ -1,9 +1,10 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { type CallAnswer, Caller, CallLoop, type CallOptions, type ProxyPeer } from './demo-caller.js';
-import { type DemoFiles, demoIds } from './demo-files.js';
+import { type DemoFiles, demoIds, issueSidecar } from './demo-files.js';
 import type { LegacyService } from './demo-legacy-service.js';
 import type { ReadRecord, RecordTail } from './demo-records.js';
 import type { DemoScreen } from './demo-screen.js';
+import type { DemoTrust } from './demo-trust.js';
 import { type Authority, mintRoot } from './pki.js';
 
 const PAUSE_MS = 10;
@@ -14,6 +15,7 @@ const AT_ONCE_MS = 1000;
 /** All that an act may use. */
 export interface Stage {
   readonly files: DemoFiles;
+  readonly trust: DemoTrust;
   readonly legacy: LegacyService;
   readonly proxy: ProxyPeer;
   readonly adminUrl: string;
@@ -127,16 +129,16 @@ async function expectCall(
 
 /** A new authority comes, everybody moves to it, the old one goes: under calls that never stop. */
 export async function actRotation(stage: Stage): Promise<void> {
-  const { files, proxy, screen, callers } = stage;
+  const { files, trust, proxy, screen, callers } = stage;
   screen.act('CA rotation: new root added, new SVIDs, old root removed; three workloads call all the while');
   screen.collapsing = true;
   const loops = Object.values(startLoops(stage));
   await progress(loops);
   const root = await mintRoot('example.org', { subject: 'O=Example,CN=example.org root 2' });
-  const both = files.root.certPem + root.certPem;
-  await changed(stage, 'trust.changed', () => files.replace('bundle.pem', both));
-  proxy.bundlePem = both;
-  await changed(stage, 'svid.rotated', () => void files.renewSidecar(root));
+  const grown = await changed(stage, 'trust.changed', () => trust.setBundle([files.root, root]));
+  proxy.bundlePem = files.root.certPem + root.certPem;
+  const renewed = await issueSidecar(root);
+  const rotated = await changed(stage, 'svid.rotated', () => trust.setSidecar(renewed), renewed.serial);
   const web = await root.issue(demoIds.web);
   const batch = await root.issue(demoIds.batch);
   files.keep('web', web);
@@ -147,10 +149,13 @@ export async function actRotation(stage: Stage): Promise<void> {
   await progress(loops);
   const users = await connectionsOn(stage, files.root);
   screen.expect('connections that still depend on the old root', '0', String(users));
-  await changed(stage, 'trust.changed', () => files.replace('bundle.pem', root.certPem));
+  const shrunk = await changed(stage, 'trust.changed', () => trust.setBundle([root]));
   proxy.bundlePem = root.certPem;
   await progress(loops);
   await expectNoFailure(stage, 'calls that failed during the rotation', loops);
+  const { bundle, identity } = trust.sources;
+  const sources = [grown, rotated, shrunk].map((record) => record?.source ?? 'nothing').join(', ');
+  screen.expect('what brought bundle, SVID, bundle', [bundle, identity, bundle].join(', '), sources);
   const old = new Caller(proxy, files.svids.web);
   await expectCall(stage, {
     what: 'an SVID of the removed root',
@@ -228,11 +233,19 @@ async function progress(loops: readonly CallLoop[], calls = CALLS_BETWEEN): Prom
 }
 
 /** Does it, and waits for the record that says it is in force. */
-async function changed({ records, screen }: Stage, event: string, act: () => void): Promise<void> {
+async function changed(
+  { records, screen }: Stage,
+  event: string,
+  act: () => void,
+  detail?: string,
+): Promise<ReadRecord | undefined> {
   const from = records.records.length;
+  const fits = (record: ReadRecord): boolean =>
+    record.event === event && (detail === undefined || record.detail === detail);
   act();
-  const record = await records.until((candidate) => candidate.event === event, from);
+  const record = await records.until(fits, from);
   if (record === undefined) screen.expect(`${event} while calls go on`, 'a record', 'none');
+  return record;
 }
 
 async function expectNoFailure({ screen }: Stage, what: string, loops: readonly CallLoop[]): Promise<void> {

@@ -43,14 +43,8 @@ rules:
     paths: ["/invoices/internal/**"]
 `;
 
-const configText = (upstreamUrl: string): string => `version: 1
-identity:
-  files: { certificate: sidecar.pem, key: sidecar-key.pem }
-trust:
-  - trustDomain: example.org
-    bundle: { file: bundle.pem }
-  - trustDomain: partner.example
-    bundle: { file: partner-bundle.pem }
+const configText = (trustConfig: string, upstreamUrl: string): string => `version: 1
+${trustConfig}
 revocations: revoked.yaml
 listeners:
   - name: inbound
@@ -69,6 +63,7 @@ drain: { delay: 0s, deadline: 2s }
 
 /** Everybody's credentials at the start. */
 export interface DemoSvids {
+  readonly sidecar: Svid;
   readonly web: Svid;
   readonly batch: Svid;
   readonly buyer: Svid;
@@ -83,31 +78,34 @@ export class DemoFiles {
 
   private constructor(
     readonly root: Authority,
+    readonly partner: Authority,
     readonly svids: DemoSvids,
   ) {}
 
-  /** Mints everything and writes it. */
-  static async create(upstreamUrl: string): Promise<DemoFiles> {
+  /** Mints everything; writes all but what the sidecar is configured with. */
+  static async create(): Promise<DemoFiles> {
     const [root, partner, stranger] = await Promise.all([
       mintRoot('example.org', { subject: 'O=Example,CN=example.org root 1' }),
       mintRoot('partner.example'),
       mintRoot('stranger.example'),
     ]);
-    const files = new DemoFiles(root, {
+    const files = new DemoFiles(root, partner, {
+      sidecar: await issueSidecar(root),
       web: await root.issue(demoIds.web),
       batch: await root.issue(demoIds.batch),
       buyer: await partner.issue(demoIds.buyer),
       impostor: await partner.issue(demoIds.web),
       stranger: await stranger.issue(demoIds.stranger),
     });
-    files.replace('bundle.pem', root.certPem);
-    files.replace('partner-bundle.pem', partner.certPem);
     files.replace('policy.yaml', POLICY);
     files.replace('revoked.yaml', 'version: 1\nrevoked: []\n');
-    await files.renewSidecar(root);
     for (const name of ['web', 'batch', 'buyer', 'impostor'] as const) files.keep(name, files.svids[name]);
-    files.replace('countersign.yaml', configText(upstreamUrl));
     return files;
+  }
+
+  /** @param trustConfig `identity` and `trust` of the configuration. */
+  configure(trustConfig: string, upstreamUrl: string): void {
+    this.replace('countersign.yaml', configText(trustConfig, upstreamUrl));
   }
 
   path(name: string): string {
@@ -121,17 +119,13 @@ export class DemoFiles {
     renameSync(temporary, this.path(name));
   }
 
-  /** A caller's certificate and key, for curl. */
+  /** A certificate and its key: of the sidecar, or of a caller, for curl. */
   keep(name: string, svid: Svid): void {
     this.replace(`${name}-key.pem`, svid.keyPem);
     this.replace(`${name}.pem`, svid.chainPem);
   }
-
-  /** A new SVID for the proxy; `localhost` lets curl check its name as well. */
-  async renewSidecar(issuer: Authority): Promise<Svid> {
-    const svid = await issuer.issue(demoIds.sidecar, { otherSans: ['DNS:localhost', 'IP:127.0.0.1'] });
-    this.replace('sidecar-key.pem', svid.keyPem);
-    this.replace('sidecar.pem', svid.chainPem);
-    return svid;
-  }
 }
+
+/** An SVID for the proxy; `localhost` lets curl check its name as well. */
+export const issueSidecar = (issuer: Authority): Promise<Svid> =>
+  issuer.issue(demoIds.sidecar, { otherSans: ['DNS:localhost', 'IP:127.0.0.1'] });

@@ -12,6 +12,7 @@ export interface ReadRecord {
   readonly detail?: string;
   readonly reason?: string;
   readonly latencyMs?: number;
+  readonly connections?: number;
   readonly policyRevision?: string;
   readonly trustRevision?: string;
   readonly principal?: { readonly id: string; readonly kind: string; readonly serial: string };
@@ -94,10 +95,17 @@ export function recordColumns(record: ReadRecord): string[] {
     }
     case 'connection.terminated':
       return [time, id, 'ended', record.reason ?? '', `its open connection, after ${record.latencyMs} ms`];
+    case 'revocation.enforced':
+      return [time, record.event, record.source ?? '', enforcedIn(record)];
     default:
       return [time, record.event, record.source ?? '', revisionsOf(record)];
   }
 }
+
+const enforcedIn = ({ connections, latencyMs }: ReadRecord): string =>
+  connections === 0
+    ? 'no open connection was affected'
+    : `${connections} connection${connections === 1 ? '' : 's'} ended, the last after ${latencyMs} ms`;
 
 const revisionsOf = (record: ReadRecord): string =>
   record.detail ?? `policy ${record.policyRevision} trust ${record.trustRevision}`;

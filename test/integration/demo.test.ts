@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readdirSync, readFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import t from 'tap';
@@ -11,19 +12,29 @@ const main = fileURLToPath(new URL('../../src/main.js', import.meta.url));
 interface Run {
   readonly code: number | null;
   readonly out: string;
+  readonly err: string;
+}
+
+interface LifecycleRecord {
+  readonly event: string;
+  readonly source?: string;
 }
 
 async function runDemo(folder: string, args: readonly string[] = []): Promise<Run> {
   const child = spawn(process.execPath, [main, 'demo', ...args], {
     env: { ...process.env, TMPDIR: folder },
-    stdio: ['ignore', 'pipe', 'ignore'],
+    stdio: ['ignore', 'pipe', 'pipe'],
   });
   let out = '';
   child.stdout.setEncoding('utf8').on('data', (chunk: string) => {
     out += chunk;
   });
+  let err = '';
+  child.stderr.setEncoding('utf8').on('data', (chunk: string) => {
+    err += chunk;
+  });
   const [code] = (await once(child, 'close')) as [number | null];
-  return { code, out };
+  return { code, out, err };
 }
 
 t.test('the demo shows what it promises, ends by itself, and its records say the same', async (t) => {
@@ -48,6 +59,42 @@ t.test('the demo shows what it promises, ends by itself, and its records say the
   t.equal(events.at(-1), 'process.stopped');
   for (const event of ['trust.changed', 'svid.rotated', 'revocation.changed', 'connection.terminated'])
     t.ok(events.includes(event), event);
+});
+
+t.test(
+  'with --workload-api SVID and bundles come from an agent, and all the rest is seen as well',
+  async (t) => {
+    const folder = mkdtempSync(join(tmpdir(), 'cs-')); // short: a socket's path has 107 bytes
+    t.teardown(() => rmSync(folder, { recursive: true, force: true }));
+    const { code, out } = await runDemo(folder, ['--workload-api']);
+    t.equal(code, 0, out);
+    const summary = out.slice(out.indexOf('Summary'));
+    t.match(summary, /✓ what brought bundle, SVID, bundle +workload-api, workload-api, workload-api/);
+    t.match(summary, /✓ calls that failed during the rotation +0 of \d{2,}/);
+    t.match(summary, /✓ an SVID of the removed root +403 chain_untrusted/);
+    t.match(summary, /✓ batch's open connection +ended after \d+ ms/);
+    t.notMatch(summary, /✗/);
+    const [made = ''] = readdirSync(folder);
+    const config = readFileSync(join(folder, made, 'countersign.yaml'), 'utf8');
+    t.match(config, `workloadApi: { socket: "unix://${join(folder, made, 'agent.sock')}" }`);
+    t.notMatch(config, /\.pem/, 'no file brings trust');
+    const records = readFileSync(join(folder, made, 'audit.ndjson'), 'utf8')
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line) as LifecycleRecord);
+    const changes = records.filter(({ event }) => event === 'trust.changed' || event === 'svid.rotated');
+    t.same(new Set(changes.map(({ source }) => source)), new Set(['workload-api']));
+  },
+);
+
+t.test('a folder too deep for a socket is refused with what to do, and nothing is left of it', async (t) => {
+  const folder = t.testdir({ ['deep'.repeat(30)]: {} });
+  const deep = join(folder, 'deep'.repeat(30));
+  const { code, out, err } = await runDemo(deep, ['--workload-api']);
+  t.equal(code, 78);
+  t.equal(out, '');
+  t.match(err, /is longer than the 107 bytes .*: set TMPDIR to another folder/);
+  t.same(readdirSync(deep), []);
 });
 
 t.test('with --every-record each request has its own line', async (t) => {
