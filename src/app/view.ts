@@ -104,11 +104,15 @@ export function mergeSnapshots(answers: readonly Answer<object>[]): object {
   if (first === undefined) return { state: 'no worker answers', workers: [] };
   const merged = rest.reduce<unknown>((sum, { value }) => sumOf(sum, value), first.value) as object;
   const workers = answers.map(({ index, pid, value }) => {
-    const { state, sequence, policyRevision, trustRevision } = value as Record<string, unknown>;
-    return { worker: index, pid, state, sequence, policyRevision, trustRevision };
+    const { state, sequence, policyRevision, trustRevision, own } = value as Record<string, unknown>;
+    const ownSerial = (own as { readonly serial?: string } | undefined)?.serial;
+    return { worker: index, pid, state, sequence, policyRevision, trustRevision, ownSerial };
   });
+  // The own SVID too: an authority is taken away only when no worker shows a certificate of it any more.
   const revisions = new Set(
-    workers.map(({ policyRevision, trustRevision }) => `${policyRevision} ${trustRevision}`),
+    workers.map(
+      ({ policyRevision, trustRevision, ownSerial }) => `${policyRevision} ${trustRevision} ${ownSerial}`,
+    ),
   );
   return { ...merged, agreed: revisions.size === 1, workers };
 }
