@@ -1,6 +1,11 @@
 import type { Svid } from './pki.js';
 import type { ClientOptions, RawClient } from './raw-client.js';
-import type { World } from './start-proxy.js';
+
+/** A proxy that clients come to, in this process or in others. */
+export interface Served {
+  client(identity: Svid, options: Partial<ClientOptions>): Promise<RawClient>;
+  nobody(options: Partial<ClientOptions>): Promise<RawClient>;
+}
 
 export const GET = 'GET /public/a HTTP/1.1\r\nHost: svc.test\r\n\r\n';
 
@@ -12,7 +17,7 @@ export const only = (version: 'TLSv1.2' | 'TLSv1.3'): Partial<ClientOptions> => 
 
 /** A connection that has done a request, and the session it may offer to resume. */
 export async function firstConnection(
-  world: World,
+  world: Served,
   identity: Svid | undefined,
   options: Partial<ClientOptions>,
 ): Promise<{ client: RawClient; session: Buffer }> {
@@ -25,7 +30,7 @@ export async function firstConnection(
 
 /** Offers that session on a new connection, with the certificate in case that the server wants a full handshake. */
 export function resume(
-  world: World,
+  world: Served,
   session: Buffer,
   identity: Svid | undefined,
   options: Partial<ClientOptions>,

@@ -1,6 +1,8 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
-import { RawClient } from './raw-client.js';
+import type { Svid } from './pki.js';
+import { type ClientOptions, RawClient } from './raw-client.js';
+import { changeConfig } from './sources.js';
 import { type ReadRecord, World, waitFor } from './start-proxy.js';
 
 export const MAIN = fileURLToPath(new URL('../../src/main.js', import.meta.url));
@@ -28,6 +30,10 @@ export class ProcessWorld {
   ): Promise<ProcessWorld> {
     const world = await World.start(options);
     await world.app.close(); // the files stay, the process takes over
+    return ProcessWorld.#run(world, descriptors);
+  }
+
+  static async #run(world: World, descriptors?: number): Promise<ProcessWorld> {
     const run = [process.execPath, MAIN, 'run', '-c', `${world.dir}/countersign.yaml`];
     const [command, ...args] =
       descriptors === undefined
@@ -56,10 +62,34 @@ export class ProcessWorld {
     return fetch(`http://${this.address('admin')}${path}`);
   }
 
-  async client(identity = this.world.web): Promise<RawClient> {
-    const client = await RawClient.open({ identity, port: this.port });
+  async snapshot(): Promise<ReadRecord> {
+    return (await (await this.admin('/snapshot')).json()) as ReadRecord;
+  }
+
+  async client(
+    identity: Svid | undefined = this.world.web,
+    options: Partial<ClientOptions> = {},
+  ): Promise<RawClient> {
+    const client = await RawClient.open({ identity, port: this.port, ...options });
     this.#clients.push(client);
     return client;
+  }
+
+  /** A TLS client without a certificate. */
+  async nobody(options: Partial<ClientOptions> = {}): Promise<RawClient> {
+    const client = await RawClient.open({ port: this.port, ...options });
+    this.#clients.push(client);
+    return client;
+  }
+
+  /** Ends the process as a crash does, and starts another one with the same files on the same port. This one is over. */
+  async restart(): Promise<ProcessWorld> {
+    const { port, world } = this;
+    await this.#end();
+    changeConfig(world, (text) =>
+      text.replace('127.0.0.1:0\n    protocol', `127.0.0.1:${port}\n    protocol`),
+    );
+    return ProcessWorld.#run(world);
   }
 
   get accesses(): ReadRecord[] {
@@ -67,9 +97,13 @@ export class ProcessWorld {
   }
 
   async close(): Promise<void> {
+    await this.#end();
+    await this.world.close();
+  }
+
+  async #end(): Promise<void> {
     for (const client of this.#clients) client.destroy();
     if (this.child.exitCode === null) this.child.kill('SIGKILL');
     await this.exited;
-    await this.world.close();
   }
 }
