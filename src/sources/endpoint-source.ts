@@ -5,6 +5,7 @@ import { parseTrustBundle, type TrustBundle } from '../identity/trust-bundle.js'
 import { err, ok } from '../reasons.js';
 import { BundleEndpoint } from './bundle-endpoint.js';
 import type { BundleEndpointOptions } from './bundle-endpoint-options.js';
+import type { StoredBundle } from './bundle-store.js';
 import { FileSource } from './file-source.js';
 import type { Source, SourceHost, SourceStatus } from './source.js';
 import { systemTimers } from './timers.js';
@@ -102,13 +103,16 @@ export class EndpointSource implements Source {
     return false;
   }
 
-  /** With other files it is another client: nothing of how the last one judged servers is to live on. */
+  /**
+   * With other files it is another client: nothing of how the last one judged servers is to live on. What it fetched does:
+   * the bundle that was configured to begin with, or an older one that was kept, may hold authorities that were revoked since.
+   */
   async #connect(): Promise<void> {
     await this.#endpoint?.close();
     if (this.#isClosed) return;
     const { host } = this;
     const endpoint = new BundleEndpoint(
-      this.#options(),
+      this.#options(this.#endpoint?.fetched),
       {
         endpointBundles: () => host.bundles(),
         readPeer: host.readPeer,
@@ -127,7 +131,7 @@ export class EndpointSource implements Source {
     await endpoint.start();
   }
 
-  #options(): BundleEndpointOptions {
+  #options(inForce: StoredBundle | undefined): BundleEndpointOptions {
     const { url, profile, storeFile } = this.config;
     const ca = this.#ca?.value;
     const bootstrap = this.#bootstrap?.value;
@@ -140,6 +144,7 @@ export class EndpointSource implements Source {
           : { kind: 'https_web', ...(ca === undefined ? {} : { ca }) },
       ...(bootstrap === undefined ? {} : { bootstrap }),
       ...(storeFile === undefined ? {} : { storeFile }),
+      ...(inForce === undefined ? {} : { inForce }),
       clockSkewMs: this.host.clockSkewMs,
     };
   }

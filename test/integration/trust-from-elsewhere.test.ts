@@ -5,7 +5,8 @@ import { WorkloadApiServer } from '../../src/dev/workload-api-server.js';
 import { BundleServer, bundleDocument } from '../support/bundle-server.js';
 import { mintRoot, type Svid } from '../support/pki.js';
 import type { RawClient } from '../support/raw-client.js';
-import { World, type WorldOptions, waitFor } from '../support/start-proxy.js';
+import { authoritiesOf, refusalsOf, sourceOf, untilAuthorities } from '../support/sources.js';
+import { POLICY, World, type WorldOptions, waitFor } from '../support/start-proxy.js';
 import { svidMessage, svidResponse } from '../support/workload-client.js';
 
 const GET = 'GET /public/x HTTP/1.1\r\nHost: svc.test\r\n\r\n';
@@ -15,6 +16,7 @@ const ask = async (client: RawClient): Promise<number> => (await client.ask(GET)
 const reasonOf = async (world: World, svid: Svid): Promise<string> => {
   const client = await world.client(svid);
   const [answer] = await client.ask(GET);
+  if (answer?.status === 200) return 'answered';
   return answer === undefined
     ? 'no answer'
     : (JSON.parse(answer.body.toString()) as { reason: string }).reason;
@@ -38,6 +40,30 @@ async function agentWorld(
   };
   world.writeConfig(options);
   return { world, server, options };
+}
+
+/** b.test comes from an endpoint of the web's kind. */
+async function endpointWorld(
+  t: { teardown(handler: () => unknown): void },
+  endpoint: string,
+  entry = '',
+): Promise<{ world: World; server: BundleServer; caPem: string; options: WorldOptions }> {
+  const world = new World();
+  await world.prepare();
+  t.teardown(() => world.close());
+  const web = await mintRoot('web.test');
+  const server = await BundleServer.start(
+    await web.issue('spiffe://web.test/x', { otherSans: ['DNS:localhost'] }),
+  );
+  t.teardown(() => server.close());
+  const given = `url: "${server.url}", profile: https_web, ca: web-ca.pem${endpoint && `, ${endpoint}`}`;
+  const options = {
+    files: { 'web-ca.pem': web.certPem },
+    trust: `
+  - { trustDomain: a.test, bundle: { file: a.pem } }
+  - { trustDomain: b.test, bundle: { endpoint: { ${given} } }${entry && `, ${entry}`} }`,
+  };
+  return { world, server, caPem: web.certPem, options };
 }
 
 const responseOf = (world: World, own: Svid, withPartner = true) =>
@@ -218,5 +244,25 @@ t.test(
       /"ca\.crt": it does not name a trust domain/,
     );
     t.equal(await ask(await world.client(world.web)), 200);
+  },
+);
+
+t.test(
+  'another CA file for an endpoint brings back no authority that the endpoint has revoked',
+  async (t) => {
+    const { world, server, caPem, options } = await endpointWorld(t, 'bootstrap: boot.json');
+    const next = await mintRoot('b.test');
+    server.serve(bundleDocument([next], { sequence: 2 }));
+    world.writeConfig(options);
+    world.write('boot.json', bundleDocument([world.caB], { sequence: 1 }));
+    await world.run(options);
+    await untilAuthorities(world, 'b.test', [next]);
+    server.serve('', 503);
+    const polls = server.asked.length;
+    const other = await mintRoot('other.test');
+    world.replace('web-ca.pem', caPem + other.certPem);
+    await waitFor(() => server.asked.length > polls);
+    t.same(await authoritiesOf(world, 'b.test'), [next.sha256]);
+    t.equal(await reasonOf(world, world.bweb), 'chain_signature');
   },
 );
