@@ -18,6 +18,7 @@ export class EndpointSource implements Source {
   readonly #bootstrap: FileSource<TrustBundle> | undefined;
   readonly #ca: FileSource<readonly string[]> | undefined;
   #endpoint: BundleEndpoint | undefined;
+  #connecting: Promise<void> = Promise.resolve();
   #remoteError: string | undefined;
   #loadedAtMs: number | undefined;
   #isClosed = false;
@@ -107,7 +108,14 @@ export class EndpointSource implements Source {
    * With other files it is another client: nothing of how the last one judged servers is to live on. What it fetched does:
    * the bundle that was configured to begin with, or an older one that was kept, may hold authorities that were revoked since.
    */
-  async #connect(): Promise<void> {
+  #connect(): Promise<void> {
+    // One after the other: of two at once the first would never be closed, and poll on as it was told then.
+    const run = this.#connecting.then(() => this.#connectAnew());
+    this.#connecting = run.catch(() => undefined);
+    return run;
+  }
+
+  async #connectAnew(): Promise<void> {
     await this.#endpoint?.close();
     if (this.#isClosed) return;
     const { host } = this;
