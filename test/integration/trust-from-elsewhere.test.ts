@@ -266,3 +266,30 @@ t.test(
     t.equal(await reasonOf(world, world.bweb), 'chain_signature');
   },
 );
+
+t.test(
+  'what an agent gave and we refused does not come into force after the agent took all back',
+  async (t) => {
+    const { world, server, options } = await agentWorld(t, (world, server) =>
+      server.offer('FetchX509SVID', responseOf(world, world.own)),
+    );
+    let aheadMs = 0;
+    await world.run({ ...options, nowMs: () => Date.now() + aheadMs });
+    await world.app.ready;
+    const partner = await world.client(world.bweb);
+    t.equal(await ask(partner), 200);
+    const notBefore = new Date(Date.now() + 60_000);
+    const notAfter = new Date(Date.now() + 600_000);
+    const early = await world.caA.issue(world.own.uri, { notBefore, notAfter });
+    server.offer('FetchX509SVID', responseOf(world, early));
+    await waitFor(async () => /not_yet_valid/.test((await sourceOf(world, 'workload-api')).lastError ?? ''));
+    server.answer('FetchX509SVID', { code: 7, details: 'no identity issued' });
+    for (const call of server.calls) call.end(7, 'no identity issued');
+    await partner.untilClosed();
+    aheadMs = 120_000; // now it would be good
+    world.replace('revoked.yaml', 'version: 1\nrevoked: [{ id: spiffe://a.test/x, reason: left }]\n');
+    await world.untilSnapshot(({ revocations }) => revocations === 1);
+    t.same(await authoritiesOf(world, 'b.test'), []);
+    t.same(await authoritiesOf(world, 'a.test'), []);
+  },
+);
