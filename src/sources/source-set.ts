@@ -38,7 +38,7 @@ export interface OwnSvidCheck {
 export function connectSources(
   config: Config,
   known: SourceSet | undefined,
-  against: () => OwnSvidCheck,
+  against: (identity: FileSource<LoadedSvid>) => OwnSvidCheck,
   host: SourceHost,
 ): SourceSet {
   const { identity, revocationsFile } = config;
@@ -135,9 +135,9 @@ function connectEmergency(
 function identitySource(
   certificateFile: string,
   keyFile: string,
-  against: () => OwnSvidCheck,
+  against: (identity: FileSource<LoadedSvid>) => OwnSvidCheck,
 ): FileSource<LoadedSvid> {
-  return new FileSource<LoadedSvid>({
+  const source = new FileSource<LoadedSvid>({
     name: 'identity',
     files: () => [certificateFile, keyFile],
     parse: (contents) => {
@@ -146,12 +146,13 @@ function identitySource(
       if (certificate === undefined || key === undefined) return err('a file is missing');
       const loaded = loadOwnSvid(certificate, key);
       if (!loaded.ok) return loaded;
-      const { bundles, isAwaited, nowMs, clockSkewMs } = against();
+      const { bundles, isAwaited, nowMs, clockSkewMs } = against(source);
       if (isAwaited(loaded.value.own.id.trustDomain)) return loaded; // until then nobody of the domain is let in
       const verified = verifyOwnSvid(loaded.value, bundles, nowMs, clockSkewMs);
       return verified.ok ? loaded : verified;
     },
   });
+  return source;
 }
 
 function revocationSource(file: string): FileSource<RevocationList> {

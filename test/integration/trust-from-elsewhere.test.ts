@@ -293,3 +293,42 @@ t.test(
     t.same(await authoritiesOf(world, 'a.test'), []);
   },
 );
+
+t.test('a revoked endpoint is not believed while our own SVID is still to come', async (t) => {
+  const { world, server: agent, options } = await agentWorld(t, () => undefined);
+  agent.answer('FetchX509SVID', 'hang');
+  const server = await BundleServer.start(await world.caA.issue('spiffe://a.test/bundles'));
+  t.teardown(() => server.close());
+  server.serve(bundleDocument([world.caB], { sequence: 2 }));
+  const endpoint = `{ url: "${server.url}", profile: https_spiffe, spiffeId: "spiffe://a.test/bundles" }`;
+  const changed = {
+    ...options,
+    trust: `
+  - { trustDomain: a.test, bundle: { file: a.pem } }
+  - { trustDomain: b.test, bundle: { endpoint: ${endpoint} } }`,
+    revoked: 'version: 1\nrevoked: [{ id: spiffe://a.test/bundles, reason: stolen }]\n',
+  };
+  world.writeConfig(changed);
+  await world.run(changed);
+  await waitFor(() => refusalsOf(world, 'bundle:b.test').length > 0);
+  t.match(refusalsOf(world, 'bundle:b.test')[0]?.problem, /svid_revoked stolen/);
+  t.same(server.asked, [], 'it was asked for nothing');
+});
+
+t.test('one configuration may change our own SVID and the bundle that it stands before', async (t) => {
+  const world = await World.start();
+  t.teardown(() => world.close());
+  const next = await mintRoot('a.test');
+  const own = await next.issue(world.own.uri);
+  world.write('a2.pem', next.certPem);
+  world.write('own2.pem', own.chainPem);
+  world.write('own2-key.pem', own.keyPem);
+  const text = world.configText({
+    identity: 'files: { certificate: own2.pem, key: own2-key.pem }',
+    trust: '\n  - { trustDomain: a.test, bundle: { file: a2.pem } }',
+  });
+  world.replace('countersign.yaml', text);
+  world.replace('policy.yaml', POLICY.replace(', "spiffe://b.test/**"', ''));
+  await world.untilSnapshot((snapshot) => snapshot.own.serial === own.serial);
+  t.equal(await reasonOf(world, world.web), 'chain_signature', 'and the old authority is gone');
+});
