@@ -95,10 +95,13 @@ function crlSource(
 ): FileSource<Crl> {
   /** The newest that was good, by scope: also across a list of another authority that stood in the file between two of one. */
   const newest = new Map<string, Crl>();
+  let isTooEarly = false;
   return new FileSource<Crl>({
     name: `crl:${config.trustDomain}:${i + 1}`,
     files: () => [file],
+    isAwaited: () => isTooEarly,
     parse: async (contents) => {
+      isTooEarly = bundle.value === undefined;
       const read = await readBoundCrl(only(contents), config, bundle);
       if (!read.ok) return read;
       const crl: Crl = { ...read.value, origin: { number: i + 1, file } };

@@ -332,3 +332,22 @@ t.test('one configuration may change our own SVID and the bundle that it stands 
   await world.untilSnapshot((snapshot) => snapshot.own.serial === own.serial);
   t.equal(await reasonOf(world, world.web), 'chain_signature', 'and the old authority is gone');
 });
+
+t.test('a revocation list waits for the bundle that says who signed it, and then decides', async (t) => {
+  const { world, server, options } = await endpointWorld(t, '', 'revocation: { crls: [b.crl] }');
+  server.serve('', 503);
+  world.writeConfig(options);
+  world.write('b.crl', (await world.caB.crl({ revoked: [world.bweb.serial] })).pem);
+  await world.run(options);
+  t.equal(await ask(await world.client(world.web)), 200, 'the others are served');
+  t.match(await (await fetch(`${world.adminUrl}/readyz`)).text(), /crl:b\.test:1 has not come yet/);
+  server.serve(bundleDocument([world.caB], { sequence: 2 }));
+  await fetch(`${world.adminUrl}/reload`, { method: 'POST' });
+  await waitFor(async () => (await sourceOf(world, 'crl:b.test:1')).loadedAt !== undefined);
+  t.equal(await reasonOf(world, world.bweb), 'svid_revoked');
+  t.equal(
+    await reasonOf(world, await world.caB.issue('spiffe://b.test/other')),
+    'answered',
+    'who is not on it is let in',
+  );
+});
