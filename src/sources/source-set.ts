@@ -10,7 +10,7 @@ import { FileSource } from './file-source.js';
 import { type LoadedSvid, loadOwnSvid, verifyOwnSvid } from './own-svid.js';
 import type { Source, SourceHost } from './source.js';
 import { TrustFolder } from './trust-folder.js';
-import { connectTrust, type TrustSources } from './trust-source.js';
+import { connectTrust, type TrustOrigins, type TrustSources } from './trust-source.js';
 import { WorkloadApiSource } from './workload-api-source.js';
 
 /** Every source that one configuration names, besides itself and its policy. */
@@ -44,19 +44,13 @@ export function connectSources(
   const { identity, revocationsFile } = config;
   const workloadApi = connectWorkloadApi(config, known?.workloadApi, host);
   const origins = { workloadApi, host };
-  const taken = new Set<string>(config.trust.map(({ trustDomain }) => trustDomain));
   return {
     workloadApi,
     entries: config.trust.map((trust) => {
       const before = known?.entries.find(({ config: { trustDomain } }) => trustDomain === trust.trustDomain);
       return connectTrust(trust, before, origins);
     }),
-    folders: config.trustFolders.map(
-      (folder) =>
-        known?.folders.find(
-          (candidate) => candidate.config.folder === folder.folder && candidate.hasSameTaken(taken),
-        ) ?? new TrustFolder(folder, taken, origins),
-    ),
+    folders: connectFolders(config, known, origins),
     revocations:
       revocationsFile === undefined
         ? undefined
@@ -106,6 +100,23 @@ export function bundlesOf(trust: readonly TrustSources[]): Map<string, TrustBund
   for (const { bundle } of trust)
     if (bundle.value !== undefined) bundles.set(bundle.value.trustDomain, bundle.value);
   return bundles;
+}
+
+function connectFolders(
+  { trust, trustFolders }: Config,
+  known: SourceSet | undefined,
+  origins: TrustOrigins,
+): readonly TrustFolder[] {
+  const taken = new Set<string>(trust.map(({ trustDomain }) => trustDomain));
+  const folders: TrustFolder[] = [];
+  for (const config of trustFolders) {
+    const inFront = [...folders];
+    const same = known?.folders.find(
+      (of) => of.config.folder === config.folder && of.isBeside(taken, inFront),
+    );
+    folders.push(same ?? new TrustFolder(config, taken, origins, inFront));
+  }
+  return folders;
 }
 
 function connectWorkloadApi(

@@ -351,3 +351,27 @@ t.test('a revocation list waits for the bundle that says who signed it, and then
     'who is not on it is let in',
   );
 });
+
+t.test('of two folders with a bundle of one domain the first counts, and that is said', async (t) => {
+  const world = new World();
+  await world.prepare();
+  t.teardown(() => world.close());
+  const next = await mintRoot('b.test');
+  const put = (folder: string, name: string, text: string): void => {
+    mkdirSync(join(world.dir, folder), { recursive: true });
+    writeFileSync(join(world.dir, folder, `.${name}`), text);
+    renameSync(join(world.dir, folder, `.${name}`), join(world.dir, folder, name));
+  };
+  put('one', 'a.test.pem', world.caA.certPem);
+  put('one', 'b.test.pem', next.certPem);
+  put('two', 'c.test.pem', world.caC.certPem);
+  const options = { trust: '\n  - { folder: one }\n  - { folder: two }' };
+  world.writeConfig(options);
+  await world.run(options);
+  put('two', 'b.test.pem', world.caB.certPem);
+  const second = `bundles:${join(world.dir, 'two')}`;
+  await waitFor(async () => (await sourceOf(world, second)).lastError !== undefined);
+  t.match((await sourceOf(world, second)).lastError, /b\.test is in .*one already/);
+  t.same(await authoritiesOf(world, 'b.test'), [next.sha256]);
+  t.equal(await reasonOf(world, world.bweb), 'chain_signature');
+});
