@@ -43,7 +43,7 @@ export function connectSources(
 ): SourceSet {
   const { identity, revocationsFile } = config;
   const workloadApi = connectWorkloadApi(config, known?.workloadApi, host);
-  const origins = { workloadApi, host };
+  const origins = { workloadApi, knownWorkloadApi: known?.workloadApi, host };
   return {
     workloadApi,
     entries: config.trust.map((trust) => {

@@ -375,3 +375,26 @@ t.test('of two folders with a bundle of one domain the first counts, and that is
   t.same(await authoritiesOf(world, 'b.test'), [next.sha256]);
   t.equal(await reasonOf(world, world.bweb), 'chain_signature');
 });
+
+t.test('with an agent too a new configuration brings no older revocation list back', async (t) => {
+  const { world, options } = await agentWorld(t, (world, server) =>
+    server.offer('FetchX509SVID', responseOf(world, world.own)),
+  );
+  const trust = options.trust?.replace('true } }', 'true }, revocation: { crls: [a.crl] } }');
+  const withList = { ...options, ...(trust === undefined ? {} : { trust }) };
+  const lists = await Promise.all([
+    world.caA.crl({ number: 1 }),
+    world.caA.crl({ number: 2, revoked: [world.web.serial] }),
+  ]);
+  world.writeConfig(withList);
+  world.write('a.crl', lists[1].pem);
+  await world.run(withList);
+  await world.app.ready;
+  await waitFor(async () => (await reasonOf(world, world.web)) === 'svid_revoked');
+  world.replace('a.crl', lists[0].pem);
+  await waitFor(() => refusalsOf(world, 'crl:a.test:1').some(({ problem }) => /older|number/.test(problem)));
+  const { policyRevision } = await world.snapshot();
+  world.replace('policy.yaml', POLICY.replace('id: public', 'id: open'));
+  await world.untilSnapshot((snapshot) => snapshot.policyRevision !== policyRevision);
+  t.equal(await reasonOf(world, world.web), 'svid_revoked');
+});
