@@ -267,6 +267,7 @@ export class SnapshotKeeper implements SourceHost {
     if (source === this.#configSource) {
       this.#sayRestartNeeded(loaded.config);
       this.#closeUnnamed(loaded);
+      void this.emergency?.keepInherited(this);
     }
     this.#sayStale();
     void this.#followFiles();
