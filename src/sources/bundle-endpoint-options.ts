@@ -3,6 +3,7 @@ import type { SpiffeId, TrustDomain } from '../identity/spiffe-id.js';
 import type { TrustBundle, TrustBundleSet } from '../identity/trust-bundle.js';
 import type { VerifiedSvid } from '../identity/x509-svid.js';
 import type { Refusal } from '../reasons.js';
+import type { StoredBundle } from './bundle-store.js';
 import type { PeerReader } from './endpoint-connection.js';
 import type { Timers } from './timers.js';
 
@@ -14,6 +15,8 @@ export interface BundleEndpointOptions {
     | { readonly kind: 'https_spiffe'; readonly endpointId: SpiffeId };
   /** The bundle to begin with; an https_spiffe endpoint in the domain itself needs one (Federation 5.2.2.2). */
   readonly bootstrap?: TrustBundle;
+  /** What a client before this one fetched: newer than what is kept or configured, whatever that says. */
+  readonly inForce?: StoredBundle;
   /** Where the last good bundle is kept across restarts: a file of this endpoint alone. */
   readonly storeFile?: string;
   /** For the endpoint's own SVID. */

@@ -11,7 +11,7 @@ import type {
   BundleEndpointStatus,
 } from './bundle-endpoint-options.js';
 import { fetchBundleDocument } from './bundle-exchange.js';
-import { BundleStore } from './bundle-store.js';
+import { BundleStore, type StoredBundle } from './bundle-store.js';
 import { plainProblem, type ServerTrust } from './endpoint-connection.js';
 
 /** Until the first answer, tries come sooner than the interval: 1 s, 2 s, 4 s, … up to it. Afterwards at the interval (Federation 6.2). */
@@ -63,6 +63,14 @@ export class BundleEndpoint {
       sequence: this.bundle?.sequence?.toString(),
       staleSince: isoTime(this.#staleSinceMs),
     };
+  }
+
+  /** What it fetched, for a client that takes its place; undefined while that is nothing. */
+  get fetched(): StoredBundle | undefined {
+    const { bundle } = this;
+    const fetchedAtMs = this.#lastFetchMs;
+    if (bundle === undefined || fetchedAtMs === undefined) return undefined;
+    return { bundle, fetchedAtMs, bootstrapRevision: this.options.bootstrap?.revision ?? '' };
   }
 
   /** Puts in force what was kept or configured, then begins to poll; resolves before the first answer. */
@@ -123,8 +131,8 @@ export class BundleEndpoint {
 
   async #loadKept(): Promise<void> {
     this.#startedMs = this.deps.nowMs();
-    const { bootstrap } = this.options;
-    const kept = (await this.#store?.read()) ?? ok(undefined);
+    const { bootstrap, inForce } = this.options;
+    const kept = inForce === undefined ? ((await this.#store?.read()) ?? ok(undefined)) : ok(inForce);
     if (this.#closed) return;
     if (!kept.ok) this.#say(kept.error);
     const stored = kept.ok ? kept.value : undefined;
@@ -135,7 +143,7 @@ export class BundleEndpoint {
   }
 
   /** A bundle configured anew since is a local update, which counts as the latest unless its sequence is older (Federation 4.2). */
-  #isOverruled(stored: { readonly bundle: TrustBundle; readonly bootstrapRevision: string }): boolean {
+  #isOverruled(stored: StoredBundle): boolean {
     const { bootstrap } = this.options;
     if (bootstrap === undefined || bootstrap.revision === stored.bootstrapRevision) return false;
     return judgeBundleUpdate(stored.bundle, bootstrap).outcome === 'replace';

@@ -106,6 +106,11 @@ export class EmergencyRevocations {
     });
   }
 
+  /** Once it is configured: what another file could not keep is kept here. */
+  async keepInherited(host: EmergencyHost): Promise<void> {
+    if (this.#unkept.length > 0) await this.keep(host);
+  }
+
   /** Takes an entry out of the file, then out of force. @returns it, or undefined where there is none of this key. */
   withdraw(key: string, host: EmergencyHost): Promise<Result<RevocationEntry | undefined, string>> {
     return this.#inTurn(async () => {

@@ -5,6 +5,7 @@ import { parseTrustBundle, type TrustBundle } from '../identity/trust-bundle.js'
 import { err, ok } from '../reasons.js';
 import { BundleEndpoint } from './bundle-endpoint.js';
 import type { BundleEndpointOptions } from './bundle-endpoint-options.js';
+import type { StoredBundle } from './bundle-store.js';
 import { FileSource } from './file-source.js';
 import type { Source, SourceHost, SourceStatus } from './source.js';
 import { systemTimers } from './timers.js';
@@ -17,6 +18,7 @@ export class EndpointSource implements Source {
   readonly #bootstrap: FileSource<TrustBundle> | undefined;
   readonly #ca: FileSource<readonly string[]> | undefined;
   #endpoint: BundleEndpoint | undefined;
+  #connecting: Promise<void> = Promise.resolve();
   #remoteError: string | undefined;
   #loadedAtMs: number | undefined;
   #isClosed = false;
@@ -102,13 +104,23 @@ export class EndpointSource implements Source {
     return false;
   }
 
-  /** With other files it is another client: nothing of how the last one judged servers is to live on. */
-  async #connect(): Promise<void> {
+  /**
+   * With other files it is another client: nothing of how the last one judged servers is to live on. What it fetched does:
+   * the bundle that was configured to begin with, or an older one that was kept, may hold authorities that were revoked since.
+   */
+  #connect(): Promise<void> {
+    // One after the other: of two at once the first would never be closed, and poll on as it was told then.
+    const run = this.#connecting.then(() => this.#connectAnew());
+    this.#connecting = run.catch(() => undefined);
+    return run;
+  }
+
+  async #connectAnew(): Promise<void> {
     await this.#endpoint?.close();
     if (this.#isClosed) return;
     const { host } = this;
     const endpoint = new BundleEndpoint(
-      this.#options(),
+      this.#options(this.#endpoint?.fetched),
       {
         endpointBundles: () => host.bundles(),
         readPeer: host.readPeer,
@@ -127,7 +139,7 @@ export class EndpointSource implements Source {
     await endpoint.start();
   }
 
-  #options(): BundleEndpointOptions {
+  #options(inForce: StoredBundle | undefined): BundleEndpointOptions {
     const { url, profile, storeFile } = this.config;
     const ca = this.#ca?.value;
     const bootstrap = this.#bootstrap?.value;
@@ -140,6 +152,7 @@ export class EndpointSource implements Source {
           : { kind: 'https_web', ...(ca === undefined ? {} : { ca }) },
       ...(bootstrap === undefined ? {} : { bootstrap }),
       ...(storeFile === undefined ? {} : { storeFile }),
+      ...(inForce === undefined ? {} : { inForce }),
       clockSkewMs: this.host.clockSkewMs,
     };
   }

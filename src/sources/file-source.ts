@@ -30,13 +30,14 @@ export interface SourceSpec<T> {
   alsoFiles?(): readonly string[];
   /** Everything parsed and checked, or why not. Never half. */
   parse(contents: ReadonlyMap<string, Buffer>): Result<T, string> | Promise<Result<T, string>>;
+  /** True where it could not be judged for want of something that has not come yet: no fault of what stands in the files. */
+  isAwaited?(): boolean;
   /** True where `next` lacks something that `current` has. */
   hasShrunk?(next: T, current: T): boolean;
 }
 
 /** One all-or-nothing source of files with its own last good value. */
 export class FileSource<T> implements Source {
-  readonly isAwaited = false;
   readonly stale = undefined;
   value: T | undefined;
   #loadedAtMs: number | undefined;
@@ -60,6 +61,10 @@ export class FileSource<T> implements Source {
 
   get hasValue(): boolean {
     return this.value !== undefined;
+  }
+
+  get isAwaited(): boolean {
+    return this.value === undefined && (this.spec.isAwaited?.() ?? false);
   }
 
   get status(): SourceStatus {

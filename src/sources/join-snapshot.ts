@@ -68,7 +68,7 @@ function forwardPlan(config: Config, own: OwnSvid, before: Snapshot | undefined)
 }
 
 /** The operator's file and what the admin listener was told: either may revoke, neither takes back what the other says. */
-function revocationsOf({ revocations, emergency }: SourceSet): RevocationList {
+export function revocationsOf({ revocations, emergency }: SourceSet): RevocationList {
   const list = revocations?.value ?? NOTHING_REVOKED;
   return emergency === undefined ? list : emergency.joinedWith(list);
 }

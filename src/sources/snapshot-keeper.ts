@@ -14,7 +14,7 @@ import { DirectoryWatch } from './directory-watch.js';
 import type { EmergencyRevocations } from './emergency-revocations.js';
 import type { PeerReader } from './endpoint-connection.js';
 import { FileSource } from './file-source.js';
-import { joinSnapshot } from './join-snapshot.js';
+import { joinSnapshot, revocationsOf } from './join-snapshot.js';
 import { restartNeededFor } from './restart-needed.js';
 import type { Source, SourceHost, SourceStatus } from './source.js';
 import {
@@ -25,7 +25,7 @@ import {
   sourcesOf,
   trustOf,
 } from './source-set.js';
-import { staleLists, type TrustSources } from './trust-source.js';
+import { revocationPolicyOf, staleLists } from './trust-source.js';
 
 const POLL_MS = 1000;
 /** Events of one change come in a row. */
@@ -70,8 +70,8 @@ export class SnapshotKeeper implements SourceHost {
   readonly #configSource: FileSource<Loaded>;
   /** What the configuration last read names, good or not: a better version of it may come. */
   #named: readonly string[] = [];
-  /** Trust of a configuration that is still being judged. */
-  #pendingTrust: readonly TrustSources[] = [];
+  /** Sources of a configuration that is still being judged. */
+  #pending: SourceSet | undefined;
   /** Sources that may be at work. */
   #open: ReadonlySet<Source> = new Set();
   /** Those of a configuration that is still being judged. */
@@ -211,19 +211,22 @@ export class SnapshotKeeper implements SourceHost {
   }
 
   bundles(): TrustBundleSet {
-    const sources = this.#configSource.value?.sources;
-    return bundlesOf([...this.#pendingTrust, ...(sources === undefined ? [] : trustOf(sources))]);
+    return bundlesOf(this.#sets().flatMap(trustOf));
   }
 
   checkSvid(svid: VerifiedSvid, nowMs: number): Refusal | undefined {
-    const { current, clockSkewMs } = this;
-    if (current === undefined) return undefined;
-    const judged = judgeSvid(svid, nowMs, {
-      revocations: current.revocations,
-      revocation: current.revocationPolicies.get(svid.id.trustDomain),
-      clockSkewMs,
-    });
-    return judged.ok ? undefined : judged.error;
+    const { clockSkewMs } = this;
+    // By the sources and not by the snapshot: there may be none yet, and a configuration that is being judged has none.
+    for (const set of this.#sets()) {
+      const trust = trustOf(set).find(({ config }) => config.trustDomain === svid.id.trustDomain);
+      const judged = judgeSvid(svid, nowMs, {
+        revocations: revocationsOf(set),
+        revocation: trust && revocationPolicyOf(trust),
+        clockSkewMs,
+      });
+      if (!judged.ok) return judged.error;
+    }
+    return undefined;
   }
 
   // ---------------------------------------------------------------------------------------------------------------------------
@@ -278,6 +281,7 @@ export class SnapshotKeeper implements SourceHost {
     if (source === this.#configSource) {
       this.#sayRestartNeeded(loaded.config);
       this.#closeUnnamed(loaded);
+      void this.emergency?.keepInherited(this);
     }
     this.#sayStale();
     void this.#followFiles();
@@ -362,7 +366,7 @@ export class SnapshotKeeper implements SourceHost {
     }
     const config = shareLimits(whole, this.workers);
     const known = this.#configSource.value?.sources;
-    const sources = connectSources(config, known, () => this.#ownSvidCheck(), this);
+    const sources = connectSources(config, known, (identity) => this.#ownSvidCheck(identity), this);
     if (this.#started === undefined) {
       this.#open = new Set(sourcesOf(sources));
       return ok({ config, policy, sources });
@@ -373,7 +377,7 @@ export class SnapshotKeeper implements SourceHost {
 
   /** What a new configuration newly names must be good as well, or none of it counts: no list is ever dropped for a broken one. */
   async #loadFresh(set: SourceSet): Promise<string | undefined> {
-    this.#pendingTrust = trustOf(set);
+    this.#pending = set;
     this.#closeTentative();
     const problems: string[] = [];
     for (const source of sourcesOf(set)) {
@@ -384,15 +388,22 @@ export class SnapshotKeeper implements SourceHost {
       problems.push(`${source.name}: ${source.lastError}`);
       this.#named = [...this.#named, ...source.files];
     }
-    this.#pendingTrust = [];
+    this.#pending = undefined;
     if (problems.length === 0) return undefined;
     this.#closeTentative();
     return problems.join('\n');
   }
 
-  #ownSvidCheck(): OwnSvidCheck {
-    const sources = this.#configSource.value?.sources;
-    const trust = [...this.#pendingTrust, ...(sources === undefined ? [] : trustOf(sources))];
+  /** What is being judged, then what is in force. */
+  #sets(): readonly SourceSet[] {
+    return [this.#pending, this.#configSource.value?.sources].filter((set) => set !== undefined);
+  }
+
+  /** By the trust of the configuration that names it: a new one may change its bundle and our SVID together. */
+  #ownSvidCheck(identity: SourceSet['identity']): OwnSvidCheck {
+    const sets = this.#sets();
+    const set = sets.findLast((candidate) => candidate.identity === identity) ?? sets[0];
+    const trust = set === undefined ? [] : trustOf(set);
     const bundles = bundlesOf(trust);
     const known = new Set<string>(trust.map(({ config }) => config.trustDomain));
     return {

@@ -10,7 +10,7 @@ import { FileSource } from './file-source.js';
 import { type LoadedSvid, loadOwnSvid, verifyOwnSvid } from './own-svid.js';
 import type { Source, SourceHost } from './source.js';
 import { TrustFolder } from './trust-folder.js';
-import { connectTrust, type TrustSources } from './trust-source.js';
+import { connectTrust, type TrustOrigins, type TrustSources } from './trust-source.js';
 import { WorkloadApiSource } from './workload-api-source.js';
 
 /** Every source that one configuration names, besides itself and its policy. */
@@ -38,25 +38,19 @@ export interface OwnSvidCheck {
 export function connectSources(
   config: Config,
   known: SourceSet | undefined,
-  against: () => OwnSvidCheck,
+  against: (identity: FileSource<LoadedSvid>) => OwnSvidCheck,
   host: SourceHost,
 ): SourceSet {
   const { identity, revocationsFile } = config;
   const workloadApi = connectWorkloadApi(config, known?.workloadApi, host);
-  const origins = { workloadApi, host };
-  const taken = new Set<string>(config.trust.map(({ trustDomain }) => trustDomain));
+  const origins = { workloadApi, knownWorkloadApi: known?.workloadApi, host };
   return {
     workloadApi,
     entries: config.trust.map((trust) => {
       const before = known?.entries.find(({ config: { trustDomain } }) => trustDomain === trust.trustDomain);
       return connectTrust(trust, before, origins);
     }),
-    folders: config.trustFolders.map(
-      (folder) =>
-        known?.folders.find(
-          (candidate) => candidate.config.folder === folder.folder && candidate.hasSameTaken(taken),
-        ) ?? new TrustFolder(folder, taken, origins),
-    ),
+    folders: connectFolders(config, known, origins),
     revocations:
       revocationsFile === undefined
         ? undefined
@@ -108,6 +102,23 @@ export function bundlesOf(trust: readonly TrustSources[]): Map<string, TrustBund
   return bundles;
 }
 
+function connectFolders(
+  { trust, trustFolders }: Config,
+  known: SourceSet | undefined,
+  origins: TrustOrigins,
+): readonly TrustFolder[] {
+  const taken = new Set<string>(trust.map(({ trustDomain }) => trustDomain));
+  const folders: TrustFolder[] = [];
+  for (const config of trustFolders) {
+    const inFront = [...folders];
+    const same = known?.folders.find(
+      (of) => of.config.folder === config.folder && of.isBeside(taken, inFront),
+    );
+    folders.push(same ?? new TrustFolder(config, taken, origins, inFront));
+  }
+  return folders;
+}
+
 function connectWorkloadApi(
   { workloadApi, identity }: Config,
   known: WorkloadApiSource | undefined,
@@ -135,9 +146,9 @@ function connectEmergency(
 function identitySource(
   certificateFile: string,
   keyFile: string,
-  against: () => OwnSvidCheck,
+  against: (identity: FileSource<LoadedSvid>) => OwnSvidCheck,
 ): FileSource<LoadedSvid> {
-  return new FileSource<LoadedSvid>({
+  const source = new FileSource<LoadedSvid>({
     name: 'identity',
     files: () => [certificateFile, keyFile],
     parse: (contents) => {
@@ -146,12 +157,13 @@ function identitySource(
       if (certificate === undefined || key === undefined) return err('a file is missing');
       const loaded = loadOwnSvid(certificate, key);
       if (!loaded.ok) return loaded;
-      const { bundles, isAwaited, nowMs, clockSkewMs } = against();
+      const { bundles, isAwaited, nowMs, clockSkewMs } = against(source);
       if (isAwaited(loaded.value.own.id.trustDomain)) return loaded; // until then nobody of the domain is let in
       const verified = verifyOwnSvid(loaded.value, bundles, nowMs, clockSkewMs);
       return verified.ok ? loaded : verified;
     },
   });
+  return source;
 }
 
 function revocationSource(file: string): FileSource<RevocationList> {

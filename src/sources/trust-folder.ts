@@ -35,6 +35,8 @@ export class TrustFolder implements Source {
     /** Domains that are configured elsewhere: a second bundle for one of them would be a second opinion. */
     readonly taken: ReadonlySet<string>,
     readonly origins: TrustOrigins,
+    /** Folders that are configured in front of this one, whose bundles count before those here. */
+    readonly inFront: readonly TrustFolder[] = [],
   ) {
     this.name = `bundles:${config.folder}`;
   }
@@ -43,8 +45,16 @@ export class TrustFolder implements Source {
     return this.#hasValue;
   }
 
-  hasSameTaken(taken: ReadonlySet<string>): boolean {
-    return taken.size === this.taken.size && [...taken].every((domain) => this.taken.has(domain));
+  isBeside(taken: ReadonlySet<string>, inFront: readonly TrustFolder[]): boolean {
+    const isSame = taken.size === this.taken.size && [...taken].every((domain) => this.taken.has(domain));
+    return isSame && inFront.length === this.inFront.length && inFront.every((f, i) => f === this.inFront[i]);
+  }
+
+  /** Where this domain is configured in front of this folder, if anywhere. */
+  #placeOf(domain: string): string | undefined {
+    if (this.taken.has(domain)) return 'has an entry of its own already';
+    const folder = this.inFront.find(({ trust }) => trust.some((of) => of.config.trustDomain === domain));
+    return folder && `is in ${folder.config.folder} already`;
   }
 
   get isUnsettled(): boolean {
@@ -118,16 +128,19 @@ export class TrustFolder implements Source {
     const names = await listBundleFolder(folder);
     if (!names.ok) return names;
     const { domains, contested, problems } = names.value;
-    const files = new Map([...domains].filter(([domain]) => !this.taken.has(domain)));
-    const taken = [...domains].filter(([domain]) => this.taken.has(domain));
+    const files = new Map<string, string>();
+    const taken: string[] = [];
+    for (const [domain, file] of domains) {
+      const place = this.#placeOf(domain);
+      if (place === undefined) files.set(domain, file);
+      else taken.push(`${join(folder, file)}: ${domain} ${place}`);
+    }
     for (const [domain, candidates] of contested) {
       const known = this.#files.get(domain);
-      if (known !== undefined && candidates.includes(known)) files.set(domain, known); // the one that stands stays
+      if (known === undefined || !candidates.includes(known)) continue;
+      if (this.#placeOf(domain) === undefined) files.set(domain, known); // the one that stands stays
     }
-    const all = [
-      ...problems.map((text) => `${folder}: ${text}`),
-      ...taken.map(([domain, file]) => `${join(folder, file)}: ${domain} has an entry of its own already`),
-    ];
+    const all = [...problems.map((text) => `${folder}: ${text}`), ...taken];
     return ok({ files, problem: all.length === 0 ? undefined : all.join('\n') });
   }
 

@@ -34,6 +34,8 @@ export interface TrustSources {
 /** Where the bundles come from that have no file of their own. */
 export interface TrustOrigins {
   readonly workloadApi: WorkloadApiSource | undefined;
+  /** The one whose bundles the known sources have. */
+  readonly knownWorkloadApi?: WorkloadApiSource | undefined;
   readonly host: SourceHost;
 }
 
@@ -41,10 +43,12 @@ export interface TrustOrigins {
 export function connectTrust(
   config: TrustConfig,
   known: TrustSources | undefined,
-  { workloadApi, host }: TrustOrigins,
+  { workloadApi, knownWorkloadApi, host }: TrustOrigins,
 ): TrustSources {
   const isKept = JSON.stringify(known?.config.bundle) === JSON.stringify(config.bundle);
-  const keeps = isKept && config.bundle.kind !== 'workloadApi' ? known : undefined;
+  // Kept lists remember what was newest: without that an older one, put back, would take revocations back.
+  const keeps =
+    isKept && (config.bundle.kind !== 'workloadApi' || workloadApi === knownWorkloadApi) ? known : undefined;
   const bundle = keeps?.bundle ?? bundleOf(config, workloadApi, host);
   const crls = config.revocation.crlFiles.map((file, i) =>
     keeps?.config.revocation.crlFiles[i] === file ? keeps.crls[i]! : crlSource(config, bundle, file, i),
@@ -95,10 +99,13 @@ function crlSource(
 ): FileSource<Crl> {
   /** The newest that was good, by scope: also across a list of another authority that stood in the file between two of one. */
   const newest = new Map<string, Crl>();
+  let isTooEarly = false;
   return new FileSource<Crl>({
     name: `crl:${config.trustDomain}:${i + 1}`,
     files: () => [file],
+    isAwaited: () => isTooEarly,
     parse: async (contents) => {
+      isTooEarly = bundle.value === undefined;
       const read = await readBoundCrl(only(contents), config, bundle);
       if (!read.ok) return read;
       const crl: Crl = { ...read.value, origin: { number: i + 1, file } };

@@ -150,6 +150,7 @@ export class WorkloadApiSource implements Source {
     this.lastError = message;
     if (isRevoked) {
       this.value = undefined;
+      this.#refused = undefined; // nor is anything given before to be tried again
       this.#crls = new Map();
       this.isWithdrawn = this.wants.identity !== undefined;
       this.host.adopted(this);

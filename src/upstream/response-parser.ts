@@ -142,6 +142,8 @@ export class ResponseParser {
   /** RFC 9112 6.3, in its order. */
   #beginBody(status: number): void {
     const { framing } = this;
+    // A server that announces content where there is none sends it as well: it would be the next answer (RFC 9112 6.3, 9.2).
+    if (status === 204 && (framing.isChunked || (framing.length ?? 0) > 0)) framing.keepsAlive = false;
     if (this.#isHead || status === 204 || status === 304 || framing.length === 0) this.#state = 'done';
     else if (framing.isChunked) {
       this.#chunks.begin();

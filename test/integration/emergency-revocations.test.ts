@@ -1,5 +1,5 @@
 import { createHash, X509Certificate } from 'node:crypto';
-import { mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { startApp } from '../../src/app/app.js';
@@ -461,6 +461,22 @@ t.test('a line that is moved to revoked.yaml stays in force when it is withdrawn
   t.equal(kept(world).length, 0);
   t.match(await listed(world), [{ source: 'revocations', id: world.web.uri }]);
   t.equal(await reasonOf(world), 'svid_revoked');
+});
+
+t.test('what one file could not keep, the file that is configured in its place keeps', async (t) => {
+  const world = new World();
+  await world.prepare();
+  t.teardown(() => world.close());
+  mkdirSync(join(world.dir, 'gone'));
+  world.writeConfig({ extra: 'emergencyRevocations: gone/emergency.yaml' });
+  await world.run();
+  rmSync(join(world.dir, 'gone'), { recursive: true });
+  t.equal((await order(world, 'POST', { id: world.web.uri, ...BY })).status, 500, 'in force, not kept');
+  world.replace('countersign.yaml', world.configText({ extra: 'emergencyRevocations: other.yaml' }));
+  const other = join(world.dir, 'other.yaml');
+  await waitFor(() => existsSync(other) && readFileSync(other, 'utf8').includes(world.web.uri));
+  await restart(world);
+  t.equal(await reasonOf(world), 'svid_revoked', 'also after a restart');
 });
 
 t.test('no more are taken than are kept, and none of those that are too many', async (t) => {

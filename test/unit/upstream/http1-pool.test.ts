@@ -103,6 +103,19 @@ for (const [what, answer, ends] of [
   });
 }
 
+t.test('content that a 204 announces is never the answer to the next call', async (t) => {
+  const evil = 'HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil';
+  for (const framing of [`Content-Length: ${evil.length}`, 'Transfer-Encoding: chunked']) {
+    const { upstream, ask } = await placeOf(t, say(`HTTP/1.1 204 No Content\r\n${framing}\r\n\r\n`));
+    t.equal((await ask()).status, 204);
+    upstream.respond = answerOk;
+    const next = ask();
+    upstream.connections[0]?.socket.write(evil);
+    t.equal((await next).body, 'ok');
+    t.equal(upstream.connections.length, 2);
+  }
+});
+
 t.test('octets that nobody asked for end an idle connection at once (HT-22)', async (t) => {
   const { upstream, ask } = await placeOf(t);
   t.equal((await ask()).body, 'ok');
