@@ -22,7 +22,7 @@ With --against it says who would be locked out by a new bundle, before it is in 
       --json               one JSON object on standard output
   -h, --help               this text
 
-Exit code: 0 = good, or nobody is locked out; 1 = somebody is; 78 = problems, 64 = wrong usage.
+Exit code: 0 = good, or nobody is locked out; 1 = somebody is, or nobody was seen; 78 = problems, 64 = wrong usage.
 `;
 
 /** `countersign check`: 0 = the configuration may run, 78 = it may not, and why. */
