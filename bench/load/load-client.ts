@@ -80,14 +80,29 @@ class KeepAlive extends Load {
   }
 }
 
-/** A connection and a full handshake each time: with one request on it (`connect`), or nothing more (`handshake`). */
+/** A connection and a handshake each time: with one request on it (`connect`), or nothing more (`handshake`, `resumed`). */
 class Handshakes extends Load {
   #contexts: SecureContext[] = [];
   #next = 0;
+  /** Of the first context, where sessions are to be resumed. */
+  #session: Buffer | undefined;
   readonly #request = Buffer.from(this.job.request, 'latin1');
 
   async open(): Promise<void> {
     this.#contexts = readIdentities(this.job).map(clientContext);
+    if (this.job.kind === 'resumed') this.#session = await this.#firstSession(this.#contexts[0]!);
+  }
+
+  #firstSession(context: SecureContext): Promise<Buffer> {
+    return new Promise((resolve, reject) => {
+      const socket = startHandshake(this.job.port, context);
+      socket.once('error', reject).once('close', () => reject(new Error('no session was given')));
+      socket.once('session', (session) => {
+        resolve(session);
+        socket.end();
+      });
+      socket.resume();
+    });
   }
 
   protected async lane(): Promise<void> {
@@ -117,11 +132,11 @@ class Handshakes extends Load {
   /** In TLS 1.3 a server judges our certificate after we are done: only its clean close without an alert is a yes. */
   #handshake(context: SecureContext): Promise<boolean> {
     return new Promise((resolve) => {
-      const socket = startHandshake(this.job.port, context);
+      const socket = startHandshake(this.job.port, context, this.#session);
       let isSecure = false;
       const timer = setTimeout(() => socket.destroy(new Error('no close')), MAX_WAIT_MS);
       socket.once('secureConnect', () => {
-        isSecure = true;
+        isSecure = socket.isSessionReused() === (this.#session !== undefined);
         socket.end();
       });
       socket.once('error', () => {

@@ -3,7 +3,7 @@ import { fileURLToPath } from 'node:url';
 import type { OriginMessage, OriginReport } from './origin.js';
 
 export interface LoadJob {
-  readonly kind: 'keep-alive' | 'connect' | 'handshake';
+  readonly kind: 'keep-alive' | 'connect' | 'handshake' | 'resumed';
   readonly port: number;
   /** Connections (or handshakes) at the same time. */
   readonly connections: number;

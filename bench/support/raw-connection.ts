@@ -19,13 +19,14 @@ export function clientContext({ certificate, key }: PemIdentity): SecureContext 
   });
 }
 
-/** Starts a full handshake on loopback; a session is never offered, so none is ever resumed. */
-export function startHandshake(port: number, secureContext: SecureContext): TLSSocket {
+/** Starts a handshake on loopback: a full one, unless a session is offered and taken. */
+export function startHandshake(port: number, secureContext: SecureContext, session?: Buffer): TLSSocket {
   const socket = connect({
     host: '127.0.0.1',
     port,
     servername: HOST,
     secureContext,
+    ...(session === undefined ? {} : { session }),
     // Whom we load is no question here; the peer's proof of its key is checked by TLS 1.3 all the same.
     rejectUnauthorized: false,
   });
