@@ -43,8 +43,12 @@ export class HttpEndpoint {
       };
       if (address.kind === 'unix') {
         this.#server.listen({ path: address.path }, () => {
-          chmodSync(address.path, 0o600);
-          done();
+          try {
+            chmodSync(address.path, 0o600);
+            done();
+          } catch (cause) {
+            reject(cause as Error); // whoever may connect must be known
+          }
         });
       } else this.#server.listen({ host: address.host, port: address.port }, done);
     });

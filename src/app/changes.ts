@@ -37,7 +37,8 @@ export function usesBefore(next: Snapshot, before: Snapshot, credentials: Creden
 /** What one adoption changed, as the records say it. */
 export function describeChanges(next: Snapshot, before: Snapshot, uses: Uses | undefined): Changes {
   const records: Told[] = [];
-  if (next.own !== before.own) records.push({ event: 'svid.rotated', detail: next.own.leaf.serial });
+  if (next.own.leaf.sha256 !== before.own.leaf.sha256)
+    records.push({ event: 'svid.rotated', detail: next.own.leaf.serial });
   const isRevocation = next.revocations.revision !== before.revocations.revision;
   if (isRevocation) {
     const detail = describeRevocationChange(next.revocations.entries, before.revocations.entries);

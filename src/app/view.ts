@@ -106,7 +106,8 @@ export function mergeSnapshots(answers: readonly Answer<object>[]): object {
   const workers = answers.map(({ index, pid, value }) => {
     const { state, sequence, policyRevision, trustRevision, own } = value as Record<string, unknown>;
     const ownSerial = (own as { readonly serial?: string } | undefined)?.serial;
-    return { worker: index, pid, state, sequence, policyRevision, trustRevision, ownSerial };
+    const problems = problemsOf(value);
+    return { worker: index, pid, state, sequence, policyRevision, trustRevision, ownSerial, problems };
   });
   // The own SVID too: an authority is taken away only when no worker shows a certificate of it any more.
   const revisions = new Set(
@@ -115,6 +116,16 @@ export function mergeSnapshots(answers: readonly Answer<object>[]): object {
     ),
   );
   return { ...merged, agreed: revisions.size === 1, workers };
+}
+
+/** What one worker alone may have refused, or not got yet. */
+function problemsOf(snapshot: object): object[] {
+  const { sources = [] } = snapshot as {
+    readonly sources?: readonly { name: string; lastError?: string; stale?: string; awaited?: boolean }[];
+  };
+  return sources
+    .filter(({ lastError, stale, awaited }) => lastError !== undefined || stale !== undefined || awaited)
+    .map(({ name, lastError, stale, awaited }) => ({ name, lastError, stale, awaited }));
 }
 
 export function mergeConnections(answers: readonly Answer<object>[], limit: number): object {
@@ -156,6 +167,7 @@ function sumOf(a: unknown, b: unknown, key = ''): unknown {
   if (Array.isArray(a) && Array.isArray(b)) {
     return a.length === b.length ? a.map((item, i) => sumOf(item, b[i], key)) : a;
   }
+  if (key === 'lastSeen' && typeof a === 'string' && typeof b === 'string') return a > b ? a : b;
   if (typeof a !== 'object' || a === null || typeof b !== 'object' || b === null) return a ?? b;
   const other = b as Record<string, unknown>;
   if (key === 'dependents') return mergeDependents(a as Dependents, b as Dependents);

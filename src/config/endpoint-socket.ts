@@ -8,7 +8,7 @@ export type EndpointSocket = Address;
 
 export const ENDPOINT_SOCKET_VARIABLE = 'SPIFFE_ENDPOINT_SOCKET';
 /** What fits into sockaddr_un on Linux. Beyond it libuv cuts the path off, and connects to whatever has the shorter name. */
-const MAX_UNIX_PATH_BYTES = 107;
+export const MAX_UNIX_PATH_BYTES = 107;
 
 /** The configured endpoint, else that of SPIFFE_ENDPOINT_SOCKET (Workload Endpoint 4), else what to do about it. */
 export function resolveEndpointSocket(

@@ -3,7 +3,7 @@ import { type BundleEndpointUrl, parseBundleEndpointUrl } from '../identity/bund
 import type { Result } from '../reasons.js';
 import { parseAddress, parseUpstreamUrl } from './address.js';
 import type { Address, UpstreamConfig } from './config.js';
-import { parseEndpointSocket, resolveEndpointSocket } from './endpoint-socket.js';
+import { MAX_UNIX_PATH_BYTES, parseEndpointSocket, resolveEndpointSocket } from './endpoint-socket.js';
 import { type Environment, expandEnvironment } from './environment.js';
 import type { Problem } from './problem.js';
 import type { KeyPath, YamlText } from './yaml-text.js';
@@ -28,7 +28,14 @@ export class Places {
 
   address(path: KeyPath, text: string): Address {
     const address = this.#parse(path, text, parseAddress) ?? { kind: 'tcp', host: '', port: 0 };
-    return address.kind === 'unix' ? { kind: 'unix', path: resolve(this.directory, address.path) } : address;
+    if (address.kind !== 'unix') return address;
+    const socket = resolve(this.directory, address.path);
+    // The system would cut it off without a word, and listen somewhere else.
+    if (Buffer.byteLength(socket) > MAX_UNIX_PATH_BYTES) {
+      const message = `${socket} is longer than the ${MAX_UNIX_PATH_BYTES} bytes that a unix socket's path may have`;
+      this.problems.push(this.yaml.problemAt(path, message));
+    }
+    return { kind: 'unix', path: socket };
   }
 
   url(path: KeyPath, text: string): UpstreamConfig['url'] {

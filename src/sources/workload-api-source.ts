@@ -110,7 +110,8 @@ export class WorkloadApiSource implements Source {
         this.#refused = state;
         return this.#complain(own.error, false);
       }
-      this.own = own.value;
+      // The same one again, beside other news: whoever shows it need not begin anew.
+      if (this.own?.own.certificatePem !== own.value.own.certificatePem) this.own = own.value;
     }
     this.isWithdrawn = isLost;
     this.value = state;

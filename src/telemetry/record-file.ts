@@ -96,13 +96,26 @@ export class RecordFile {
     const records = this.#lines.length;
     this.#lines = [];
     try {
-      for (let offset = 0; offset < bytes.length; ) offset += writeSync(this.#fd, bytes, offset);
+      await this.#writeAll(bytes);
       this.events.written(records);
     } catch (error) {
       this.events.dropped(records);
       this.events.failed(error as Error);
     }
     if (this.path !== '-') closeSync(this.#fd);
+  }
+
+  /** To the end; a pipe that is full for the moment gets as long as one that was full before. */
+  async #writeAll(bytes: Buffer): Promise<void> {
+    for (let offset = 0; offset < bytes.length; ) {
+      try {
+        offset += writeSync(this.#fd, bytes, offset);
+      } catch (error) {
+        const isFull = (error as NodeJS.ErrnoException).code === 'EAGAIN';
+        if (!isFull || ++this.#closingTries > MAX_CLOSING_TRIES) throw error;
+        await new Promise((resolve) => setTimeout(resolve, FLUSH_MS));
+      }
+    }
   }
 
   /** For a process that ends now, whatever the reason: what is waiting is written before it does. */

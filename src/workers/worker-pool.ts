@@ -146,7 +146,8 @@ export class WorkerPool {
     this.#members.set(index, member);
     worker.on('message', (message: FromWorker) => this.#onMessage(member, message));
     worker.on('error', () => undefined); // a message that could not be sent: its exit tells
-    worker.once('exit', (code: number, signal: string | null) =>
+    // 'close' of the process comes when its output was read to the end too: no record of it may come later.
+    worker.process.once('close', (code: number | null, signal: string | null) =>
       this.#onExit(member, signal ?? `code ${code}`),
     );
     const { stdout } = worker.process;

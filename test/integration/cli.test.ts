@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import t, { type Test } from 'tap';
@@ -212,13 +213,20 @@ t.test('an address that is taken ends run with 78, and leaves no socket behind',
   const first = new Program(['run', '-c', 'countersign.yaml'], folder);
   t.teardown(() => first.child.kill('SIGKILL'));
   const { inbound = '' } = await first.ready();
-  const admin = 'admin: { address: "unix:admin.sock" }\nhealth: {';
+  const short = mkdtempSync(join(tmpdir(), 'cs-')); // the path of a socket must be
+  t.teardown(() => rmSync(short, { recursive: true }));
+  const admin = `admin: { address: "unix:${short}/admin.sock" }\nhealth: {`;
   const taken = CONFIG.replace('127.0.0.1:0', inbound).replace('health: {', admin);
   writeFileSync(join(folder, 'second.yaml'), taken);
   const { code, stderr } = await run(['run', '-c', 'second.yaml'], folder);
   t.equal(code, 78);
   t.match(stderr, /EADDRINUSE/);
-  t.notOk(existsSync(join(folder, 'admin.sock')));
+  t.notOk(existsSync(join(short, 'admin.sock')));
+  const long = `admin: { address: "unix:${'x'.repeat(120)}/admin.sock" }\nhealth: {`;
+  writeFileSync(join(folder, 'long.yaml'), CONFIG.replace('health: {', long));
+  const refused = await run(['check', '-c', 'long.yaml'], folder);
+  t.equal(refused.code, 78);
+  t.match(refused.stderr, /admin\.address: .*longer than the 107 bytes/);
 });
 
 t.test('health refuses an address that is none', async (t) => {
