@@ -378,7 +378,9 @@ class RunningApp implements App {
   #refused(source: string, error: string, current: Snapshot | undefined): void {
     this.#metrics.countReload(source, 'refused', this.#nowMs());
     const isFirst = this.#keeper.status.some(({ name, awaited }) => name === source && awaited);
-    const what = isFirst ? 'refused; nothing good has come yet' : 'refused; the last good version stays in force';
+    const what = isFirst
+      ? 'refused; nothing good has come yet'
+      : 'refused; the last good version stays in force';
     this.options.diagnostics.error({ source, problem: error }, what);
     const event =
       source === 'config'
