@@ -7,14 +7,17 @@ import { markdownTable } from '../support/markdown-table.js';
 import { type ContractionResult, contractions, measureContraction } from './contractions.js';
 import { type ReloadsResult, reloadUnderLoad } from './reloads.js';
 import { measureRevokeOne } from './revoke-one.js';
+import { measureRotation, type RotationResult } from './rotation.js';
 
-const USAGE = `Usage: npm run bench:contraction -- [--reloads N] [--connections N] [--crowd N] [--node PATH] [--out DIR]
+const USAGE = `Usage: npm run bench:contraction -- [--reloads N] [--connections N] [--crowd N] [--rotation] [--node PATH] [--out DIR]
 
 Reloads under 50 busy connections (20 in 20 s): no request may fail. Then, with 1,000 open connections of one workload, takes
 its access away and measures how long that takes to bite. Exit 1 when a request failed or a bite took over 100 ms.
 Then revokes one
 workload that holds 100 of 10,000 open connections (--crowd): ended within 50 ms, the others' p99 at most 5 ms more.
 Results go to bench/results/contraction.json.
+With --rotation only this: a CA is rotated (old, both, new) under the calls of 200 clients that renew in between, with one worker and
+with two; exit 1 when a request failed. Results go to bench/results/rotation.json.
 `;
 const BITE_LIMIT_MS = 100;
 const ONE_LIMIT_MS = 50;
@@ -25,6 +28,7 @@ const { values } = parseArgs({
     reloads: { type: 'string', default: '20' },
     connections: { type: 'string', default: '1000' },
     crowd: { type: 'string', default: '10000' },
+    rotation: { type: 'boolean', default: false },
     node: { type: 'string', default: process.execPath },
     out: { type: 'string', default: join('bench', 'results') },
     help: { type: 'boolean', short: 'h' },
@@ -91,5 +95,17 @@ async function main(): Promise<boolean> {
   return isOneFast && reloads.failed === 0 && reloads.adopted >= reloads.reloads && bites;
 }
 
+async function rotate(): Promise<boolean> {
+  const results: RotationResult[] = [];
+  for (const workers of [1, 2]) results.push(await measureRotation(values.node, workers));
+  const columns = Object.keys(results[0] ?? {});
+  const rows = results.map((result) => Object.values(result).map(String));
+  console.log(markdownTable(columns, rows));
+  mkdirSync(values.out, { recursive: true });
+  const result = { environment: describeEnvironment(values.node), rotations: results };
+  writeFileSync(join(values.out, 'rotation.json'), `${JSON.stringify(result, null, 1)}\n`);
+  return results.every((one) => one.failed === 0 && one.terminated === one.stayed);
+}
+
 if (values.help) process.stdout.write(USAGE);
-else process.exitCode = (await main()) ? 0 : 1;
+else process.exitCode = (await (values.rotation ? rotate() : main())) ? 0 : 1;

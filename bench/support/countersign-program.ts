@@ -24,6 +24,8 @@ export interface CountersignProgram {
 export interface CountersignOptions {
   /** Room for so many connections, and a rule that lets the workloads of a namespace `crowd` in. */
   readonly crowd?: number;
+  /** 1 unless told otherwise. */
+  readonly workers?: number;
 }
 
 /** Countersign as a user would run it, everything on: identity, 100 rules, XFCC, audit to a file, metrics, admin. */
@@ -32,7 +34,7 @@ export async function startCountersign(
   pki: BenchPki,
   originPort: number,
   nodePath: string,
-  { crowd }: CountersignOptions = {},
+  { crowd, workers = 1 }: CountersignOptions = {},
 ): Promise<CountersignProgram> {
   const [port, adminPort] = [await freePort(), await freePort()];
   const auditFile = folder.log('audit.ndjson');
@@ -40,7 +42,7 @@ export async function startCountersign(
   folder.write('revoked.yaml', NOTHING_REVOKED);
   const config = folder.write(
     'countersign.yaml',
-    configYaml(pki, { port, adminPort, originPort, auditFile, connections: crowd ?? 10_000 }),
+    configYaml(pki, { port, adminPort, originPort, auditFile, connections: crowd ?? 10_000, workers }),
   );
   const main = fileURLToPath(new URL('../../src/main.js', import.meta.url));
   const program = await RunningProgram.start({
@@ -54,7 +56,14 @@ export async function startCountersign(
 
 function configYaml(
   pki: BenchPki,
-  at: { port: number; adminPort: number; originPort: number; auditFile: string; connections: number },
+  at: {
+    port: number;
+    adminPort: number;
+    originPort: number;
+    auditFile: string;
+    connections: number;
+    workers: number;
+  },
 ): string {
   return `version: 1
 identity: { files: { certificate: ${pki.files.certificate}, key: ${pki.files.key} } }
@@ -71,7 +80,7 @@ audit: { file: ${at.auditFile} }
 admin: { address: 127.0.0.1:${at.adminPort} }
 limits: { requestsPerConnection: 0, connections: ${at.connections} }
 deadlines: { idle: 10m }
-workers: 1
+workers: ${at.workers}
 drain: { delay: 0s, deadline: 1s }
 `;
 }
