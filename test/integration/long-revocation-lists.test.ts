@@ -115,8 +115,8 @@ t.test('a thread that hangs or takes too much memory is given up, and said', asy
   t.equal(late.ok ? '' : late.error, 'reading it took longer than 1 ms');
   const lines = Buffer.alloc(8_000_000, `${'A'.repeat(63)}\n`);
   lines.write('-----BEGIN X509 CRL-----\n');
-  const greedy = await readCrlOffThread(lines, bundle, { deadlineMs: 60_000, heapMiB: 1 });
-  t.equal(greedy.ok ? '' : greedy.error, 'reading it took more than 1 MiB of memory');
+  const greedy = await readCrlOffThread(lines, bundle, { deadlineMs: 60_000, heapMiB: 4 }); // a newer V8 cannot even begin with 1
+  t.equal(greedy.ok ? '' : greedy.error, 'reading it took more than 4 MiB of memory');
   t.ok((await readCrlOffThread(bytes, bundle)).ok, 'the process goes on, and reads the next one');
 });
 
