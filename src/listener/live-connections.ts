@@ -10,8 +10,6 @@ import type { Credential } from './credential.js';
 /** After so long other events get their turn: ten thousand judgements, or a thousand ends, must not hold up a request. */
 const SLICE_MS = 2;
 /** Reading the clock costs about as much as a cached judgement. */
-/** Taking TLS down costs more than closing, and comes after the slice: so many at once hold up nobody for long. */
-const ENDS_IN_A_ROW = 8;
 const LOOKS_BETWEEN = 16;
 
 interface End {
@@ -210,7 +208,7 @@ export class LiveConnections {
     for (const { connection, graceMs } of this.#ends) {
       done++;
       connection.endAccess(graceMs);
-      if (done === ENDS_IN_A_ROW || performance.now() >= untilMs) break;
+      if (performance.now() >= untilMs) break;
     }
     this.#ends.splice(0, done);
     if (this.#ends.length === 0) return;
