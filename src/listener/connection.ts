@@ -137,11 +137,13 @@ export class Connection {
     }
   }
 
-  /** Ends it so that nobody takes what arrived for a whole message: a TCP reset, where the transport has one. */
+  /** Ends it so that nobody takes what arrived for a whole message: a TCP reset, where the transport has one. Not from within
+   * 'secureConnection': that brings Node down. */
   reset(): void {
     const transport = (this.socket as { _parent?: Socket })._parent;
     try {
-      transport?.resetAndDestroy();
+      // Where its end is under way the system refuses a reset (libuv, uv_tcp_close_reset), and Node would never close it.
+      if (!this.socket.writableEnded) transport?.resetAndDestroy();
     } catch {
       // a unix socket has no reset
     }
