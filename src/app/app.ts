@@ -2,11 +2,7 @@ import { createAdminEndpoint } from '../admin/admin-endpoint.js';
 import { createHealthEndpoint } from '../admin/health-endpoint.js';
 import type { HttpEndpoint } from '../admin/http-endpoint.js';
 import type { AppProbe } from '../admin/ports.js';
-import type { LifecycleRecord } from '../audit/record.js';
 import type { Config } from '../config/config.js';
-import { isNarrower } from '../listener/affected.js';
-import { enforcedRecord } from '../listener/connection-record.js';
-import { Contraction } from '../listener/contraction.js';
 import { CredentialIndex } from '../listener/credential.js';
 import { HttpListener, type ListenerTls } from '../listener/http-listener.js';
 import { Ids } from '../listener/ids.js';
@@ -21,7 +17,7 @@ import { readPeerChain } from '../tls/peer-chain.js';
 import { serverContextOptions, serverTlsOptions } from '../tls/server-context.js';
 import { Upstreams } from '../upstream/upstreams.js';
 import type { MetricValues, Question, WorkerSetup } from '../workers/protocol.js';
-import { describeChanges, usesBefore } from './changes.js';
+import { ChangeDesk } from './change-desk.js';
 import { authoritiesInUse } from './dependents.js';
 import { OperatorDesk, type RunState } from './operator-desk.js';
 import { OwnSvidWatch } from './own-svid.js';
@@ -101,8 +97,8 @@ class RunningApp implements App {
   readonly #operator: OperatorDesk;
   #state: RunState = 'starting';
   readonly #ownSvid: OwnSvidWatch;
+  readonly #changes: ChangeDesk;
   #ownTimer: NodeJS.Timeout | undefined;
-  #contraction: Contraction | undefined;
   #resolveClosed: () => void = () => undefined;
   #resolveReady: () => void = () => undefined;
   #rejectReady: (cause: unknown) => void = () => undefined;
@@ -121,7 +117,7 @@ class RunningApp implements App {
     this.#ownSvid = new OwnSvidWatch({
       diagnostics: options.diagnostics,
       setRevoked: (isRevoked) => this.#metrics.setOwnRevoked(isRevoked),
-      record: (event, snapshot, detail) => this.#lifecycle(event, undefined, snapshot, detail),
+      record: (event, snapshot, detail) => this.#changes.record(event, undefined, snapshot, detail),
     });
     this.#keeper = new SnapshotKeeper(
       options.configFile,
@@ -129,7 +125,7 @@ class RunningApp implements App {
       this.#nowMs,
       {
         adopted: (source, next, before, causeMs) => this.#adopted(source, next, before, causeMs),
-        refused: (source, error, current) => this.#refused(source, error, current),
+        refused: (source, error, current) => this.#changes.refused(source, error, current),
         stale: (source, problem) =>
           options.diagnostics.error({ source, problem }, 'a source in force is out of date'),
         found: (source) => this.foundNews(source),
@@ -143,11 +139,27 @@ class RunningApp implements App {
       (socket) => readPeerChain(socket),
       options.worker?.workers,
     );
-    this.#operator = this.#desk();
+    this.#changes = this.#changeDesk();
+    this.#operator = this.#operatorDesk();
+  }
+
+  #changeDesk(): ChangeDesk {
+    const app = this;
+    return new ChangeDesk({
+      keeper: this.#keeper,
+      metrics: this.#metrics,
+      credentials: this.#credentials,
+      listeners: this.#listeners,
+      diagnostics: this.options.diagnostics,
+      nowMs: this.#nowMs,
+      get records() {
+        return app.#records;
+      },
+    });
   }
 
   /** What operators may see and do; asked at the moment of asking. */
-  #desk(): OperatorDesk {
+  #operatorDesk(): OperatorDesk {
     const app = this;
     return new OperatorDesk({
       keeper: this.#keeper,
@@ -163,17 +175,20 @@ class RunningApp implements App {
       get canRecord() {
         return app.#records?.available === true;
       },
-      judged: async () => (await this.#contraction?.judged) ?? 0,
+      judged: () => this.#changes.judged(),
       reload: () => this.reload(),
       drain: () => void this.drain(),
       withdrawn: (detail) =>
-        this.#lifecycle('revocation.withdrawn', 'emergency-revocations', this.#keeper.current, detail),
+        this.#changes.record('revocation.withdrawn', 'emergency-revocations', this.#keeper.current, detail),
     });
   }
 
   async start(): Promise<void> {
     const problems = await this.#keeper.start();
-    if (problems.length > 0) throw new StartRefused(problems);
+    if (problems.length > 0) {
+      this.#keeper.close(); // what has to be asked for is being asked already
+      throw new StartRefused(problems);
+    }
     const config = this.#keeper.config!;
     try {
       this.#openRecords(config);
@@ -206,9 +221,9 @@ class RunningApp implements App {
     // What was adopted while they opened: none of them may go on showing or believing what came before.
     const { current } = this.#keeper;
     if (current !== undefined && current !== snapshot)
-      this.#contract('start', current, snapshot, this.#nowMs());
+      this.#changes.contract('start', current, snapshot, this.#nowMs());
     this.#state = 'running';
-    this.#lifecycle('process.started', undefined, snapshot);
+    this.#changes.record('process.started', undefined, snapshot);
     this.#ownSvid.look(snapshot, this.#nowMs());
     const look = (): void => this.#ownSvid.look(this.#keeper.current ?? snapshot, this.#nowMs());
     this.#ownTimer = setInterval(look, OWN_SVID_MS).unref();
@@ -260,7 +275,7 @@ class RunningApp implements App {
     await Promise.all(this.#listeners.map((listener) => listener.drain(0)));
     await Promise.all(this.#endpoints.map((endpoint) => endpoint.close()));
     await this.#upstreams.close();
-    this.#lifecycle('process.stopped', undefined, this.#keeper.current);
+    this.#changes.record('process.stopped', undefined, this.#keeper.current);
     await this.#file?.close();
     this.#resolveClosed();
   }
@@ -270,7 +285,7 @@ class RunningApp implements App {
     this.#state = 'draining';
     const { delayMs, deadlineMs } = this.#keeper.current!.config.drain;
     this.options.diagnostics.info({ delayMs, deadlineMs }, 'draining');
-    this.#lifecycle('process.draining', undefined, this.#keeper.current);
+    this.#changes.record('process.draining', undefined, this.#keeper.current);
     for (const listener of this.#listeners) listener.beginDrain();
     await this.#delay(delayMs);
     if (this.#isClosed()) return this.closed;
@@ -344,69 +359,13 @@ class RunningApp implements App {
   }
 
   #adopted(source: string, next: Snapshot, before: Snapshot | undefined, causeMs: number): void {
-    const { diagnostics } = this.options;
     if (before === undefined) {
       if (this.#state === 'waiting') this.#serve(next).catch((cause: unknown) => this.#rejectReady(cause));
       return;
     }
-    const uses = usesBefore(next, before, this.#credentials);
     if (next.config !== before.config) this.#upstreams.configure(next.config);
-    this.#contract(source, next, before, causeMs);
-    const changes = describeChanges(next, before, uses);
-    this.#metrics.countReload(source, 'adopted', this.#nowMs());
-    this.#metrics.describe(next);
-    for (const { event, detail, connections } of changes.records)
-      this.#lifecycle(event, source, next, detail, connections);
-    for (const shrunk of changes.shrunk) diagnostics.warn(shrunk, 'a trust bundle has shrunk');
+    this.#changes.adopted(source, next, before, causeMs);
     this.#ownSvid.look(next, this.#nowMs());
-    diagnostics.info({ source, policy: next.policy.revision, trust: next.trustRevision }, 'adopted');
-  }
-
-  /** What the change takes away ends now, on every listener, and is measured until the last of it is gone. */
-  #contract(source: string, next: Snapshot, before: Snapshot, causeMs: number): void {
-    const contraction = new Contraction(source, causeMs, this.#nowMs, (enforcement) => {
-      if (enforcement.connections === 0 && !isNarrower(next, before)) return;
-      this.#metrics.observeRevocation(enforcement.latencyMs);
-      this.#records?.write(enforcedRecord(enforcement, this.#keeper.current, this.#nowMs()));
-    });
-    this.#contraction = contraction;
-    contraction.hold();
-    for (const listener of this.#listeners) listener.adopt(next, before, contraction);
-    contraction.release();
-  }
-
-  #refused(source: string, error: string, current: Snapshot | undefined): void {
-    this.#metrics.countReload(source, 'refused', this.#nowMs());
-    const isFirst = this.#keeper.status.some(({ name, awaited }) => name === source && awaited);
-    const what = isFirst
-      ? 'refused; nothing good has come yet'
-      : 'refused; the last good version stays in force';
-    this.options.diagnostics.error({ source, problem: error }, what);
-    const event =
-      source === 'config'
-        ? 'policy.refused'
-        : source === 'revocations' || source === 'emergency-revocations'
-          ? 'revocation.refused'
-          : 'trust.refused';
-    if (this.#records !== undefined) this.#lifecycle(event, source, current, error);
-  }
-
-  #lifecycle(
-    event: LifecycleRecord['event'],
-    source: string | undefined,
-    snapshot: Snapshot | undefined,
-    detail?: string,
-    connections?: number,
-  ): void {
-    this.#records?.write({
-      time: new Date(this.#nowMs()).toISOString(),
-      event,
-      source,
-      policyRevision: snapshot?.policy.revision,
-      trustRevision: snapshot?.trustRevision,
-      detail,
-      ...(connections === undefined ? {} : { connections }),
-    });
   }
 }
 

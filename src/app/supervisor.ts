@@ -96,12 +96,14 @@ export class Supervisor {
 
   drain(): Promise<void> {
     this.#draining = true;
+    this.#started?.resolve(); // told to stop while it waited: that is no failed start
     this.#pool.drain();
     return this.#end();
   }
 
   close(): Promise<void> {
     this.#draining = true;
+    this.#started?.resolve();
     this.#pool.close();
     return this.#end();
   }
@@ -129,7 +131,7 @@ export class Supervisor {
   }
 
   #onRefused(problems: readonly string[], isAtStart: boolean): void {
-    if (isAtStart) return this.#started?.reject(new StartRefused(problems));
+    if (isAtStart) return void this.#end(new StartRefused(problems));
     this.options.diagnostics.error({ problems }, 'a worker could not be replaced; trying again');
   }
 

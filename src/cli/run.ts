@@ -67,8 +67,8 @@ async function runSupervisor(configFile: string, workers: number, io: CliIo): Pr
     if (config === undefined) throw new StartRefused(['the configuration cannot be used']);
     const supervisor = new Supervisor({ config, workers, diagnostics });
     supervisor.closed.catch(() => undefined); // looked at below, once it has started
+    signals.serve(supervisor); // also while it waits for what its workers wait for
     await supervisor.start();
-    signals.serve(supervisor);
     await supervisor.closed;
     return exitCode.yes;
   } catch (error) {

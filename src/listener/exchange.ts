@@ -5,7 +5,7 @@ import type { Decision } from '../policy/decision.js';
 import type { Permit } from '../policy/permit.js';
 import { authorize } from '../policy/permit.js';
 import { matchRoute } from '../policy/route-table.js';
-import { meaningOf, type Reason, type Refusal } from '../reasons.js';
+import type { Reason, Refusal } from '../reasons.js';
 import type { Snapshot } from '../snapshot.js';
 import type { Connection } from './connection.js';
 import type { ListenerContext } from './context.js';
@@ -119,6 +119,3 @@ export abstract class Exchange {
     if (this.reason !== undefined) metrics.countRefusal(name, this.reason);
   }
 }
-
-/** The status an answer of ours has; 0-status reasons have no answer. */
-export const statusOf = (reason: Reason): number => meaningOf(reason).status;

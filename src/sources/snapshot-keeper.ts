@@ -1,15 +1,11 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Config } from '../config/config.js';
-import { loadConfig } from '../config/load.js';
-import { loadConfigOffThread } from '../config/load-off-thread.js';
-import { formatProblem } from '../config/problem.js';
-import { shareLimits } from '../config/share-limits.js';
 import { judgeSvid } from '../identity/revocation.js';
 import type { TrustBundleSet } from '../identity/trust-bundle.js';
 import type { VerifiedSvid } from '../identity/x509-svid.js';
-import type { Policy } from '../policy/policy.js';
-import { err, ok, type Refusal, type Result } from '../reasons.js';
+import type { Refusal } from '../reasons.js';
 import type { Snapshot } from '../snapshot.js';
+import { ConfigReader, hasLostDeny, type Loaded } from './config-reader.js';
 import { DirectoryWatch } from './directory-watch.js';
 import type { EmergencyRevocations } from './emergency-revocations.js';
 import type { PeerReader } from './endpoint-connection.js';
@@ -32,14 +28,6 @@ const POLL_MS = 1000;
 const GATHER_MS = 2;
 /** Looking at a thousand files takes tens of milliseconds: requests get their turn in between. */
 const CHECKS_IN_A_ROW = 32;
-/** A policy up to this size is read in a few milliseconds; a larger one must not hold up requests. */
-const OFF_THREAD_BYTES = 32 * 1024;
-
-interface Loaded {
-  readonly config: Config;
-  readonly policy: Policy;
-  readonly sources: SourceSet;
-}
 
 /** A source as /snapshot shows it. */
 export interface KeptStatus extends SourceStatus {
@@ -68,14 +56,7 @@ export class SnapshotKeeper implements SourceHost {
   current: Snapshot | undefined;
   restartNeeded: readonly string[] = [];
   readonly #configSource: FileSource<Loaded>;
-  /** What the configuration last read names, good or not: a better version of it may come. */
-  #named: readonly string[] = [];
-  /** Sources of a configuration that is still being judged. */
-  #pending: SourceSet | undefined;
-  /** Sources that may be at work. */
-  #open: ReadonlySet<Source> = new Set();
-  /** Those of a configuration that is still being judged. */
-  #tentative = new Set<Source>();
+  readonly #reader: ConfigReader;
   /** `#sources()` as a set, until something is adopted. */
   #members: ReadonlySet<Source> | undefined;
   readonly #watch = new DirectoryWatch(() => this.#gather());
@@ -90,20 +71,23 @@ export class SnapshotKeeper implements SourceHost {
   #closed = false;
 
   constructor(
-    readonly file: string,
-    readonly env: Readonly<Record<string, string | undefined>>,
+    file: string,
+    env: Readonly<Record<string, string | undefined>>,
     readonly nowMs: () => number,
     readonly events: KeeperEvents,
     /** Reads what a TLS server presented. */
     readonly readPeer: PeerReader,
     /** Processes that share the configured limits. */
-    readonly workers = 1,
+    workers = 1,
   ) {
+    const connect = (config: Config): SourceSet =>
+      connectSources(config, this.#present, (identity) => this.#ownSvidCheck(identity), this);
+    this.#reader = new ConfigReader({ file, env, workers }, connect);
     this.#configSource = new FileSource<Loaded>({
       name: 'config',
-      files: () => [this.file],
-      alsoFiles: () => this.#named,
-      parse: (contents) => this.#parseConfig(contents),
+      files: () => [file],
+      alsoFiles: () => this.#reader.named,
+      parse: (contents) => this.#reader.read(contents, this.#started === undefined),
       hasShrunk: (next, current) => hasLostDeny(next, current),
     });
   }
@@ -123,6 +107,7 @@ export class SnapshotKeeper implements SourceHost {
     }
     if (problems.length > 0) return problems;
     this.#started = loaded.config;
+    this.#reader.adopted(loaded);
     this.#put(this.#join(loaded), 'config', this.nowMs());
     this.#poll = setInterval(() => this.#tick(), POLL_MS);
     await this.#followFiles();
@@ -133,7 +118,7 @@ export class SnapshotKeeper implements SourceHost {
   close(): void {
     this.#closed = true;
     for (const source of this.#dependents()) source.close(false);
-    this.#closeTentative();
+    this.#reader.close();
     clearInterval(this.#poll);
     clearTimeout(this.#gathering);
     this.#watch.close();
@@ -154,7 +139,7 @@ export class SnapshotKeeper implements SourceHost {
 
   /** Where revocations of the admin listener go, if a file is named to keep them. */
   get emergency(): EmergencyRevocations | undefined {
-    return this.#configSource.value?.sources.emergency;
+    return this.#present?.emergency;
   }
 
   /** Looks at one source now, and adopts what it finds. */
@@ -280,7 +265,7 @@ export class SnapshotKeeper implements SourceHost {
     this.#put(this.#join(loaded), source.name, causeMs);
     if (source === this.#configSource) {
       this.#sayRestartNeeded(loaded.config);
-      this.#closeUnnamed(loaded);
+      this.#reader.adopted(loaded);
       void this.emergency?.keepInherited(this);
     }
     this.#sayStale();
@@ -298,21 +283,6 @@ export class SnapshotKeeper implements SourceHost {
     this.events.adopted(source, next, before, causeMs);
   }
 
-  /** What the configuration no longer names polls and listens no more. */
-  #closeUnnamed({ sources, config }: Loaded): void {
-    const named = new Set(sourcesOf(sources));
-    const domains = new Set(config.trust.map(({ trustDomain }) => `bundle:${trustDomain}`));
-    for (const source of this.#open) if (!named.has(source)) source.close(!domains.has(source.name));
-    this.#open = named;
-    this.#tentative = new Set();
-  }
-
-  /** A configuration that was read and did not come into force may have begun to ask for things. */
-  #closeTentative(): void {
-    for (const source of this.#tentative) source.close(false);
-    this.#tentative = new Set();
-  }
-
   #report(source: Source): void {
     const { name } = source;
     const error = source.lastError;
@@ -327,7 +297,7 @@ export class SnapshotKeeper implements SourceHost {
   #sayStale(): void {
     const nowMs = this.nowMs();
     const stale = new Map<string, string>();
-    const sources = this.#configSource.value?.sources;
+    const sources = this.#present;
     if (sources === undefined) return;
     for (const trust of trustOf(sources)) {
       for (const [name, problem] of staleLists(trust, nowMs)) stale.set(name, problem);
@@ -352,51 +322,16 @@ export class SnapshotKeeper implements SourceHost {
   }
 
   #dependents(): Source[] {
-    const sources = this.#configSource.value?.sources;
-    return sources === undefined ? [] : sourcesOf(sources);
+    return this.#present === undefined ? [] : sourcesOf(this.#present);
   }
 
-  async #parseConfig(contents: ReadonlyMap<string, Buffer>): Promise<Result<Loaded, string>> {
-    const bytes = [...contents.values()].reduce((sum, file) => sum + file.length, 0);
-    const load = bytes > OFF_THREAD_BYTES && this.#started !== undefined ? loadConfigOffThread : loadConfig;
-    const { config: whole, policy, policyFile, problems } = await load(this.file, this.env);
-    if (policyFile !== undefined) this.#named = [policyFile];
-    if (whole === undefined || policy === undefined || problems.length > 0) {
-      return err(problems.map(formatProblem).join('\n') || 'the configuration cannot be read');
-    }
-    const config = shareLimits(whole, this.workers);
-    const known = this.#configSource.value?.sources;
-    const sources = connectSources(config, known, (identity) => this.#ownSvidCheck(identity), this);
-    if (this.#started === undefined) {
-      this.#open = new Set(sourcesOf(sources));
-      return ok({ config, policy, sources });
-    }
-    const failed = await this.#loadFresh(sources);
-    return failed === undefined ? ok({ config, policy, sources }) : err(failed);
-  }
-
-  /** What a new configuration newly names must be good as well, or none of it counts: no list is ever dropped for a broken one. */
-  async #loadFresh(set: SourceSet): Promise<string | undefined> {
-    this.#pending = set;
-    this.#closeTentative();
-    const problems: string[] = [];
-    for (const source of sourcesOf(set)) {
-      if (source.hasValue || this.#open.has(source)) continue;
-      this.#tentative.add(source);
-      await source.loadNow();
-      if (source.hasValue || source.isAwaited) continue;
-      problems.push(`${source.name}: ${source.lastError}`);
-      this.#named = [...this.#named, ...source.files];
-    }
-    this.#pending = undefined;
-    if (problems.length === 0) return undefined;
-    this.#closeTentative();
-    return problems.join('\n');
+  get #present(): SourceSet | undefined {
+    return this.#configSource.value?.sources;
   }
 
   /** What is being judged, then what is in force. */
   #sets(): readonly SourceSet[] {
-    return [this.#pending, this.#configSource.value?.sources].filter((set) => set !== undefined);
+    return [this.#reader.pending, this.#present].filter((set) => set !== undefined);
   }
 
   /** By the trust of the configuration that names it: a new one may change its bundle and our SVID together. */
@@ -429,18 +364,4 @@ export class SnapshotKeeper implements SourceHost {
     this.restartNeeded = restartNeededFor(this.#started, config);
     if (this.restartNeeded.length > 0) this.events.restartNeeded(this.restartNeeded);
   }
-}
-
-/** A deny rule or a list that is gone gives access: the file may be half written. An allow rule that is gone only takes it. */
-function hasLostDeny(next: Loaded, current: Loaded): boolean {
-  const ids = new Set(next.policy.rules.map((rule) => rule.id));
-  if (current.policy.rules.some((rule) => rule.effect === 'deny' && !ids.has(rule.id))) return true;
-  if (current.config.revocationsFile !== undefined && next.config.revocationsFile === undefined) return true;
-  const { emergencyRevocationsFile: emergency } = current.config;
-  if (emergency !== undefined && next.config.emergencyRevocationsFile !== emergency) return true;
-  const now = new Map(next.config.trust.map((entry) => [entry.trustDomain, entry.revocation.crlFiles]));
-  return current.config.trust.some(({ trustDomain, revocation }) => {
-    const files = now.get(trustDomain); // a domain that is gone gives no access
-    return files !== undefined && revocation.crlFiles.some((file) => !files.includes(file));
-  });
 }
