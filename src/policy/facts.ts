@@ -1,0 +1,51 @@
+import type { AccessRequest } from './decision.js';
+import type { RegistryEntry } from './registry.js';
+
+export interface CredentialFacts {
+  readonly kind: 'x509';
+  /** Unix milliseconds. */
+  readonly notBeforeMs: number;
+  readonly notAfterMs: number;
+  /** Distinguished name of whoever issued it, as records have it. */
+  readonly issuer: string;
+}
+
+export interface ConnectionFacts {
+  /** As records have it: `TLSv1.2`, `TLSv1.3`. */
+  readonly tlsVersion: string;
+  readonly resumed: boolean;
+}
+
+/** What conditions may read beyond the question itself: asked only when one does, and for what it reads alone. */
+export interface RequestFacts {
+  /** Of a header, by its lower-case name; several lines of one name are joined by `, ` (RFC 9110 5.3). */
+  header(name: string): string | undefined;
+  /** Decoded value of a query parameter. Throws a ConditionFault where it is there twice, or cannot be decoded. */
+  query(name: string): string | undefined;
+  readonly credential: CredentialFacts;
+  readonly connection: ConnectionFacts;
+}
+
+/** What one condition is evaluated on. */
+export interface ConditionInput {
+  readonly request: AccessRequest;
+  /** The reading of the path that is being judged. */
+  readonly path: string;
+  readonly registered: RegistryEntry | undefined;
+}
+
+/** A condition that cannot be evaluated: no match in an allow, a match in a deny. */
+export class ConditionFault extends Error {
+  constructor(message: string) {
+    super(message);
+    this.name = 'ConditionFault';
+  }
+}
+
+/** A fact that nobody wrote down, where a request is judged that is not here any more: the answer cannot be told. */
+export class UnknownFact extends Error {
+  constructor(readonly fact: string) {
+    super(`${fact} is not known`);
+    this.name = 'UnknownFact';
+  }
+}
