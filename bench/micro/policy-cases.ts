@@ -1,5 +1,6 @@
 import { parseSpiffeId, type SpiffeId } from '../../src/identity/spiffe-id.js';
 import { type AccessRequest, evaluate } from '../../src/policy/decision.js';
+import { noFacts } from '../../src/policy/no-facts.js';
 import { CALLER, compileRules, type Dimension, must, rulesAlong } from '../support/bench-rules.js';
 import type { MicroCase, MicroResult } from './harness.js';
 
@@ -63,6 +64,8 @@ const requestOf = (principal: SpiffeId): AccessRequest => ({
   destination: 'origin',
   listener: 'inbound',
   nowMs: 0,
+  host: 'svc.test',
+  facts: noFacts,
 });
 
 export interface Scaling {

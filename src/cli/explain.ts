@@ -8,6 +8,7 @@ import { parseSpiffeId, type SpiffeId } from '../identity/spiffe-id.js';
 import { parseTarget, type Target } from '../message/target.js';
 import type { AccessRequest } from '../policy/decision.js';
 import { type Explanation, explain } from '../policy/explain.js';
+import { noFacts } from '../policy/no-facts.js';
 import { compileRoutes, matchRoute } from '../policy/route-table.js';
 import { type Reason, type Result, refuse } from '../reasons.js';
 import { shorten } from './check.js';
@@ -157,6 +158,8 @@ function toRequest(question: Question, listener: ListenerConfig): Result<AccessR
       destination: route.upstream,
       listener: listener.name,
       nowMs: question.nowMs,
+      host,
+      facts: noFacts,
     },
   };
 }

@@ -4,6 +4,7 @@ import type { RouteConfig } from '../config/config.js';
 import { parseRequestHead, type RequestHead } from '../message/request-head.js';
 import { isWebSocketHandshake, type RewriteContext, rewriteRequest } from '../message/rewrite-request.js';
 import type { AccessRequest } from '../policy/decision.js';
+import { noFacts } from '../policy/no-facts.js';
 import { authorize, type Permit } from '../policy/permit.js';
 import { matchRoute } from '../policy/route-table.js';
 import type { Refusal } from '../reasons.js';
@@ -84,6 +85,8 @@ export function admit(exchange: Exchange, request: IncomingMessage): Admitted | 
     destination: route.upstream,
     listener: listener.name,
     nowMs: exchange.startedAtMs,
+    host: target.host,
+    facts: noFacts,
   };
   const answer = authorize(snapshot.policy, question);
   exchange.decision = answer.ok ? answer.value.decision : answer.error.decision;

@@ -1,4 +1,5 @@
 import type { SpiffeId } from '../identity/spiffe-id.js';
+import type { RequestFacts } from './facts.js';
 import type { Effect, Policy } from './policy.js';
 
 /** The question: may this principal do this, there, now? */
@@ -15,6 +16,10 @@ export interface AccessRequest {
   readonly destination: string;
   readonly listener: string;
   readonly nowMs: number;
+  /** Of the canonical target, lower-case, without port; '' where there is none. */
+  readonly host: string;
+  /** Asked only by conditions. */
+  readonly facts: RequestFacts;
 }
 
 export interface Decision {

@@ -3,6 +3,7 @@ import t from 'tap';
 import { parseSpiffeId, type SpiffeId } from '../../../src/identity/spiffe-id.js';
 import { type AccessRequest, evaluate } from '../../../src/policy/decision.js';
 import { explain, findMismatch, isDecodedAllowed } from '../../../src/policy/explain.js';
+import { noFacts } from '../../../src/policy/no-facts.js';
 import { parsePathPattern, parsePrincipalPattern } from '../../../src/policy/pattern.js';
 import { authorize, isPermit } from '../../../src/policy/permit.js';
 import { compilePolicy, hasAnyAllow, type Policy, type RuleInput } from '../../../src/policy/policy.js';
@@ -40,6 +41,8 @@ const request = (fields: Partial<AccessRequest> = {}): AccessRequest => ({
   destination: 'u',
   listener: 'l',
   nowMs: 0,
+  host: 'svc.test',
+  facts: noFacts,
   ...fields,
 });
 
