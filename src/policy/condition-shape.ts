@@ -11,6 +11,8 @@ const MAX_DEPTH = 64;
 const MAX_STEPS = 4000;
 /** Looking through the longest text, where what is looked for nearly fits everywhere. */
 const SEARCH_STEPS = 31;
+/** Of what can fault in a loop, once an item: a fault of the library's own takes 20 µs. */
+const FAULT_STEPS = 40;
 /** Sums of times: more could leave the range of dates, where every comparison is false. */
 const MAX_SUMS = 16;
 const MAX_INT = 9_223_372_036_854_775_807n;
@@ -61,7 +63,8 @@ export class ShapeReader {
         if (++this.#sums > MAX_SUMS)
           return this.found.refuse(node, `a condition has at most ${MAX_SUMS} sums and differences`);
     }
-    return this.#visitAll(childrenOf(node), depth);
+    const canFault = this.#item !== undefined && '+-*/%'.includes(node.op);
+    return this.#visitAll(childrenOf(node), depth) + (canFault ? FAULT_STEPS : 0);
   }
 
   #visitAll(nodes: readonly CelNode[], depth: number): number {
@@ -138,7 +141,7 @@ export class ShapeReader {
       if (typeof index.args === 'bigint')
         return this.found.substitute(node, { kind: 'segment', of: list, index: Number(index.args) });
     }
-    return steps;
+    return steps + (this.#item === undefined ? 0 : FAULT_STEPS);
   }
 
   #visitMembership(node: CelNode, left: CelNode, right: CelNode, depth: number): number {

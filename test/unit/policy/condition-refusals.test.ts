@@ -174,6 +174,7 @@ t.test('size, depth and cost have bounds', async (t) => {
       'request.segments.all(s, s == "a")'.concat(' && request.segments.all(s, s == "a")'.repeat(6)),
       'steps, more than 4000',
     ],
+    ['request.segments.all(s, request.segments[size(request.segments)] == s)', 'steps, more than 4000'],
     ['request.segments.all(s, s in request.segments)', 'steps, more than 4000'],
     ['request.segments.all(s, request.path.contains("a"))', 'steps, more than 4000'],
     [
