@@ -1,7 +1,7 @@
 import { TypeError as CelTypeError, ParseError } from '@marcbachmann/cel-js';
 import type { CelNode } from './condition-ast.js';
-import type { ConditionProblem } from './condition-findings.js';
 import { MAX_NESTING, MAX_NODES } from './condition-schema.js';
+import type { ConditionProblem } from './condition-shape.js';
 
 const MAX_TEXT = 2048;
 /** Controls but tab and line ends, lone surrogates, and signs that make a text read otherwise than it is. */

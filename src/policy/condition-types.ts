@@ -1,8 +1,8 @@
 import type { ASTNode, ParseResult } from '@marcbachmann/cel-js';
 import { type CelNode, childrenOf } from './condition-ast.js';
-import type { ConditionProblem } from './condition-findings.js';
 import { durationMethods, isMacro } from './condition-functions.js';
 import { TYPE_WORDS } from './condition-schema.js';
+import type { ConditionProblem } from './condition-shape.js';
 
 /**
  * What the library's type checker lets pass and may not: any part of a type that is not listed (`dyn` above all: it fits

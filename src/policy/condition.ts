@@ -1,11 +1,11 @@
 import { EvaluationError, type ParseResult } from '@marcbachmann/cel-js';
 import { err, ok, type Result } from '../reasons.js';
-import { type ConditionProblem, Findings, type PolicyReads } from './condition-findings.js';
 import { environment, type FactRead, isTimeBoundRead } from './condition-schema.js';
 import type { ConditionScope } from './condition-scope.js';
-import { ShapeReader } from './condition-shape.js';
+import { type ConditionProblem, ConditionShape, type PolicyReads } from './condition-shape.js';
 import { findComment, findUnfitCharacter, problemOf } from './condition-text.js';
 import { checkWhole } from './condition-types.js';
+import { ConditionWalk } from './condition-walk.js';
 import { ConditionFault, type ConditionInput } from './facts.js';
 
 export type { ConditionProblem, PolicyReads };
@@ -29,8 +29,8 @@ export function compileCondition(text: string, reads: PolicyReads): Result<Condi
   if (unfit !== undefined) return err(unfit);
   const parsed = parse(text);
   if (!parsed.ok) return parsed;
-  const found = new Findings(reads);
-  new ShapeReader(found).read(parsed.value.ast);
+  const found = new ConditionShape(reads);
+  new ConditionWalk(found).read(parsed.value.ast);
   const problem =
     found.problem ??
     findComment(text, found.texts) ??
@@ -52,7 +52,7 @@ function parse(text: string): Result<ParseResult, ConditionProblem> {
 function substitute(
   text: string,
   original: ParseResult,
-  found: Findings,
+  found: ConditionShape,
 ): Result<ParseResult, ConditionProblem> {
   if (found.slots.size === 0) return ok(original);
   const parsed = parse(found.slots.substitute(text));
@@ -71,7 +71,7 @@ class CompiledCondition implements Condition {
 
   constructor(
     readonly text: string,
-    found: Findings,
+    found: ConditionShape,
     private readonly run: ParseResult,
   ) {
     this.reads = [...found.reads.values()];
