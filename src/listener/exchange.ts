@@ -117,5 +117,9 @@ export abstract class Exchange {
       seconds,
     );
     if (this.reason !== undefined) metrics.countRefusal(name, this.reason);
+    const { decision } = this;
+    if (decision?.shadow !== undefined) metrics.countShadow(name, decision.effect, decision.shadow.effect);
+    if (decision?.conditionErrors !== undefined)
+      metrics.countConditionErrors(name, decision.conditionErrors.length);
   }
 }
