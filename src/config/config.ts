@@ -29,6 +29,8 @@ export interface Config {
   readonly listeners: readonly ListenerConfig[];
   readonly upstreams: ReadonlyMap<string, UpstreamConfig>;
   readonly policyFile: string;
+  /** Who owns which identity. */
+  readonly registryFile?: string;
   readonly trustedPeers: { readonly gateways: readonly SpiffeId[] };
   readonly forward: ForwardSettings;
   readonly audit: AuditConfig;

@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { compilePolicy, type Policy, type RuleInput } from '../policy/policy.js';
+import { compileRegistry, type Registry, type RegistryInput } from '../policy/registry.js';
 import { listBundleFolder } from './bundle-folder.js';
 import { compileConfig } from './compile-config.js';
 import type { Config } from './config.js';
@@ -10,27 +11,34 @@ import { type Environment, expandEnvironment } from './environment.js';
 import { checkShape } from './issues.js';
 import { type PolicyTest, readPolicyFile } from './policy-file.js';
 import { compareProblems, type Problem } from './problem.js';
+import { crossWarnRegistry } from './registry-check.js';
+import { type RegistryFile, readRegistryFile } from './registry-file.js';
 import { checkTrust, type FileRead, type FileReader, NO_SUCH_FILE } from './trust-check.js';
 import { type KeyPath, readYaml, type YamlText } from './yaml-text.js';
 
 interface Findings {
   /** The policy that the configuration names, also when one of them cannot be used; for whoever waits for a better version. */
   readonly policyFile?: string;
+  /** The registry likewise. */
+  readonly registryFile?: string;
   readonly policyTests: readonly PolicyTest[];
   readonly problems: readonly Problem[];
   readonly warnings: readonly Problem[];
 }
 
 export interface LoadedConfig extends Findings {
-  /** Undefined, like the policy, when there is any problem. */
+  /** Undefined, like the policy and the registry, when there is any problem. */
   readonly config?: Config;
   readonly policy?: Policy;
+  /** Undefined also where the configuration names none. */
+  readonly registry?: Registry;
 }
 
 /** The same before compilation: plain data, which can cross from one thread to another. */
 export interface ConfigData extends Findings {
   readonly config?: Config;
   readonly rules?: readonly RuleInput[];
+  readonly registryInput?: RegistryInput;
 }
 
 /** Reads the configuration and the policy it names, and checks one against the other. Never throws for what it reads. */
@@ -61,8 +69,9 @@ export async function readConfigData(file: string, env: Environment): Promise<Co
 }
 
 /** The rest, which takes a tenth of that. */
-export function compileData({ rules, ...rest }: ConfigData): LoadedConfig {
-  return rules === undefined ? rest : { ...rest, policy: compilePolicy(rules) };
+export function compileData({ rules, registryInput, ...rest }: ConfigData): LoadedConfig {
+  const registry = registryInput === undefined ? {} : { registry: compileRegistry(registryInput) };
+  return rules === undefined ? rest : { ...rest, ...registry, policy: compilePolicy(rules) };
 }
 
 /** How many worker processes the configuration asks for, without reading anything else; 1 when it cannot be told. */
@@ -92,58 +101,95 @@ async function loadDraft(file: string, env: Environment): Promise<Draft> {
   const shape = checkShape(configSchema, yaml);
   const nothing = { warnings: [], policyTests: [], problemAt };
   if (shape.value === undefined) {
-    const policy = await policyAlone(yaml, dirname(path), env);
-    return { ...nothing, ...policy, problems: [...shape.problems, ...policy.problems] };
+    const named = await namedAlone(yaml, dirname(path), env);
+    return { ...nothing, ...named, problems: [...shape.problems, ...named.problems] };
   }
   const { config, problems } = compileConfig(shape.value, yaml, dirname(path), env);
   if (config === undefined) {
-    const policy = await policyAlone(yaml, dirname(path), env);
-    return { ...nothing, ...policy, problems: [...problems, ...policy.problems] };
+    const named = await namedAlone(yaml, dirname(path), env);
+    return { ...nothing, ...named, problems: [...problems, ...named.problems] };
   }
   const own = { problems: crossCheck(config, problemAt), warnings: crossWarn(config, problemAt) };
+  const registry = await readRegistry(config.registryFile, problemAt);
+  const files = { policyFile: config.policyFile, ...registry.named };
   const policyRead = await readBytes(config.policyFile);
   if (!policyRead.ok) {
     const missing = problemAt(['policy'], policyRead.error);
-    const problems = [...own.problems, missing];
-    return { ...nothing, config, policyFile: config.policyFile, problems, warnings: own.warnings };
+    const problems = [...own.problems, ...registry.problems, missing];
+    return { ...nothing, config, ...files, problems, warnings: own.warnings };
   }
   const policyFile = readPolicyFile(policyRead.value, config.policyFile);
+  const beside = [...crossCheckPolicy(config, policyFile), ...registry.problems];
+  const oddities = registry.file === undefined ? [] : crossWarnRegistry(registry.file, policyFile);
   return {
     config,
     ...(policyFile.rules === undefined ? {} : { rules: policyFile.rules }),
-    policyFile: config.policyFile,
+    ...(registry.file?.input === undefined ? {} : { registryInput: registry.file.input }),
+    ...files,
     policyTests: policyFile.tests,
-    problems: [...own.problems, ...policyFile.problems, ...crossCheckPolicy(config, policyFile)],
-    warnings: [...own.warnings, ...crossWarnPolicy(policyFile)],
+    problems: [...own.problems, ...policyFile.problems, ...beside],
+    warnings: [...own.warnings, ...crossWarnPolicy(policyFile), ...oddities],
     problemAt,
   };
 }
 
-/** A broken configuration must not hide what is wrong in the policy that it names: all problems come at once. */
-async function policyAlone(
+interface RegistryRead {
+  readonly named: { readonly registryFile?: string };
+  readonly file?: RegistryFile;
+  readonly problems: readonly Problem[];
+}
+
+async function readRegistry(
+  registryFile: string | undefined,
+  problemAt: Draft['problemAt'],
+): Promise<RegistryRead> {
+  if (registryFile === undefined) return { named: {}, problems: [] };
+  const read = await readBytes(registryFile);
+  if (!read.ok) return { named: { registryFile }, problems: [problemAt(['registry'], read.error)] };
+  const file = readRegistryFile(read.value, registryFile);
+  return { named: { registryFile }, file, problems: file.problems };
+}
+
+/** A broken configuration must not hide what is wrong in the policy and registry that it names: all problems come at once. */
+async function namedAlone(
   yaml: YamlText,
   directory: string,
   env: Environment,
-): Promise<{ readonly policyFile?: string; readonly problems: readonly Problem[] }> {
-  const named = (yaml.value as { readonly policy?: unknown } | null | undefined)?.policy;
-  const expanded = typeof named === 'string' && named !== '' ? expandEnvironment(named, env) : undefined;
-  if (expanded?.ok !== true) return { problems: [] };
-  const policyFile = resolve(directory, expanded.value);
+): Promise<Pick<Findings, 'policyFile' | 'registryFile' | 'problems'>> {
+  const policyFile = fileNamedAt('policy', yaml, directory, env);
+  const registry = await readRegistry(fileNamedAt('registry', yaml, directory, env), yaml.problemAt);
+  if (policyFile === undefined) return { ...registry.named, problems: registry.problems };
   const read = await readBytes(policyFile);
   const problems = read.ok
     ? readPolicyFile(read.value, policyFile).problems
     : [yaml.problemAt(['policy'], read.error)];
-  return { policyFile, problems };
+  return { policyFile, ...registry.named, problems: [...problems, ...registry.problems] };
+}
+
+function fileNamedAt(
+  key: 'policy' | 'registry',
+  yaml: YamlText,
+  directory: string,
+  env: Environment,
+): string | undefined {
+  const named = (yaml.value as { readonly [of in typeof key]?: unknown } | null | undefined)?.[key];
+  const expanded = typeof named === 'string' && named !== '' ? expandEnvironment(named, env) : undefined;
+  return expanded?.ok === true ? resolve(directory, expanded.value) : undefined;
 }
 
 /** All or nothing: with a problem anywhere there is no configuration to run with. */
-function finish({ config, rules, problemAt: _, ...draft }: ConfigData & Partial<Draft>): ConfigData {
+function finish({
+  config,
+  rules,
+  registryInput,
+  problemAt: _,
+  ...draft
+}: ConfigData & Partial<Draft>): ConfigData {
   const problems = [...draft.problems].sort(compareProblems);
   const warnings = [...draft.warnings].sort(compareProblems);
   const found = { ...draft, problems, warnings };
-  return problems.length > 0 || config === undefined || rules === undefined
-    ? found
-    : { ...found, config, rules };
+  if (problems.length > 0 || config === undefined || rules === undefined) return found;
+  return { ...found, config, rules, ...(registryInput === undefined ? {} : { registryInput }) };
 }
 
 const WHY: Readonly<Record<string, string>> = {
