@@ -5,6 +5,7 @@ import type { SpiffeId } from './identity/spiffe-id.js';
 import type { TrustBundleSet } from './identity/trust-bundle.js';
 import type { ForwardPlan } from './message/forward-policy.js';
 import type { Policy } from './policy/policy.js';
+import type { Registry } from './policy/registry.js';
 import type { RouteTable } from './policy/route-table.js';
 
 /** The sidecar's own X509-SVID as TLS needs it: PEM chain (leaf first) and its private key. */
@@ -35,6 +36,8 @@ export interface Snapshot {
   readonly revocationPolicies: ReadonlyMap<string, RevocationPolicy>;
   readonly revocations: RevocationList;
   readonly policy: Policy;
+  /** Undefined where none is configured. */
+  readonly registry: Registry | undefined;
   readonly forwardPlan: ForwardPlan;
   /** SPIFFE IDs whose forwarded headers and request ids count. */
   readonly gateways: ReadonlySet<string>;

@@ -5,6 +5,7 @@ import { createTrustBundle, type TrustBundle } from '../identity/trust-bundle.js
 import { compileForwardPlan, type ForwardPlan } from '../message/forward-policy.js';
 import { pseudonymOf } from '../message/via.js';
 import type { Policy } from '../policy/policy.js';
+import type { Registry } from '../policy/registry.js';
 import { compileRoutes } from '../policy/route-table.js';
 import type { ListenerView, OwnSvid, Snapshot } from '../snapshot.js';
 import { bundlesOf, ownSvidOf, type SourceSet, trustOf } from './source-set.js';
@@ -14,6 +15,7 @@ import { revocationPolicyOf, type TrustSources } from './trust-source.js';
 export function joinSnapshot(
   config: Config,
   policy: Policy,
+  registry: Registry | undefined,
   sources: SourceSet,
   before: Snapshot | undefined,
 ): Snapshot | undefined {
@@ -31,6 +33,7 @@ export function joinSnapshot(
     revocationPolicies: new Map(trust.map((of) => [of.config.trustDomain as string, revocationPolicyOf(of)])),
     revocations: revocationsOf(sources),
     policy,
+    registry,
     forwardPlan: forwardPlan(config, own, before),
     gateways: new Set(config.trustedPeers.gateways.map((id) => id.uri)),
     trustRevision: trustRevision(trust, sources),

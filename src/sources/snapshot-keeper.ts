@@ -349,8 +349,8 @@ export class SnapshotKeeper implements SourceHost {
     };
   }
 
-  #join({ config, policy, sources }: Loaded): Snapshot | undefined {
-    return joinSnapshot(config, policy, sources, this.current);
+  #join({ config, policy, registry, sources }: Loaded): Snapshot | undefined {
+    return joinSnapshot(config, policy, registry, sources, this.current);
   }
 
   #followFiles(): Promise<void> {
