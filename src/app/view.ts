@@ -13,7 +13,7 @@ export function describeSnapshot(
   uses: ReadonlyMap<string, AuthorityUse>,
   ownProblem: string | undefined,
 ): object {
-  const { own, bundles, policy, revocations, sequence, trustRevision } = snapshot;
+  const { own, bundles, policy, registry, revocations, sequence, trustRevision } = snapshot;
   return {
     sequence,
     policyRevision: policy.revision,
@@ -36,6 +36,11 @@ export function describeSnapshot(
       })),
     })),
     revocations: revocations.entries.length,
+    registry: registry && {
+      entries: registry.entries.length,
+      unregistered: registry.unregistered,
+      revision: registry.revision,
+    },
   };
 }
 

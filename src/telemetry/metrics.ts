@@ -26,6 +26,11 @@ export class Metrics implements ListenerMetrics {
     'result',
     'reason',
   ]);
+  readonly #unregistered = this.#counter(
+    'unregistered_requests_total',
+    'Requests of verified identities that the registry does not know.',
+    ['listener'],
+  );
   readonly #terminated = this.#counter(
     'connections_terminated_total',
     'Open connections ended because access ended.',
@@ -109,6 +114,10 @@ export class Metrics implements ListenerMetrics {
 
   countHandshake(listener: string, result: 'accepted' | 'refused', reason: string): void {
     this.#handshakes.inc({ listener, result, reason });
+  }
+
+  countUnregistered(listener: string): void {
+    this.#unregistered.inc({ listener });
   }
 
   countTerminated(reason: Reason): void {
