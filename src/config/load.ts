@@ -1,7 +1,13 @@
 import { readFile } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { compilePolicy, type Policy, type RuleInput } from '../policy/policy.js';
-import { compileRegistry, type Registry, type RegistryInput } from '../policy/registry.js';
+import {
+  compileRegistrySteps,
+  type PackedRegistry,
+  packRegistry,
+  type Registry,
+} from '../policy/registry.js';
 import { listBundleFolder } from './bundle-folder.js';
 import { compileConfig } from './compile-config.js';
 import type { Config } from './config.js';
@@ -38,7 +44,7 @@ export interface LoadedConfig extends Findings {
 export interface ConfigData extends Findings {
   readonly config?: Config;
   readonly rules?: readonly RuleInput[];
-  readonly registryInput?: RegistryInput;
+  readonly packedRegistry?: PackedRegistry;
 }
 
 /** Reads the configuration and the policy it names, and checks one against the other. Never throws for what it reads. */
@@ -69,9 +75,27 @@ export async function readConfigData(file: string, env: Environment): Promise<Co
 }
 
 /** The rest, which takes a tenth of that. */
-export function compileData({ rules, registryInput, ...rest }: ConfigData): LoadedConfig {
-  const registry = registryInput === undefined ? {} : { registry: compileRegistry(registryInput) };
-  return rules === undefined ? rest : { ...rest, ...registry, policy: compilePolicy(rules) };
+export async function compileData({
+  rules,
+  packedRegistry: packed,
+  ...rest
+}: ConfigData): Promise<LoadedConfig> {
+  if (rules === undefined) return rest;
+  const registry = packed === undefined ? {} : { registry: await inSlices(compileRegistrySteps(packed)) };
+  return { ...rest, ...registry, policy: compilePolicy(rules) };
+}
+
+/** No longer than this at a time: requests want their turn. */
+const SLICE_MS = 4;
+
+async function inSlices<T>(steps: Generator<undefined, T>): Promise<T> {
+  for (let until = performance.now() + SLICE_MS; ; ) {
+    const step = steps.next();
+    if (step.done) return step.value;
+    if (performance.now() < until) continue;
+    await nextTurn();
+    until = performance.now() + SLICE_MS;
+  }
 }
 
 /** How many worker processes the configuration asks for, without reading anything else; 1 when it cannot be told. */
@@ -124,7 +148,7 @@ async function loadDraft(file: string, env: Environment): Promise<Draft> {
   return {
     config,
     ...(policyFile.rules === undefined ? {} : { rules: policyFile.rules }),
-    ...(registry.file?.input === undefined ? {} : { registryInput: registry.file.input }),
+    ...(registry.file?.input === undefined ? {} : { packedRegistry: packRegistry(registry.file.input) }),
     ...files,
     policyTests: policyFile.tests,
     problems: [...own.problems, ...policyFile.problems, ...beside],
@@ -181,7 +205,7 @@ function fileNamedAt(
 function finish({
   config,
   rules,
-  registryInput,
+  packedRegistry,
   problemAt: _,
   ...draft
 }: ConfigData & Partial<Draft>): ConfigData {
@@ -189,7 +213,7 @@ function finish({
   const warnings = [...draft.warnings].sort(compareProblems);
   const found = { ...draft, problems, warnings };
   if (problems.length > 0 || config === undefined || rules === undefined) return found;
-  return { ...found, config, rules, ...(registryInput === undefined ? {} : { registryInput }) };
+  return { ...found, config, rules, ...(packedRegistry === undefined ? {} : { packedRegistry }) };
 }
 
 const WHY: Readonly<Record<string, string>> = {
