@@ -1,8 +1,8 @@
 import { readFile } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { compileSteps, type Policy, type PolicyInput } from '../policy/policy.js';
-import { compileRegistry, type RegistryInput } from '../policy/registry.js';
+import { compileSteps, type Policy } from '../policy/policy.js';
+import { compileRegistrySteps, type PackedRegistry, packRegistry } from '../policy/registry.js';
 import { listBundleFolder } from './bundle-folder.js';
 import { compileConfig } from './compile-config.js';
 import type { Config } from './config.js';
@@ -10,6 +10,7 @@ import { configSchema } from './config-schema.js';
 import { crossCheck, crossCheckPolicy, crossWarn, crossWarnPolicy } from './cross-check.js';
 import { type Environment, expandEnvironment } from './environment.js';
 import { checkShape } from './issues.js';
+import { type PackedPolicy, packPolicy, unpackPolicy } from './packed-policy.js';
 import { type PolicyFile, type PolicyTest, readPolicyFile } from './policy-file.js';
 import { compareProblems, type Problem } from './problem.js';
 import { crossWarnRegistry } from './registry-check.js';
@@ -34,10 +35,10 @@ export interface LoadedConfig extends Findings {
 /** The same before compilation: plain data, which can cross from one thread to another. */
 export interface ConfigData extends Findings {
   readonly config?: Config;
-  readonly input?: PolicyInput;
+  readonly input?: PackedPolicy;
   /** What is tried out beside it. */
-  readonly candidate?: PolicyInput;
-  readonly registry?: RegistryInput;
+  readonly candidate?: PackedPolicy;
+  readonly registry?: PackedRegistry;
 }
 
 /** Reads the configuration and the policy it names, and checks one against the other. Never throws for what it reads. */
@@ -67,21 +68,30 @@ export async function readConfigData(file: string, env: Environment): Promise<Co
   return finish(await loadDraft(file, env));
 }
 
+/** The rest, which takes a tenth of that, and is done in slices. */
+export function compileData({ input, candidate, registry, ...rest }: ConfigData): Promise<LoadedConfig> {
+  return inSlices(compileInSteps(rest, input, candidate, registry));
+}
+
+function* compileInSteps(
+  found: Omit<ConfigData, 'input' | 'candidate' | 'registry'>,
+  input: PackedPolicy | undefined,
+  candidate: PackedPolicy | undefined,
+  packed: PackedRegistry | undefined,
+): Generator<undefined, LoadedConfig> {
+  if (input === undefined) return found;
+  const registry = packed === undefined ? undefined : yield* compileRegistrySteps(packed);
+  const tried = candidate === undefined ? undefined : yield* unpackPolicy(candidate);
+  return { ...found, policy: yield* compileSteps(yield* unpackPolicy(input), registry, tried) };
+}
+
 /** No longer than this at a time: requests want their turn. */
 const SLICE_MS = 4;
 
-/** The rest, which takes a tenth of that, and is done in slices. */
-export async function compileData({
-  input,
-  candidate,
-  registry,
-  ...rest
-}: ConfigData): Promise<LoadedConfig> {
-  if (input === undefined) return rest;
-  const steps = compileSteps(input, registry && compileRegistry(registry), candidate);
+async function inSlices<T>(steps: Generator<undefined, T>): Promise<T> {
   for (let until = performance.now() + SLICE_MS; ; ) {
     const step = steps.next();
-    if (step.done) return { ...rest, policy: step.value };
+    if (step.done) return step.value;
     if (performance.now() < until) continue;
     await nextTurn();
     until = performance.now() + SLICE_MS;
@@ -140,9 +150,9 @@ async function loadDraft(file: string, env: Environment): Promise<Draft> {
   const twice = candidate === undefined ? [] : tryOutOnce(policy, problemAt);
   return {
     config,
-    ...(policy.read?.input === undefined ? {} : { input: policy.read.input }),
-    ...(candidate?.read?.input === undefined ? {} : { candidate: candidate.read.input }),
-    ...(registry?.read?.input === undefined ? {} : { registry: registry.read.input }),
+    ...(policy.read?.input === undefined ? {} : { input: packPolicy(policy.read.input) }),
+    ...(candidate?.read?.input === undefined ? {} : { candidate: packPolicy(candidate.read.input) }),
+    ...(registry?.read?.input === undefined ? {} : { registry: packRegistry(registry.read.input) }),
     namedFiles: files.map(({ file }) => file),
     policyTests: policy.read?.tests ?? [],
     problems: [...problemsHere, ...twice, ...files.flatMap(({ problems }) => problems)],

@@ -6,7 +6,7 @@ import { type RawRegistry, registrySchema } from './registry-schema.js';
 import { type KeyPath, readYaml } from './yaml-text.js';
 
 export interface RegistryFile {
-  /** Plain data, in the order of the file; undefined when there are problems. */
+  /** In the order of the file; undefined when there are problems. */
   readonly input?: RegistryInput;
   readonly naming: readonly NamingTemplate[];
   readonly problems: readonly Problem[];

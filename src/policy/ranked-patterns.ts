@@ -1,32 +1,37 @@
 import type { PatternSegments } from './pattern.js';
 import { SegmentTrie } from './segment-trie.js';
 
-/** Things with a pattern each, of which the most specific that matches is taken; the first given breaks a tie. */
+/** Things with a pattern each, of which the most specific that matches is taken. */
 export class RankedPatterns<T> {
-  /** The most specific first. */
-  readonly ranked: readonly T[];
-  /** Position in `ranked` of the first thing with a pattern. */
-  readonly trie = new SegmentTrie<number>();
+  readonly #ranked: T[] = [];
+  readonly #trie = new SegmentTrie<number>();
   readonly #hits: number[] = [];
 
-  constructor(items: readonly T[], segmentsOf: (item: T) => PatternSegments) {
-    this.ranked = [...items].sort((a, b) => compareSpecificity(segmentsOf(a), segmentsOf(b))); // stable
-    for (const [position, item] of this.ranked.entries()) {
-      this.trie.insert(segmentsOf(item)).value ??= position;
-    }
+  /** Ranks them; the first given breaks a tie. */
+  static of<T>(items: readonly T[], segmentsOf: (item: T) => PatternSegments): RankedPatterns<T> {
+    const patterns = new RankedPatterns<T>();
+    const sorted = [...items].sort((a, b) => compareSpecificity(segmentsOf(a), segmentsOf(b))); // stable
+    for (const item of sorted) patterns.append(item, segmentsOf(item));
+    return patterns;
+  }
+
+  /** Adds one that is no more specific than any before it. */
+  append(item: T, segments: PatternSegments): void {
+    this.#trie.insert(segments).value ??= this.#ranked.length;
+    this.#ranked.push(item);
+  }
+
+  /** The tree of all patterns, for whoever looks at the patterns themselves. */
+  get trie(): SegmentTrie<number> {
+    return this.#trie;
   }
 
   best(segments: readonly string[]): T | undefined {
-    return this.ranked[this.rankOf(segments)];
-  }
-
-  /** Position in `ranked` of the most specific that matches; its length where none does. */
-  rankOf(segments: readonly string[]): number {
     const hits = this.#hits;
-    this.trie.match(segments, hits);
-    let first = this.ranked.length;
+    this.#trie.match(segments, hits);
+    let first = this.#ranked.length;
     for (let hit = hits.pop(); hit !== undefined; hit = hits.pop()) if (hit < first) first = hit;
-    return first;
+    return this.#ranked[first];
   }
 }
 

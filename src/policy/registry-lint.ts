@@ -1,7 +1,7 @@
 import type { PatternSegments, PrincipalPattern } from './pattern.js';
 import { type Budget, overlaps } from './pattern-overlap.js';
-import type { RankedPatterns } from './ranked-patterns.js';
-import { isExact, type RegistryEntry, rankEntries } from './registry.js';
+import { RankedPatterns } from './ranked-patterns.js';
+import { compareEntries, isExact, type RegistryEntry } from './registry.js';
 
 interface Domain {
   readonly ranked: RankedPatterns<RegistryEntry>;
@@ -34,7 +34,7 @@ export class RegistryLint {
     for (const [domain, list] of byDomain) {
       const lengths = list.map(({ pattern: { segments } }) => (isExact(segments) ? 0 : segments.length));
       const longest = lengths.reduce((most, length) => Math.max(most, length), 0);
-      this.#domains.set(domain, { ranked: rankEntries(list), longest });
+      this.#domains.set(domain, { ranked: rank(list), longest });
     }
   }
 
@@ -65,6 +65,9 @@ export class RegistryLint {
     return by;
   }
 }
+
+const rank = (entries: readonly RegistryEntry[]): RankedPatterns<RegistryEntry> =>
+  RankedPatterns.of([...entries].sort(compareEntries), ({ pattern }) => pattern.segments);
 
 /** An ID of this pattern: `which` says, as digits to the base `lengths`, how many segments each `**` stands for. */
 function instance(segments: PatternSegments, lengths: number, which: number): string[] {

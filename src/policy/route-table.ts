@@ -38,4 +38,4 @@ export function matchRoute<R extends RouteSpec>(
 }
 
 const rank = <R extends RouteSpec>(routes: readonly R[]): RankedPatterns<R> =>
-  new RankedPatterns(routes, (route) => route.path.segments);
+  RankedPatterns.of(routes, (route) => route.path.segments);
