@@ -184,20 +184,29 @@ export class Supervisor {
     this.#records.write({ time, event, ...unknown, detail });
   }
 
-  /** Each worker enforces by itself. The answer is that of the one that could do least, with the connections of all. */
+  /**
+   * Each worker enforces by itself, and the answer is that of the one that could do least, with the connections of all. One that
+   * does not answer may hold connections open that are revoked: whoever ordered it must not take that for done.
+   */
   #mergeAnswers(answers: readonly Answer<RevocationsAnswer>[]): RevocationsAnswer {
-    const [worst] = answers.map(({ value }) => value).sort((a, b) => b.status - a.status);
-    if (worst === undefined) return { status: 500, detail: 'no worker answers' };
-    if (worst.view === undefined) return worst;
-    const connections = answers.reduce(
-      (sum, { value }) =>
-        sum + Number((value.view as { connections?: number } | undefined)?.connections ?? 0),
+    const { workers } = this.options;
+    const values = answers.map(({ value }) => value);
+    const [worst] = values.sort((a, b) => b.status - a.status);
+    if (worst === undefined) return { status: 500, detail: `none of ${workers} workers answers` };
+    const enforcing = values.filter(({ view }) => view !== undefined);
+    const [first] = enforcing;
+    if (first === undefined) return worst; // nothing was done, and it says why
+    const connections = enforcing.reduce(
+      (sum, { view }) => sum + Number((view as { connections?: number } | undefined)?.connections ?? 0),
       0,
     );
-    const silent = this.options.workers - answers.length;
+    const view = { ...first.view, connections };
+    if (enforcing.length === workers) return { ...worst, view };
+    const why = worst.detail ?? SILENT;
     return {
-      ...worst,
-      view: { ...worst.view, connections, ...(silent > 0 ? { workersSilent: silent } : {}) },
+      status: 500,
+      detail: `IN FORCE IN ${enforcing.length} OF ${workers} WORKERS: ${why}`,
+      view: { ...view, workersSilent: workers - answers.length },
     };
   }
 
@@ -242,6 +251,9 @@ export class Supervisor {
     };
   }
 }
+
+const SILENT =
+  'the rest did not answer; one that stays silent is stopped, with its connections. Give the same order again until it is 200';
 
 /** Workers end as fast as they are started. */
 export class CrashLoop extends Error {
