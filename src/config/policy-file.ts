@@ -1,5 +1,5 @@
 import type { SpiffeId } from '../identity/spiffe-id.js';
-import { compilePolicy, DEFAULT_RULE, type Policy, type RuleInput } from '../policy/policy.js';
+import { DEFAULT_RULE, type RuleInput } from '../policy/policy.js';
 import { checkShape } from './issues.js';
 import { policySchema, type RawPolicy } from './policy-schema.js';
 import type { Problem } from './problem.js';
@@ -39,15 +39,6 @@ export function readPolicyFile(text: string | Uint8Array, file: string): PolicyF
   const tests = value.tests.map((test, i) => toTest(test, problemAt(['tests', i], '').line));
   if (wrong.length > 0) return { tests, problems: wrong, problemAt };
   return { rules: value.rules.map(toRuleInput), tests, problems: [], problemAt };
-}
-
-/** `readPolicyFile`, compiled. */
-export function parsePolicy(
-  text: string | Uint8Array,
-  file: string,
-): PolicyFile & { readonly policy?: Policy } {
-  const read = readPolicyFile(text, file);
-  return read.rules === undefined ? read : { ...read, policy: compilePolicy(read.rules) };
 }
 
 function checkRules(raw: RawPolicy, problemAt: PolicyFile['problemAt']): Problem[] {

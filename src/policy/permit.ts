@@ -24,7 +24,3 @@ export function authorize(policy: Policy, request: AccessRequest): Result<Permit
   const reason = decision.reason === 'no_rule_matched' ? 'no_rule_matched' : 'policy_denied';
   return { ok: false, error: { reason, detail: decision.rule, decision } };
 }
-
-/** For the edge of the pure core: true only for what `authorize` made. */
-export const isPermit = (value: unknown): value is Permit =>
-  typeof value === 'object' && value !== null && (value as Partial<Permit>)[permitBrand] === true;
