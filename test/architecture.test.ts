@@ -34,7 +34,7 @@ const arrows: Readonly<Record<string, readonly string[]>> = {
   'app/view': ['listener', 'snapshot', 'workers', 'app/dependents'],
   'app/dependents': ['listener'],
   'app/change-desk': ['audit', 'listener', 'snapshot', 'sources', 'telemetry', 'app/changes'],
-  'app/changes': ['identity', 'audit', 'listener', 'snapshot', 'app/dependents', 'app/revocations'],
+  'app/changes': ['identity', 'policy', 'audit', 'listener', 'snapshot', 'app/dependents', 'app/revocations'],
   'app/own-svid': ['identity', 'reasons', 'snapshot', 'listener/ports'],
   'app/revocations': ['identity', 'config', 'snapshot', 'sources', 'admin/ports'],
   workers: [],
@@ -45,11 +45,11 @@ const arrows: Readonly<Record<string, readonly string[]>> = {
 /** Third-party packages, and where each may be used. */
 const packages: Readonly<Record<string, readonly string[]>> = {
   'http-proxy': ['upstream'],
-  '@marcbachmann/cel-js': ['policy'],
   '@peculiar/x509': ['dev'],
   'reflect-metadata': ['dev'],
   '@peculiar/asn1-schema': ['dev'],
   '@peculiar/asn1-x509': ['dev'],
+  '@marcbachmann/cel-js': ['policy'],
   jose: ['identity'],
   pino: ['telemetry'],
   'prom-client': ['telemetry'],

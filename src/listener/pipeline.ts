@@ -4,13 +4,13 @@ import type { RouteConfig } from '../config/config.js';
 import { parseRequestHead, type RequestHead } from '../message/request-head.js';
 import { isWebSocketHandshake, type RewriteContext, rewriteRequest } from '../message/rewrite-request.js';
 import type { AccessRequest } from '../policy/decision.js';
-import { noFacts } from '../policy/no-facts.js';
 import { authorize, type Permit } from '../policy/permit.js';
 import { matchRoute } from '../policy/route-table.js';
 import type { Refusal } from '../reasons.js';
 import type { Snapshot } from '../snapshot.js';
 import type { Exchange } from './exchange.js';
 import type { ForwardRequest } from './ports.js';
+import { LiveFacts } from './request-facts.js';
 
 /** All that forwarding needs, once every question was answered yes. */
 export interface Admitted {
@@ -79,14 +79,14 @@ export function admit(exchange: Exchange, request: IncomingMessage): Admitted | 
   const question: AccessRequest = {
     principal: svid.id,
     method: head.method,
+    host: target.host,
     path: target.path,
     decodedSlashPath: target.decodedSlashPath,
     route: route.name,
     destination: route.upstream,
     listener: listener.name,
     nowMs: exchange.startedAtMs,
-    host: target.host,
-    facts: noFacts,
+    facts: new LiveFacts(head, connection),
   };
   const answer = authorize(snapshot.policy, question);
   exchange.decision = answer.ok ? answer.value.decision : answer.error.decision;
@@ -101,7 +101,7 @@ export function rewriteContext(exchange: Exchange, admitted: Admitted): RewriteC
   const { forwardPlan, gateways } = admitted.snapshot;
   return {
     plan: forwardPlan,
-    identity: connection.credential?.identityHeaders(forwardPlan),
+    identity: connection.credential?.identityHeaders(admitted.snapshot),
     peerTrusted: gateways.size > 0 && gateways.has(admitted.permit.request.principal.uri),
     peerAddress: connection.peerAddress,
     requestId: exchange.id,

@@ -44,18 +44,6 @@ export const HOP_BY_HOP: readonly string[] = [
   'http2-settings',
 ];
 
-/** Never shown to a client that is upgraded: identity, and framing that a 101 cannot have (RFC 9110 15.2). */
-export const reservedResponseNames: ReadonlySet<string> = new Set([
-  ...IDENTITY_HEADERS,
-  'keep-alive',
-  'proxy-connection',
-  'te',
-  'trailer',
-  'transfer-encoding',
-  'content-length',
-  'http2-settings',
-]);
-
 /** Names that claim who the caller is, where it sits, or what it really asked for. */
 const RESERVED: readonly string[] = [
   'x-real-ip',
@@ -162,8 +150,7 @@ export function normaliseHeaderName(name: string): string {
 }
 
 /** Is this normalised name one that a client can never set (so that nothing else may be made to rely on it)? */
-export const isListed = (normalised: string): boolean =>
-  KINDS.has(normalised) || hasReservedPrefix(normalised);
+const isListed = (normalised: string): boolean => KINDS.has(normalised) || hasReservedPrefix(normalised);
 
 function hasReservedPrefix(lower: string): boolean {
   if (!PREFIX_INITIALS.has(lower.charCodeAt(0))) return false;
@@ -183,4 +170,18 @@ function dashed(lower: string): string {
     copied = i + 1;
   }
   return copied === 0 ? lower : out + lower.slice(copied);
+}
+
+/** Values of these prove who somebody is: what reads them must not write them down. */
+const CREDENTIAL_NAME =
+  /authorization|cookie|token|secret|passw|credential|api-?key|signature|session|jwt|assertion/;
+
+/** What is wrong with a header that conditions are to read, and records to hold; undefined when they may. */
+export function problemOfReadHeader(name: string): string | undefined {
+  if (name !== name.toLowerCase()) return `is written in lower case: ${name.toLowerCase()}`;
+  const kind = headerKindOf(name);
+  if (kind === 'malformed') return 'is not a header name';
+  if (kind !== 'pass') return 'never crosses as the client sent it, so nothing may be decided by it';
+  if (CREDENTIAL_NAME.test(name)) return 'looks like a credential, and what conditions read is recorded';
+  return undefined;
 }
