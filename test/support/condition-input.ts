@@ -1,6 +1,6 @@
 import { parseSpiffeId } from '../../src/identity/spiffe-id.js';
 import { type Condition, compileCondition, type PolicyReads } from '../../src/policy/condition.js';
-import type { ConditionInput, RequestFacts } from '../../src/policy/facts.js';
+import { type ConditionInput, type RequestFacts, UnknownFact } from '../../src/policy/facts.js';
 import { parsePrincipalPattern } from '../../src/policy/pattern.js';
 import type { RegistryEntry } from '../../src/policy/registry.js';
 
@@ -69,3 +69,19 @@ export function inputOf(sample: Sample = {}): ConditionInput {
 export const conditionOf = (text: string): Condition => must(compileCondition(text, READS));
 export const answer = (text: string, sample: Sample = {}): boolean =>
   conditionOf(text).evaluate(inputOf(sample));
+
+const unknown = (fact: string): never => {
+  throw new UnknownFact(fact);
+};
+
+/** Of a request of which nothing was written down. */
+export const noFacts: RequestFacts = {
+  header: (name) => unknown(`header ${name}`),
+  query: (name) => unknown(`query parameter ${name}`),
+  get credential() {
+    return unknown('credential');
+  },
+  get connection() {
+    return unknown('connection');
+  },
+};

@@ -2,8 +2,7 @@ import t from 'tap';
 import { compileCondition } from '../../../src/policy/condition.js';
 import { describeRead } from '../../../src/policy/condition-reads.js';
 import { ConditionFault, UnknownFact } from '../../../src/policy/facts.js';
-import { noFacts } from '../../../src/policy/no-facts.js';
-import { answer, conditionOf, inputOf, must, NOW_MS, READS } from '../../support/condition-input.js';
+import { answer, conditionOf, inputOf, must, NOW_MS, noFacts, READS } from '../../support/condition-input.js';
 
 t.test('every field has its value', async (t) => {
   const facts: readonly string[] = [
