@@ -4,6 +4,7 @@ import type { RequestHead } from '../message/request-head.js';
 import type { Decision } from '../policy/decision.js';
 import type { Permit } from '../policy/permit.js';
 import { authorize } from '../policy/permit.js';
+import { isTurnedAway } from '../policy/registry.js';
 import { matchRoute } from '../policy/route-table.js';
 import type { Reason, Refusal } from '../reasons.js';
 import type { Snapshot } from '../snapshot.js';
@@ -62,6 +63,7 @@ export abstract class Exchange {
     const placeOf = (of: Snapshot | undefined): string | undefined =>
       of?.config.upstreams.get(route.upstream)?.url.authority;
     if (placeOf(snapshot) !== placeOf(this.snapshot)) return false;
+    if (isTurnedAway(snapshot.registry, permit.request.principal)) return false;
     return authorize(snapshot.policy, { ...permit.request, nowMs }).ok;
   }
 

@@ -1,4 +1,5 @@
 import { hasAnyAllow } from '../policy/policy.js';
+import { isTurnedAway } from '../policy/registry.js';
 import type { Snapshot } from '../snapshot.js';
 import { affectedBy } from './affected.js';
 import type { Connection, Termination } from './connection.js';
@@ -240,7 +241,7 @@ export class LiveConnections {
   #applyPolicy(credential: Credential, next: Snapshot, nowMs: number, cause: Termination['cause']): void {
     const svid = credential.svid;
     if (svid === undefined) return;
-    const nothingLeft = !hasAnyAllow(next.policy, svid.id);
+    const nothingLeft = isTurnedAway(next.registry, svid.id) || !hasAnyAllow(next.policy, svid.id);
     const graceMs = next.config.deadlines.accessEndMs;
     for (const connection of credential.connections) {
       if (!this.#all.has(connection)) continue;

@@ -5,6 +5,7 @@ import { parseRequestHead, type RequestHead } from '../message/request-head.js';
 import { isWebSocketHandshake, type RewriteContext, rewriteRequest } from '../message/rewrite-request.js';
 import type { AccessRequest } from '../policy/decision.js';
 import { authorize, type Permit } from '../policy/permit.js';
+import { isTurnedAway } from '../policy/registry.js';
 import { matchRoute } from '../policy/route-table.js';
 import type { Refusal } from '../reasons.js';
 import type { Snapshot } from '../snapshot.js';
@@ -75,6 +76,7 @@ export function admit(exchange: Exchange, request: IncomingMessage): Admitted | 
 
   const svid = connection.credential?.svid;
   if (svid === undefined) return no('certificate_missing');
+  if (isTurnedAway(snapshot.registry, svid.id)) return no('identity_unregistered');
   const question: AccessRequest = {
     principal: svid.id,
     method: head.method,
