@@ -1,9 +1,10 @@
 import type { NamingTemplate } from '../policy/naming.js';
 import { patternKey, type RegistryEntry, type RegistryInput } from '../policy/registry.js';
 import { checkShape } from './issues.js';
+import { readYamlOrJson } from './json-text.js';
 import type { Problem } from './problem.js';
 import { type RawRegistry, registrySchema } from './registry-schema.js';
-import { type KeyPath, readYaml } from './yaml-text.js';
+import type { KeyPath } from './yaml-text.js';
 
 export interface RegistryFile {
   /** In the order of the file; undefined when there are problems. */
@@ -16,7 +17,7 @@ export interface RegistryFile {
 
 /** Reads a registry file whole: who owns which identity, or every problem in it. */
 export function readRegistryFile(text: string | Uint8Array, file: string): RegistryFile {
-  const yaml = readYaml(text, file);
+  const yaml = readYamlOrJson(text, file);
   const { problemAt } = yaml;
   const { value, problems } = checkShape(registrySchema, yaml);
   if (value === undefined) return { naming: [], problems, problemAt };
