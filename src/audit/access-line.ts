@@ -1,4 +1,10 @@
-import type { AccessRecord, DecisionFields, RequestFields, ResponseFields } from './record.js';
+import type {
+  AccessRecord,
+  DecisionFields,
+  ExternalFields,
+  RequestFields,
+  ResponseFields,
+} from './record.js';
 
 /** A field that a record has and this file does not write would be evidence lost: then it does not compile. */
 type Complete<T, Written extends keyof T> = Exclude<keyof T, Written> extends never ? T : never;
@@ -11,8 +17,9 @@ type ConnectionKey = 'principal' | 'tls' | 'peer';
 type Timing = Complete<AccessRecord['timing'], 'totalMs' | 'upstreamMs'>;
 type Decision = Complete<
   DecisionFields,
-  'effect' | 'reason' | 'rule' | 'policyRevision' | 'trustRevision' | 'detail'
+  'effect' | 'reason' | 'rule' | 'policyRevision' | 'trustRevision' | 'external' | 'detail'
 >;
+type External = Complete<ExternalFields, 'id' | 'result' | 'cached' | 'durationMs'>;
 type Request = Complete<
   RequestFields,
   | 'listener'
@@ -49,7 +56,14 @@ function decisionText(decision: Decision): string {
   const { effect, reason, rule, policyRevision, trustRevision, detail } = decision;
   const revisions = member(',"policyRevision":', policyRevision) + member(',"trustRevision":', trustRevision);
   const named = member(',"rule":', rule);
-  return `,"decision":{"effect":"${effect}","reason":"${reason}"${named}${revisions}${member(',"detail":', detail)}}`;
+  return `,"decision":{"effect":"${effect}","reason":"${reason}"${named}${revisions}${externalText(decision.external)}${member(',"detail":', detail)}}`;
+}
+
+function externalText(external: External | undefined): string {
+  if (external === undefined) return '';
+  const { id, result, cached, durationMs } = external;
+  const from = cached === undefined ? '' : ',"cached":true';
+  return `,"external":{"result":"${result}"${member(',"id":', id)}${from},"durationMs":${durationMs}}`;
 }
 
 function requestText(request: Request): string {

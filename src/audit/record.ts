@@ -18,12 +18,24 @@ export interface PrincipalFields {
 
 export interface DecisionFields {
   readonly effect: 'allow' | 'deny';
-  readonly reason: Reason | 'rule_allowed';
+  readonly reason: Reason | 'rule_allowed' | 'external_allowed';
   readonly rule: string | undefined;
   readonly policyRevision: string | undefined;
   readonly trustRevision: string | undefined;
+  /** What an external engine said, where one was asked. */
+  readonly external?: ExternalFields | undefined;
   /** What exactly was wrong, for people; never shown to the client. */
   readonly detail: string | undefined;
+}
+
+export interface ExternalFields {
+  /** The engine's `decision_id`. */
+  readonly id: string | undefined;
+  readonly result: 'allow' | 'deny' | 'unavailable';
+  /** It was not asked: an earlier answer still held. */
+  readonly cached: true | undefined;
+  /** How long the request waited for it. */
+  readonly durationMs: number;
 }
 
 export interface RequestFields {

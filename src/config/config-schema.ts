@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { parseAddress, parseUpstreamUrl } from './address.js';
+import { externalDecision } from './external-schema.js';
 import {
   count,
   duration,
@@ -173,6 +174,7 @@ export const configSchema = z
       .refine((value) => Object.keys(value).length > 0, 'must name at least one upstream')
       .describe('Services behind.'),
     policy: place('policy.yaml'),
+    externalDecision: externalDecision.optional(),
     trustedPeers: z
       .strictObject({
         gateways: z.array(z.strictObject({ spiffeId: workloadId('Exact SPIFFE ID.') })).default([]),

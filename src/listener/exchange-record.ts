@@ -4,6 +4,7 @@ import {
   MAX_RECORDED_VALUE,
   type RequestFields,
 } from '../audit/record.js';
+import type { Permit } from '../policy/permit.js';
 import type { Exchange } from './exchange.js';
 import { IsoTime } from './iso-time.js';
 
@@ -44,13 +45,17 @@ function decisionFields(exchange: Exchange): DecisionFields {
   return {
     // What was let through stays an allow even if it failed later: records with `allow` are what the upstream may have seen.
     effect: permit === undefined ? 'deny' : 'allow',
-    reason: permit !== undefined ? 'rule_allowed' : (exchange.reason ?? 'internal_error'),
+    reason: permit !== undefined ? allowedBy(permit) : (exchange.reason ?? 'internal_error'),
     rule: decision?.rule,
     policyRevision: snapshot?.policy.revision,
     trustRevision: snapshot?.trustRevision,
+    external: exchange.external,
     detail: refusal === undefined || refusal.detail === '' ? undefined : refusal.detail,
   };
 }
+
+const allowedBy = ({ decision }: Permit): 'rule_allowed' | 'external_allowed' =>
+  decision.reason === 'external_allowed' ? 'external_allowed' : 'rule_allowed';
 
 function requestFields(exchange: Exchange): RequestFields {
   const { head, route, listener } = exchange;

@@ -21,7 +21,8 @@ export interface Decision {
   readonly effect: Effect;
   /** Id of the deciding rule; `default` where no rule matched. */
   readonly rule: string;
-  readonly reason: 'rule_allowed' | 'policy_denied' | 'no_rule_matched';
+  /** `external_allowed` is never of `evaluate`: see authorizeExternally. */
+  readonly reason: 'rule_allowed' | 'external_allowed' | 'policy_denied' | 'no_rule_matched';
   readonly policyRevision: string;
   readonly shadow?: undefined;
   readonly exception?: undefined;

@@ -4,7 +4,7 @@ import type { Policy } from './policy.js';
 
 const permitBrand: unique symbol = Symbol('permit');
 
-/** Leave to forward one request. Only `authorize` makes one, and `upstream.forward` takes nothing less. */
+/** Leave to forward one request. Only `authorize` and `authorizeExternally` make one, and `upstream.forward` takes nothing less. */
 export interface Permit {
   readonly [permitBrand]: true;
   readonly decision: Decision;
@@ -13,7 +13,7 @@ export interface Permit {
 
 /** A refusal by policy: `detail` is the rule's id, for the log alone. */
 export interface Denial extends Refusal {
-  readonly reason: 'policy_denied' | 'no_rule_matched';
+  readonly reason: 'policy_denied' | 'no_rule_matched' | 'external_denied' | 'external_unavailable';
   readonly decision: Decision;
 }
 
@@ -23,6 +23,50 @@ export function authorize(policy: Policy, request: AccessRequest): Result<Permit
   if (decision.effect === 'allow') return ok({ [permitBrand]: true, decision, request });
   const reason = decision.reason === 'no_rule_matched' ? 'no_rule_matched' : 'policy_denied';
   return { ok: false, error: { reason, detail: decision.rule, decision } };
+}
+
+/** What an external engine said of a request, and whether the configuration lets its yes stand where no rule matches. */
+export interface ExternalVerdict {
+  readonly result: 'allow' | 'deny' | 'unavailable';
+  /** The engine's words, or why there is no answer: for the log alone. */
+  readonly detail: string;
+  readonly mayAllow: boolean;
+}
+
+/** Stands in the place of a rule's id, and can be none. */
+export const EXTERNAL_RULE = '(external)';
+
+/**
+ * The second door, for requests that an external engine was asked about. Policy is evaluated again: the engine can only take
+ * away what it allows, and with `mayAllow` give where no rule matched. Nothing but its plain yes lets anything through.
+ */
+export function authorizeExternally(
+  policy: Policy,
+  request: AccessRequest,
+  { result, detail, mayAllow }: ExternalVerdict,
+): Result<Permit, Denial> {
+  const local = authorize(policy, request);
+  if (!local.ok && !(mayAllow && local.error.reason === 'no_rule_matched')) return local;
+  const before = local.ok ? local.value.decision : local.error.decision;
+  if (result !== 'allow') {
+    const reason = result === 'deny' ? 'external_denied' : 'external_unavailable';
+    return { ok: false, error: { reason, detail, decision: { ...before, effect: 'deny' } } };
+  }
+  if (local.ok) return local;
+  const decision: Decision = {
+    ...before,
+    effect: 'allow',
+    rule: EXTERNAL_RULE,
+    reason: 'external_allowed',
+  };
+  return ok({ [permitBrand]: true, decision, request });
+}
+
+/** Whether what was permitted would be permitted at `nowMs` (Unix), as far as policy goes. @param mayAllow as it is now. */
+export function isStillPermitted(policy: Policy, permit: Permit, nowMs: number, mayAllow: boolean): boolean {
+  const { effect, reason } = evaluate(policy, { ...permit.request, nowMs });
+  if (effect === 'allow') return true;
+  return mayAllow && reason === 'no_rule_matched' && permit.decision.reason === 'external_allowed';
 }
 
 /** For the edge of the pure core: true only for what `authorize` made. */
