@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import t from 'tap';
 import { type Asked, DecisionEngine, type Reply, says } from '../support/decision-engine.js';
+import { answerOk } from '../support/recorder-upstream.js';
 import { POLICY, World, type WorldOptions, waitFor } from '../support/start-proxy.js';
 
 type Test = { teardown(handler: () => Promise<void>): void };
@@ -105,11 +106,14 @@ t.test(
   async (t) => {
     const { world, engine } = await start(t);
     const client = await world.client();
-    const body = 'x'.repeat(3_000_000);
+    const body = 'x'.repeat(16_000_000); // more than the sockets on the way hold
+    world.upstream.respond = (connection) => {
+      if (connection.bytes.length > body.length) answerOk(connection);
+    };
     client.send(`POST /upload HTTP/1.1\r\nHost: svc.test\r\nContent-Length: ${body.length}\r\n\r\n${body}`);
     await engine.untilHeld(1);
-    const { heapUsed, external } = process.memoryUsage();
-    t.ok(heapUsed + external < 500_000_000);
+    for (let i = 0; i < 10; i++) await world.snapshot();
+    t.ok(client.socket.writableLength > 0, 'not all of it was taken');
     t.equal(world.upstream.bytes, '');
     engine.answer(true);
     await client.until(() => client.answers.length === 1);
@@ -219,7 +223,6 @@ t.test('a client that leaves while its upgrade is asked about leaves one record'
   const client = await world.client();
   client.send(UPGRADE);
   await engine.untilHeld(1);
-  client.socket.resetAndDestroy?.();
   client.destroy();
   const [record] = await world.untilRecords(1);
   t.match(record?.decision, { effect: 'deny', reason: 'client_aborted' });
