@@ -45,6 +45,7 @@ const refusals = {
   // policy
   policy_denied: { status: 403, title: 'Forbidden' },
   no_rule_matched: { status: 403, title: 'Forbidden' },
+  identity_unregistered: { status: 403, title: 'Forbidden' },
   external_denied: { status: 403, title: 'Forbidden' },
   // the request
   route_not_found: bad('No route', 404),
@@ -126,7 +127,11 @@ export class Failure extends Error {
 const meanings: Readonly<Record<Reason, Meaning>> = { ...refusals, ...failures };
 
 export const meaningOf = (reason: Reason): Meaning => meanings[reason];
+const POLICY_NOES: ReadonlySet<Reason> = new Set<Reason>([
+  'no_rule_matched',
+  'identity_unregistered',
+  'external_denied',
+]);
 /** The reason an answer may show: every policy no reads the same, so that a caller cannot probe the rules (PRODUCT §8). */
-export const publicReason = (reason: Reason): Reason =>
-  reason === 'no_rule_matched' || reason === 'external_denied' ? 'policy_denied' : reason;
+export const publicReason = (reason: Reason): Reason => (POLICY_NOES.has(reason) ? 'policy_denied' : reason);
 export const allReasons = Object.keys(meanings) as readonly Reason[];

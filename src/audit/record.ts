@@ -14,12 +14,22 @@ export interface PrincipalFields {
   readonly authority: string | undefined;
   readonly notBefore: string;
   readonly notAfter: string;
+  /** By the registry, of the ID as it stands here; left out where it names nobody. */
+  readonly owner?: string | undefined;
+  /** Whether the registry knows the ID; left out without a registry. */
+  readonly registered?: boolean | undefined;
 }
 
 export interface DecisionFields {
   readonly effect: 'allow' | 'deny';
-  readonly reason: Reason | 'rule_allowed' | 'external_allowed';
+  readonly reason: Reason | 'rule_allowed' | 'exception_allowed' | 'external_allowed';
   readonly rule: string | undefined;
+  /** The exception that let it in. */
+  readonly exception?: string | undefined;
+  /** What the policy that is only tried out would have said. */
+  readonly shadow?: ShadowFields | undefined;
+  /** Conditions that could not be evaluated. */
+  readonly conditionErrors?: readonly { readonly rule: string; readonly error: string }[] | undefined;
   readonly policyRevision: string | undefined;
   readonly trustRevision: string | undefined;
   /** What an external engine said, where one was asked. */
@@ -29,14 +39,25 @@ export interface DecisionFields {
 }
 
 export interface ExternalFields {
+  readonly result: 'allow' | 'deny' | 'unavailable';
   /** The engine's `decision_id`. */
   readonly id: string | undefined;
-  readonly result: 'allow' | 'deny' | 'unavailable';
   /** It was not asked: an earlier answer still held. */
   readonly cached: true | undefined;
   /** How long the request waited for it. */
   readonly durationMs: number;
 }
+
+export interface ShadowFields {
+  readonly effect: 'allow' | 'deny';
+  readonly rule: string;
+  readonly reason: string;
+  readonly exception?: string;
+  readonly policyRevision: string;
+}
+
+/** A value that the policy file names under `reads`; `null` where the request had none. */
+export type ReadValues = Readonly<Record<string, string | null>>;
 
 export interface RequestFields {
   readonly listener: string;
@@ -48,6 +69,9 @@ export interface RequestFields {
   readonly protocol: string | undefined;
   readonly bytes: number;
   readonly traceId: string | undefined;
+  /** What conditions may read of it. */
+  readonly headers?: ReadValues | undefined;
+  readonly query?: ReadValues | undefined;
   /** Set where a value was cut to its documented size. */
   readonly truncated: true | undefined;
 }
@@ -135,10 +159,12 @@ export interface LifecycleRecord {
     | 'revocation.withdrawn'
     | 'revocation.enforced'
     | 'trust.shrunk'
+    | 'source.drifted'
     | 'authority.in_use'
     | 'svid.revoked'
     | 'svid.expiring'
-    | 'credential.long_lived';
+    | 'credential.long_lived'
+    | 'identity.unregistered';
   readonly source: string | undefined;
   readonly policyRevision: string | undefined;
   readonly trustRevision: string | undefined;
@@ -147,7 +173,7 @@ export interface LifecycleRecord {
   readonly connections?: number;
   /** Of `revocation.enforced`: from when the cause was seen to the last of them gone. */
   readonly latencyMs?: number;
-  /** Of `credential.long_lived`. */
+  /** Of `credential.long_lived` and `identity.unregistered`. */
   readonly principal?: PrincipalFields | undefined;
 }
 

@@ -26,7 +26,7 @@ export function compileConfig(
 ): { readonly config: Config | undefined; readonly problems: readonly Problem[] } {
   const places = new Places(yaml, directory, env);
   const deadlines = toDeadlines(raw.deadlines);
-  const { revocations, emergencyRevocations: emergency, admin, health } = raw;
+  const { revocations, emergencyRevocations: emergency, registry, admin, health } = raw;
   const config: Config = {
     file: yaml.file,
     identity: toIdentity(raw.identity, places),
@@ -53,6 +53,10 @@ export function compileConfig(
       ]),
     ),
     policyFile: places.file(['policy'], raw.policy),
+    ...(raw.shadowPolicy === undefined
+      ? {}
+      : { shadowPolicyFile: places.file(['shadowPolicy'], raw.shadowPolicy) }),
+    ...(registry === undefined ? {} : { registryFile: places.file(['registry'], registry) }),
     ...externalDecisionOf(raw.externalDecision, places),
     trustedPeers: { gateways: raw.trustedPeers.gateways.map((gateway) => gateway.spiffeId) },
     forward: toForward(raw.forward),

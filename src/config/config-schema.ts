@@ -174,6 +174,10 @@ export const configSchema = z
       .refine((value) => Object.keys(value).length > 0, 'must name at least one upstream')
       .describe('Services behind.'),
     policy: place('policy.yaml'),
+    shadowPolicy: place(
+      'A policy that is only tried out: records say what it would have decided.',
+    ).optional(),
+    registry: place('registry.yaml: who owns which identity.').optional(),
     externalDecision: externalDecision.optional(),
     trustedPeers: z
       .strictObject({

@@ -30,6 +30,10 @@ export interface Config {
   readonly listeners: readonly ListenerConfig[];
   readonly upstreams: ReadonlyMap<string, UpstreamConfig>;
   readonly policyFile: string;
+  /** A policy that is only tried out: records say what it would have decided. */
+  readonly shadowPolicyFile?: string;
+  /** Who owns which identity. */
+  readonly registryFile?: string;
   readonly externalDecision?: ExternalDecisionConfig;
   readonly trustedPeers: { readonly gateways: readonly SpiffeId[] };
   readonly forward: ForwardSettings;

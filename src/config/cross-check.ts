@@ -52,7 +52,7 @@ export function crossCheckPolicy(config: Config, file: PolicyFile): Problem[] {
   const destinations = new Set([...config.upstreams.keys(), ...routes]);
   const listeners = new Set(config.listeners.map((listener) => listener.name));
   const problems: Problem[] = [];
-  for (const [i, rule] of (file.rules ?? []).entries()) {
+  for (const [i, rule] of (file.input?.rules ?? []).entries()) {
     for (const [j, pattern] of rule.principals.entries()) {
       if (domains.has(pattern.trustDomain) || config.trustFolders.length > 0) continue;
       const message = `trust domain ${pattern.trustDomain} is not configured under \`trust\``;
@@ -73,7 +73,7 @@ export function crossCheckPolicy(config: Config, file: PolicyFile): Problem[] {
 }
 
 export function crossWarnPolicy(file: PolicyFile): Problem[] {
-  const { rules } = file;
+  const rules = file.input?.rules;
   if (rules === undefined) return [];
   const warnings: Problem[] = [];
   if (!rules.some((rule) => rule.effect === 'allow')) {
@@ -224,8 +224,10 @@ function checkForward(config: Config, at: ProblemAt): Problem[] {
     else problems.push(at(path, `is the same header as ${other} for many servers`));
     const parsed = parseForwardTemplate(template);
     if (!parsed.ok) problems.push(at(path, parsed.error));
-    else if (parsed.value.fields.includes('owner'))
-      problems.push(at(path, '{owner} needs a `registry`, which is not built yet in this version'));
+    else if (config.registryFile === undefined) {
+      const field = parsed.value.fields.find((of) => of === 'owner' || of === 'environment');
+      if (field !== undefined) problems.push(at(path, `{${field}} needs a \`registry\``));
+    }
   }
   return problems;
 }

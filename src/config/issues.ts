@@ -7,8 +7,6 @@ type Issue = z.core.$ZodIssue;
 /** Keys that are promised but that this version does not do: it must say so, never silently do without. */
 const LATER = new Set([
   'tokens',
-  'registry',
-  'shadowPolicy',
   'identity.workloadApi',
   'trust.*.folder',
   'trust.*.bundle.workloadApi',
@@ -21,7 +19,6 @@ const LATER = new Set([
   'audit.seal',
   'limits.requestsPerPrincipal',
   'limits.streams',
-  'rules.*.when',
   'tests.*.behalfOf',
 ]);
 

@@ -134,6 +134,7 @@ function readJson(bytes: Uint8Array, shape: (value: unknown) => unknown): YamlTe
     value,
     problems: strict.ok ? [] : [problemAt([], `is not JSON: ${strict.error}`)],
     problemAt,
+    problemInside: (path, _offset, message) => problemAt(path, message),
     problemAtKey: (path, key, message) => problemAt([...path, key], message),
   };
 }

@@ -7,6 +7,7 @@ import { matchRoute } from '../policy/route-table.js';
 import type { Reason, Refusal } from '../reasons.js';
 import type { Snapshot } from '../snapshot.js';
 import type { Connection } from './connection.js';
+import { unregisteredRecord } from './connection-record.js';
 import type { ListenerContext } from './context.js';
 import { accessRecord } from './exchange-record.js';
 import { askEngine, isRouteAsked } from './external-question.js';
@@ -93,7 +94,7 @@ export abstract class Exchange {
     this.#asking = undefined;
     const { id, result, cached } = answer;
     const durationMs = Math.round((performance.now() - sinceMs) * 1000) / 1000;
-    this.external = { id, result, cached: cached ? true : undefined, durationMs };
+    this.external = { result, id, cached: cached ? true : undefined, durationMs };
     return answer;
   }
 
@@ -145,6 +146,16 @@ export abstract class Exchange {
     this.listener.records.write(accessRecord(this, 'start', performance.now()));
   }
 
+  /** The registry does not know the caller. */
+  #noteUnregistered(principal: PrincipalFields): void {
+    const { metrics, records, clock, name, snapshots, unregistered } = this.listener;
+    metrics.countUnregistered(name);
+    const registry = this.snapshot?.policy.registry;
+    if (registry?.unregistered !== 'flag' || registry !== snapshots.current?.policy.registry) return;
+    if (!unregistered.isNew(principal.id, registry)) return;
+    records.write(unregisteredRecord(name, this.id, principal, this.snapshot, clock.nowMs()));
+  }
+
   #observe(record: AccessRecord, seconds: number): void {
     const { metrics, name } = this.listener;
     // Only a verified caller's domain is a label: a claimed one would let anybody grow the series.
@@ -158,5 +169,11 @@ export abstract class Exchange {
       seconds,
     );
     if (this.reason !== undefined) metrics.countRefusal(name, this.reason);
+    const { decision } = this;
+    if (decision?.shadow !== undefined) metrics.countShadow(name, decision.effect, decision.shadow.effect);
+    if (decision?.conditionErrors !== undefined)
+      metrics.countConditionErrors(name, decision.conditionErrors.length);
+    if (trustDomain !== '' && record.principal?.registered === false)
+      this.#noteUnregistered(record.principal);
   }
 }

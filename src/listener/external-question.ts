@@ -1,6 +1,6 @@
 import type { RouteConfig } from '../config/config.js';
 import { normaliseHeaderName } from '../message/header-names.js';
-import { type Decision, evaluate } from '../policy/decision.js';
+import { type AccessRequest, type Decision, evaluate } from '../policy/decision.js';
 import { type ExternalFacts, externalInput } from '../policy/external-input.js';
 import type { Snapshot } from '../snapshot.js';
 import type { Exchange } from './exchange.js';
@@ -30,7 +30,7 @@ export async function askEngine(
 ): Promise<ExternalAnswer> {
   const { external } = exchange.listener;
   const local = evaluate(snapshot.policy, asks);
-  const facts = factsOf(exchange, snapshot);
+  const facts = factsOf(exchange, asks, snapshot);
   const ask = (path: string): Promise<ExternalAnswer> =>
     external.ask({ input: externalInput(asks, path, local, facts), signal, isBackground });
   const answer = await ask(asks.path);
@@ -49,17 +49,10 @@ function joinAnswers(one: ExternalAnswer, other: ExternalAnswer): ExternalAnswer
   };
 }
 
-function factsOf({ head, connection }: Exchange, snapshot: Snapshot): ExternalFacts {
-  const svid = connection.credential?.svid;
-  if (head === undefined || svid === undefined) throw new Error('asked about a request that was not judged');
-  const { notBeforeMs, notAfterMs, issuer } = svid.leaf;
-  const { version = '', resumed } = connection.tls;
+function factsOf({ head }: Exchange, asks: AccessRequest, { config, policy }: Snapshot): ExternalFacts {
   return {
-    host: head.target.host,
-    headers: headersOf(head.endToEnd, snapshot.config.externalDecision?.headers ?? []),
-    credential: { kind: 'x509', notBeforeMs, notAfterMs, issuer },
-    connection: { tlsVersion: version, resumed },
-    registered: undefined,
+    headers: headersOf(head?.endToEnd ?? [], config.externalDecision?.headers ?? []),
+    registered: policy.registry?.find(asks.principal),
   };
 }
 

@@ -241,7 +241,7 @@ export class LiveConnections {
     const svid = credential.svid;
     if (svid === undefined) return;
     const mayAllow = next.config.externalDecision?.mayAllow === true; // then no rule need be there for it
-    const nothingLeft = !mayAllow && !hasAnyAllow(next.policy, svid.id);
+    const nothingLeft = !mayAllow && !hasAnyAllow(next.policy, svid.id, nowMs);
     const graceMs = next.config.deadlines.accessEndMs;
     for (const connection of credential.connections) {
       if (!this.#all.has(connection)) continue;

@@ -11,6 +11,7 @@ import type { Snapshot } from '../snapshot.js';
 import type { Exchange } from './exchange.js';
 import { isAskedAbout } from './external-question.js';
 import type { ForwardRequest } from './ports.js';
+import { LiveFacts } from './request-facts.js';
 
 /** All that forwarding needs, once every question was answered yes. */
 export interface Admitted {
@@ -86,12 +87,14 @@ export function admit(exchange: Exchange, request: IncomingMessage): Admitted | 
   const question: AccessRequest = {
     principal: svid.id,
     method: head.method,
+    host: target.host,
     path: target.path,
     decodedSlashPath: target.decodedSlashPath,
     route: route.name,
     destination: route.upstream,
     listener: listener.name,
     nowMs: exchange.startedAtMs,
+    facts: new LiveFacts(head, connection),
   };
   const answer = authorize(snapshot.policy, question);
   exchange.decision = answer.ok ? answer.value.decision : answer.error.decision;
@@ -107,7 +110,7 @@ export function rewriteContext(exchange: Exchange, admitted: Admitted): RewriteC
   const { forwardPlan, gateways } = admitted.snapshot;
   return {
     plan: forwardPlan,
-    identity: connection.credential?.identityHeaders(forwardPlan),
+    identity: connection.credential?.identityHeaders(admitted.snapshot),
     peerTrusted: gateways.size > 0 && gateways.has(admitted.permit.request.principal.uri),
     peerAddress: connection.peerAddress,
     requestId: exchange.id,

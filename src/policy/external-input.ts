@@ -1,16 +1,11 @@
 import type { AccessRequest, Decision } from './decision.js';
-import type { ConnectionFacts, CredentialFacts } from './facts.js';
 import { foldSegments, splitPath } from './pattern.js';
 import type { RegistryEntry } from './registry.js';
 
 /** What an external engine is told beyond the question itself. */
 export interface ExternalFacts {
-  /** Canonical host of the request, without port. */
-  readonly host: string;
   /** Allow-listed by name (lower case), and only as they cross to the service. */
   readonly headers: Readonly<Record<string, string>>;
-  readonly credential: CredentialFacts;
-  readonly connection: ConnectionFacts;
   readonly registered: RegistryEntry | undefined;
 }
 
@@ -22,10 +17,10 @@ export function externalInput(
   request: AccessRequest,
   path: string,
   local: Decision,
-  facts: ExternalFacts,
+  { headers, registered }: ExternalFacts,
 ): string {
-  const { principal, method, route, destination, listener } = request;
-  const { host, headers, credential, connection, registered } = facts;
+  const { principal, method, host, route, destination, listener } = request;
+  const { credential, connection } = request.facts;
   const segments = splitPath(path);
   return JSON.stringify({
     version: 1,

@@ -1,5 +1,5 @@
 import { ok, type Refusal, type Result } from '../reasons.js';
-import { type AccessRequest, type Decision, evaluate } from './decision.js';
+import { type AccessRequest, type Decision, type DecisionReason, evaluate } from './decision.js';
 import type { Policy } from './policy.js';
 
 const permitBrand: unique symbol = Symbol('permit');
@@ -11,9 +11,11 @@ export interface Permit {
   readonly request: AccessRequest;
 }
 
+type AllowingReason = 'rule_allowed' | 'exception_allowed' | 'external_allowed';
+
 /** A refusal by policy: `detail` is the rule's id, for the log alone. */
 export interface Denial extends Refusal {
-  readonly reason: 'policy_denied' | 'no_rule_matched' | 'external_denied' | 'external_unavailable';
+  readonly reason: Exclude<DecisionReason, AllowingReason> | 'external_denied' | 'external_unavailable';
   readonly decision: Decision;
 }
 
@@ -21,9 +23,15 @@ export interface Denial extends Refusal {
 export function authorize(policy: Policy, request: AccessRequest): Result<Permit, Denial> {
   const decision = evaluate(policy, request);
   if (decision.effect === 'allow') return ok({ [permitBrand]: true, decision, request });
-  const reason = decision.reason === 'no_rule_matched' ? 'no_rule_matched' : 'policy_denied';
-  return { ok: false, error: { reason, detail: decision.rule, decision } };
+  const { rule, reason } = decision;
+  return {
+    ok: false,
+    error: { reason: isAllowing(reason) ? 'policy_denied' : reason, detail: rule, decision },
+  };
 }
+
+const isAllowing = (reason: DecisionReason): reason is AllowingReason =>
+  reason === 'rule_allowed' || reason === 'exception_allowed' || reason === 'external_allowed';
 
 /** What an external engine said of a request, and whether the configuration lets its yes stand where no rule matches. */
 export interface ExternalVerdict {
@@ -34,7 +42,7 @@ export interface ExternalVerdict {
 }
 
 /** Stands in the place of a rule's id, and can be none. */
-export const EXTERNAL_RULE = '(external)';
+const EXTERNAL_RULE = '(external)';
 
 /**
  * The second door, for requests that an external engine was asked about. Policy is evaluated again: the engine can only take
@@ -68,7 +76,3 @@ export function isStillPermitted(policy: Policy, permit: Permit, nowMs: number, 
   if (effect === 'allow') return true;
   return mayAllow && reason === 'no_rule_matched' && permit.decision.reason === 'external_allowed';
 }
-
-/** For the edge of the pure core: true only for what `authorize` made. */
-export const isPermit = (value: unknown): value is Permit =>
-  typeof value === 'object' && value !== null && (value as Partial<Permit>)[permitBrand] === true;

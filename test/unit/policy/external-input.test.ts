@@ -1,6 +1,7 @@
 import t from 'tap';
 import { parseSpiffeId } from '../../../src/identity/spiffe-id.js';
 import { externalBody, externalInput } from '../../../src/policy/external-input.js';
+import { GivenFacts } from '../../../src/policy/given-facts.js';
 import { parsePrincipalPattern } from '../../../src/policy/pattern.js';
 
 const id = parseSpiffeId('spiffe://a.test/ns/prod/sa/web');
@@ -9,18 +10,20 @@ if (!id.ok || !pattern.ok) throw new Error('sound');
 const request = {
   principal: id.value,
   method: 'GET',
+  host: 'svc.test',
   path: '/Orders/%41%20"x"/',
   route: 'orders',
   destination: 'billing',
   listener: 'inbound',
   nowMs: 0,
+  facts: new GivenFacts({
+    credential: { kind: 'x509', notBeforeMs: 0, notAfterMs: 3_600_000, issuer: 'CN=a' },
+    connection: { tlsVersion: 'TLSv1.3', resumed: false },
+  }),
 };
 const local = { effect: 'allow', rule: 'r1', reason: 'rule_allowed', policyRevision: 'abc' } as const;
 const facts = {
-  host: 'svc.test',
   headers: { 'x-tenant': 'red' },
-  credential: { kind: 'x509', notBeforeMs: 0, notAfterMs: 3_600_000, issuer: 'CN=a' },
-  connection: { tlsVersion: 'TLSv1.3', resumed: false },
   registered: {
     pattern: pattern.value,
     owner: 'team-a',
@@ -80,7 +83,7 @@ t.test('two questions that differ in anything but time are two questions', async
     externalInput({ ...request, method: 'POST' }, request.path, local, facts),
     externalInput(request, request.path, { ...local, policyRevision: 'abd' }, facts),
     externalInput(request, request.path, local, { ...facts, headers: { 'x-tenant': 'blue' } }),
-    externalInput(request, request.path, local, { ...facts, host: 'other.test' }),
+    externalInput({ ...request, host: 'other.test' }, request.path, local, facts),
   ];
   t.equal(new Set(texts).size, texts.length);
   t.equal(externalInput({ ...request, nowMs: 99 }, request.path, local, facts), texts[0]);

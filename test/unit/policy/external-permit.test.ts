@@ -1,12 +1,12 @@
 import t from 'tap';
 import { parseSpiffeId } from '../../../src/identity/spiffe-id.js';
 import type { AccessRequest } from '../../../src/policy/decision.js';
+import { GivenFacts } from '../../../src/policy/given-facts.js';
 import { parsePathPattern, parsePrincipalPattern } from '../../../src/policy/pattern.js';
 import {
   authorize,
   authorizeExternally,
   type ExternalVerdict,
-  isPermit,
   isStillPermitted,
 } from '../../../src/policy/permit.js';
 import { compilePolicy, type Policy } from '../../../src/policy/policy.js';
@@ -24,15 +24,17 @@ const rule = (effect: 'allow' | 'deny', path: string) =>
     destinations: ['u'],
     paths: [must(parsePathPattern(path))],
   }) as const;
-const POLICY = compilePolicy([rule('allow', '/a/**'), rule('deny', '/d/**')].map((each) => ({ ...each })));
+const POLICY = compilePolicy({ rules: [rule('allow', '/a/**'), rule('deny', '/d/**')] });
 const asking = (path: string): AccessRequest => ({
   principal: must(parseSpiffeId('spiffe://a.test/web')),
   method: 'GET',
+  host: 'svc.test',
   path,
   route: 'r',
   destination: 'u',
   listener: 'l',
   nowMs: 0,
+  facts: new GivenFacts({}),
 });
 const verdict = (result: ExternalVerdict['result'], mayAllow = false): ExternalVerdict => ({
   result,
@@ -44,7 +46,6 @@ const outcomes = (policy: Policy, path: string) =>
   [false, true].map((mayAllow) =>
     (['allow', 'deny', 'unavailable'] as const).map((result) => {
       const answer = authorizeExternally(policy, asking(path), verdict(result, mayAllow));
-      if (answer.ok) t.ok(isPermit(answer.value));
       return answer.ok ? answer.value.decision.reason : answer.error.reason;
     }),
   );
@@ -87,10 +88,10 @@ t.test('what the engine alone allowed holds while no rule denies it and its yes 
   if (!external.ok || !local.ok) throw new Error('both are allowed');
   t.equal(isStillPermitted(POLICY, external.value, 1, true), true);
   t.equal(isStillPermitted(POLICY, external.value, 1, false), false);
-  const denying = compilePolicy([{ ...rule('deny', '/**') }]);
+  const denying = compilePolicy({ rules: [rule('deny', '/**')] });
   t.equal(isStillPermitted(denying, external.value, 1, true), false);
   t.equal(isStillPermitted(denying, local.value, 1, true), false);
-  const empty = compilePolicy([]);
+  const empty = compilePolicy({ rules: [] });
   t.equal(
     isStillPermitted(empty, local.value, 1, true),
     false,
