@@ -1,5 +1,5 @@
 import { isAll, TOKEN } from '../message/char-class.js';
-import { isListed, normaliseHeaderName } from '../message/header-names.js';
+import { headerKindOf, normaliseHeaderName } from '../message/header-names.js';
 import { isLoopback } from './address.js';
 import type { Config, ExternalDecisionConfig } from './config.js';
 import type { RawExternalDecision } from './external-schema.js';
@@ -75,7 +75,7 @@ function problemOfHeader(name: string, ours: ReadonlySet<string>): string | unde
   if (!isAll(name, TOKEN) || name !== normaliseHeaderName(name))
     return 'must be a header name in lower case, without `_`';
   if (CREDENTIALS.has(name)) return 'holds credentials, which the log of the engine would keep';
-  if (isListed(name) || ours.has(name))
+  if (headerKindOf(name) !== 'pass' || ours.has(name))
     return 'is written or removed by the proxy: what a client says there is not to be believed';
   return undefined;
 }
