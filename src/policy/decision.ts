@@ -27,6 +27,8 @@ export interface AccessRequest {
 export type DecisionReason =
   | 'rule_allowed'
   | 'exception_allowed'
+  /** Never of `evaluate`: see authorizeExternally. */
+  | 'external_allowed'
   | 'policy_denied'
   | 'no_rule_matched'
   | 'identity_unregistered';
