@@ -7,6 +7,7 @@ import { CredentialIndex } from '../listener/credential.js';
 import { HttpListener, type ListenerTls } from '../listener/http-listener.js';
 import { Ids } from '../listener/ids.js';
 import type { Diagnostics } from '../listener/ports.js';
+import { RequestLimits } from '../listener/request-limits.js';
 import { reservedResponseNames } from '../message/header-names.js';
 import type { Snapshot } from '../snapshot.js';
 import { SnapshotKeeper } from '../sources/snapshot-keeper.js';
@@ -87,6 +88,7 @@ class RunningApp implements App {
   readonly #ids = new Ids();
   readonly #metrics = new Metrics();
   readonly #credentials = new CredentialIndex();
+  readonly #limits = new RequestLimits();
   readonly #upstreams = new Upstreams(reservedResponseNames);
   readonly #listeners: HttpListener[] = [];
   readonly #endpoints: HttpEndpoint[] = [];
@@ -335,6 +337,7 @@ class RunningApp implements App {
       diagnostics: this.options.diagnostics,
       clock: { nowMs: this.#nowMs },
       ids: this.#ids,
+      limits: this.#limits,
       draining: false,
     };
     const listener = new HttpListener(context, listenerTls, snapshot);

@@ -2,6 +2,7 @@ import { parseForwardTemplate, problemOfForwardHeader } from '../message/forward
 import { formatAddress, isLoopback } from './address.js';
 import type { Address, Config } from './config.js';
 import { nearestKey } from './issues.js';
+import { checkLimits, warnLimits } from './limits-check.js';
 import type { PolicyFile } from './policy-file.js';
 import type { Problem } from './problem.js';
 import type { KeyPath } from './yaml-text.js';
@@ -16,6 +17,7 @@ export function crossCheck(config: Config, at: ProblemAt): Problem[] {
     ...checkRoutes(config, at),
     ...checkForward(config, at),
     ...checkSideDoors(config, at),
+    ...checkLimits(config, at),
   ];
 }
 
@@ -40,7 +42,7 @@ export function crossWarn(config: Config, at: ProblemAt): Problem[] {
       at(['audit', 'onFailure'], 'requests are served without evidence while records cannot be written'),
     );
   }
-  return warnings;
+  return [...warnings, ...warnLimits(config, at)];
 }
 
 /** Policy beside configuration: a name that leads nowhere is a rule that never works, which is worst in a deny. */

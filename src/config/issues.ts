@@ -19,7 +19,6 @@ const LATER = new Set([
   'upstreams.*.spiffeId',
   'forward.assertion',
   'audit.seal',
-  'limits.requestsPerPrincipal',
   'limits.streams',
   'rules.*.when',
   'tests.*.behalfOf',

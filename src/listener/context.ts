@@ -8,6 +8,7 @@ import type {
   SnapshotHolder,
   UpstreamPort,
 } from './ports.js';
+import type { RequestLimits } from './request-limits.js';
 
 /** What every exchange of one listener works with. */
 export interface ListenerContext {
@@ -20,6 +21,8 @@ export interface ListenerContext {
   readonly diagnostics: Diagnostics;
   readonly clock: Clock;
   readonly ids: Ids;
+  /** One for all listeners: a caller does not get more by calling at several. */
+  readonly limits: RequestLimits;
   /** Set while draining: every answer carries `Connection: close`. */
   draining: boolean;
 }

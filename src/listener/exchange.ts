@@ -10,6 +10,9 @@ import type { Snapshot } from '../snapshot.js';
 import type { Connection } from './connection.js';
 import type { ListenerContext } from './context.js';
 import { accessRecord } from './exchange-record.js';
+import type { RouteLimiter } from './route-limiter.js';
+
+const NONE: readonly string[] = [];
 
 /** One request from accept to close, whatever carries it. Writes its one record (two for a tunnel) exactly once. */
 export abstract class Exchange {
@@ -31,6 +34,11 @@ export abstract class Exchange {
   responseBytes = 0;
   upstreamMs: number | undefined;
   traceId: string | undefined;
+  /** Flat: what a refusal tells the client besides its reason. */
+  refusalHeaders: readonly string[] = NONE;
+  /** What it was counted by, for as long as it is under way, and as whose. */
+  #limiter: RouteLimiter | undefined;
+  #countedAs = '';
   #recorded = false;
 
   constructor(
@@ -48,6 +56,29 @@ export abstract class Exchange {
 
   /** Says no, or that something failed, as far as this exchange still can. */
   abstract refuse(reason: Reason, detail?: string): void;
+
+  /** Counts it as one more of its caller's, whatever becomes of it later; where that is one too many, why. */
+  takeShare(): Refusal | undefined {
+    const { snapshot, connection, listener, route, startedMs } = this;
+    const id = connection.credential?.svid?.id.uri;
+    if (snapshot === undefined || id === undefined) return undefined; // nobody's, and refused for that
+    const limiter = listener.limits.limiterOf(snapshot.config, route?.name, startedMs);
+    if (limiter === undefined) return undefined;
+    const refusal = limiter.enter(id, startedMs);
+    if (refusal !== undefined) {
+      this.refusalHeaders = refusal.headers;
+      return refusal;
+    }
+    this.#limiter = limiter;
+    this.#countedAs = id;
+    return undefined;
+  }
+
+  /** For an answer that is no refusal, where the configuration wants the caller to know what is left to it. */
+  protected limitHeaders(): readonly string[] {
+    if (this.snapshot?.config.limits.rateLimitHeaders !== true) return NONE;
+    return this.#limiter?.headers(this.#countedAs, performance.now()) ?? NONE;
+  }
 
   /** True where the same request would be let through to the same place under a newer snapshot. */
   isStillAllowed(snapshot: Snapshot, nowMs: number): boolean {
@@ -85,6 +116,7 @@ export abstract class Exchange {
   finish(): void {
     if (this.#recorded) return;
     this.#recorded = true;
+    this.#limiter?.leave(this.#countedAs);
     const { connection } = this;
     connection.open.delete(this as never);
     const tickMs = performance.now();
