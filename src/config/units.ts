@@ -15,7 +15,7 @@ const UNIT_BYTES: Readonly<Record<string, number>> = {
 };
 
 export const DURATION_PATTERN = '^[0-9]{1,9}(ms|s|m|h|d)$';
-export const RATE_PATTERN = '^[0-9]{1,7}/(s|m|h)$';
+export const RATE_PATTERN = '^[0-9]{1,6}/(s|m|h)$';
 export const SIZE_PATTERN = '^[0-9]{1,9}(B|KiB|MiB|GiB)$';
 export const SIZE_OR_UNLIMITED_PATTERN = '^([0-9]{1,9}(B|KiB|MiB|GiB)|unlimited)$';
 
@@ -46,9 +46,9 @@ export function parseSize(text: string, mayBeUnlimited: boolean): Result<number,
   return ok(Number(match[1]) * factor);
 }
 
-const RATE = /^([0-9]{1,7})\/([A-Za-z]*)$/;
+const RATE = /^([0-9]{1,6})\/([A-Za-z]*)$/;
 /** A bucket counts in fractions of a millisecond that this many fit in: sums of them stay exact for years. */
-const MAX_RATE = 1_000_000;
+const MAX_RATE = 100_000;
 
 /** `500/s`, `30/m`, `1000/h` -> so many in so many milliseconds. */
 export function parseRate(text: string): Result<{ readonly count: number; readonly perMs: number }, string> {
