@@ -36,6 +36,8 @@ export abstract class Exchange {
   traceId: string | undefined;
   /** Flat: what a refusal tells the client besides its reason. */
   refusalHeaders: readonly string[] = NONE;
+  /** For how long its caller is read no further, having asked for too much. */
+  protected holdBackMs = 0;
   /** What it was counted by, for as long as it is under way, and as whose. */
   #limiter: RouteLimiter | undefined;
   #countedAs = '';
@@ -67,6 +69,7 @@ export abstract class Exchange {
     const refusal = limiter.enter(id, startedMs);
     if (refusal !== undefined) {
       this.refusalHeaders = refusal.headers;
+      this.holdBackMs = listener.limits.holdBackMs(id, startedMs);
       return refusal;
     }
     this.#limiter = limiter;

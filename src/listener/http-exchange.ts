@@ -178,7 +178,7 @@ export class HttpExchange extends Exchange implements ForwardHandler, AnswerSend
     if (problem.close || this.#isUnread || this.#mustClose()) {
       headers.push('connection', 'close');
       this.connection.endAfterAnswer();
-    }
+    } else if (this.holdBackMs > 0) this.connection.holdBack(this.holdBackMs);
     this.#answer.begin(problem.status, headers);
     const body = this.#request.method === 'HEAD' ? undefined : problem.body;
     this.responseBytes = body === undefined ? 0 : Buffer.byteLength(body);

@@ -3,6 +3,12 @@ import { OpenCounts } from './open-counts.js';
 import { PrincipalBuckets } from './principal-buckets.js';
 import { type OpenGate, type RateGate, RouteLimiter } from './route-limiter.js';
 
+/**
+ * Saying no costs time too, which a caller that does not wait would take from the others. So it is read more slowly, the more it
+ * is refused: over all its connections it gets no more than so many refusals in the long run.
+ */
+const REFUSALS = { count: 500, perMs: 1000, burst: 500 };
+
 /** Of the general limits, as against those of a route: no route has an empty name. */
 const ALL_ROUTES = '';
 
@@ -16,6 +22,7 @@ export class RequestLimits {
   #general: RouteLimiter | undefined;
   #buckets = new Map<string, PrincipalBuckets>();
   #counts = new Map<string, OpenCounts>();
+  readonly #refusals = new PrincipalBuckets(REFUSALS);
 
   /**
    * What limits a request; undefined = nothing.
@@ -25,6 +32,12 @@ export class RequestLimits {
     if (config !== this.#config) this.#adopt(config, tickMs);
     if (this.#byRoute.size === 0) return this.#general;
     return (route === undefined ? undefined : this.#byRoute.get(route)) ?? this.#general;
+  }
+
+  /** A caller was refused: for how many milliseconds its connection is to be read no further, from 2 to a second. */
+  holdBackMs(id: string, tickMs: number): number {
+    if (this.#refusals.waitMs(id, tickMs) === 0) this.#refusals.take(id, tickMs);
+    return ((REFUSALS.burst - this.#refusals.remaining(id, tickMs)) * REFUSALS.perMs) / REFUSALS.count;
   }
 
   #adopt(config: Config, tickMs: number): void {

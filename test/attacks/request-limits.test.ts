@@ -87,6 +87,34 @@ t.test(
   },
 );
 
+t.test(
+  'what is held back behind a refusal is recorded, answered in order, and not lost with its connection',
+  async (t) => {
+    const world = await start(t, burstOf(1));
+    t.equal(await statusOf(await world.client()), 200);
+    const patient = await world.client();
+    const answers = await patient.ask(GET.repeat(40), 40);
+    t.same([...new Set(answers.map(({ status }) => status))], [429]);
+    t.same(
+      answers.map(({ headers }) => headers['x-request-id']),
+      (await world.untilRecords(41)).slice(1).map(({ id }) => id),
+    );
+    const hasty = await world.client();
+    hasty.send(GET.repeat(20));
+    await hasty.until(() => hasty.answers.length > 0);
+    hasty.destroy();
+    const records = (await world.untilRecords(61)).slice(41);
+    t.same([...new Set(records.map(({ response }) => response.reason))].sort(), [
+      'client_aborted',
+      'rate_limited',
+    ]);
+    const upgrade = await world.client();
+    await upgrade.ask(GET);
+    t.equal(await statusOf(upgrade, WS), 429, 'an upgrade right behind it is judged like any');
+    await holdInvariants(t, world);
+  },
+);
+
 t.test('an answer of 429 to HEAD has no body, and what follows it is read as it should be', async (t) => {
   const world = await start(t, burstOf(1));
   const client = await world.client();

@@ -189,6 +189,21 @@ t.test('another configuration keeps what was used, and what is under way', async
   t.equal(other.enter(WEB, 1000), undefined, 'one request of the new rate later');
 });
 
+t.test(
+  'a caller that goes on asking is read more slowly, all its connections together, up to a second',
+  async (t) => {
+    const limits = new RequestLimits();
+    t.same(
+      [1, 2, 3].map(() => limits.holdBackMs(WEB, 0)),
+      [2, 4, 6],
+    );
+    t.equal(limits.holdBackMs(BATCH, 0), 2, 'another caller is not');
+    for (let i = 0; i < 2000; i++) limits.holdBackMs(WEB, 0);
+    t.equal(limits.holdBackMs(WEB, 0), 1000);
+    t.equal(limits.holdBackMs(WEB, 2000), 2, 'forgotten when it has waited');
+  },
+);
+
 t.test('a route keeps its counts over a reload that changes something else', async (t) => {
   const limits = new RequestLimits();
   const words = { r: { requests: rate(1, 5, 60_000) } };
