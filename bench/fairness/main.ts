@@ -24,6 +24,8 @@ connection. Reports what the quiet one waits, and what of it is refused. Results
 `;
 
 const FLOOD_CONNECTIONS = 100;
+/** The first moments tell of the compiler. */
+const WARM_MS = 2000;
 const QUIET_EVERY_MS = 20;
 const QUIET_ID = 'spiffe://example.org/ns/crowd/sa/quiet';
 const LIMITS = 'requestsPerPrincipal: { rate: 100/s, burst: 200 }, concurrentPerPrincipal: 8';
@@ -111,8 +113,8 @@ async function measure(
         identities: { file: identities.flood, from: 0, count: 1 },
         once: false,
       });
-      const flood = client.run(seconds + 1);
-      await sleep(500);
+      const flood = client.run(seconds + (WARM_MS * 2) / 1000);
+      await sleep(WARM_MS);
       const quiet = await askQuietly(port, quietId, seconds);
       const result = await flood;
       await client.close();
