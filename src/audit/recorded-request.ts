@@ -32,6 +32,8 @@ export interface RecordedRequest {
   readonly query: ReadonlyMap<string, string | null>;
   readonly credential: RecordedCredential | undefined;
   readonly connection: { readonly tlsVersion: string; readonly resumed: boolean } | undefined;
+  /** What an external engine said of it, where one was asked and had an answer. */
+  readonly engine: 'allow' | 'deny' | undefined;
   readonly answer: RecordedAnswer;
 }
 
@@ -47,7 +49,9 @@ export function parseRecordedRequest({ fields, time, timeMs }: RecordLine): Reco
   const request = fieldsOf(fields.request);
   const principal = fieldsOf(fields.principal);
   const tls = fieldsOf(fields.tls);
-  const answer = readAnswer(fieldsOf(fields.decision), request);
+  const decision = fieldsOf(fields.decision);
+  const { result } = fieldsOf(decision.external);
+  const answer = readAnswer(decision, request);
   if (answer === undefined) return undefined;
   return {
     id: textOf(fields.id) ?? '',
@@ -65,6 +69,7 @@ export function parseRecordedRequest({ fields, time, timeMs }: RecordLine): Reco
     query: readValues(request.query),
     credential: readCredential(principal),
     connection: readConnection(tls),
+    engine: result === 'allow' || result === 'deny' ? result : undefined,
     answer,
   };
 }

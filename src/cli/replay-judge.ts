@@ -1,9 +1,11 @@
 import type { RecordedAnswer, RecordedRequest } from '../audit/recorded-request.js';
 import type { Config, RouteConfig } from '../config/config.js';
 import { parseSpiffeId, type SpiffeId } from '../identity/spiffe-id.js';
-import { type AccessRequest, evaluate } from '../policy/decision.js';
+import { isAskedAbout } from '../listener/external-question.js';
+import { type AccessRequest, type Decision, evaluate } from '../policy/decision.js';
 import { UnknownFact } from '../policy/facts.js';
 import { GivenFacts } from '../policy/given-facts.js';
+import { authorizeExternally } from '../policy/permit.js';
 import type { Policy } from '../policy/policy.js';
 import { err, ok, type Refusal, type Result, refuse } from '../reasons.js';
 import { chooseListener, type OfflineListener, toAccessRequest } from './offline-request.js';
@@ -29,21 +31,20 @@ const OURS: ReadonlySet<string> = new Set([
   'route_not_found',
   'misdirected_request',
   'path_ambiguous',
+  'external_denied',
+  'external_unavailable',
 ]);
 /** Those of them that the path itself may have been the cause of, whatever the route says. */
 const PERHAPS_THE_PATH = 'path_ambiguous';
 
-interface Listener extends OfflineListener {
-  readonly routesByName: ReadonlyMap<string, RouteConfig>;
-}
-
 /** Gives recorded requests the answer that a configuration would give them, by the listener's own steps from the route on. */
 export class ReplayJudge {
   readonly #policy: Policy;
-  readonly #listeners = new Map<string, Listener>();
+  readonly #listeners = new Map<string, OfflineListener>();
+  readonly #routes = new Map<string, RouteConfig>();
 
   constructor(
-    config: Config,
+    readonly config: Config,
     policy: Policy,
     /** The moment that all are judged at, Unix milliseconds; undefined = each at its own. */
     readonly atMs: number | undefined,
@@ -53,8 +54,8 @@ export class ReplayJudge {
     for (const { name, routes } of config.listeners) {
       const listener = chooseListener(config, name);
       if (!listener.ok) throw new Error(listener.error);
-      const routesByName = new Map(routes.map((route) => [route.name, route]));
-      this.#listeners.set(name, { ...listener.value, routesByName });
+      this.#listeners.set(name, listener.value);
+      for (const route of routes) this.#routes.set(route.name, route);
     }
   }
 
@@ -66,7 +67,7 @@ export class ReplayJudge {
     const question = this.#questionOf(request);
     if (!question.ok) return { kind: 'undecidable', unknown: question.error };
     const routed = this.#route(question.value);
-    if (routed.ok) return this.#decide(routed.value);
+    if (routed.ok) return this.#decide(routed.value, request);
     const answer: Answer = { effect: 'deny', ...routed.error };
     if (isPerhapsThePath && answer.reason === reason) return { kind: 'left_alone' };
     return { kind: 'judged', answer };
@@ -92,23 +93,43 @@ export class ReplayJudge {
     const facts = new GivenFacts(request);
     const asked = toAccessRequest({ as: id, method, url, nowMs, facts }, listener);
     if (!asked.ok) return asked;
-    const route = listener.routesByName.get(asked.value.route);
+    const route = this.#routes.get(asked.value.route);
     const refusal = route && whyNotThisRoute(route, request);
     return refusal === undefined ? asked : { ok: false, error: refusal };
   }
 
-  #decide(question: AccessRequest): Verdict {
+  #decide(question: AccessRequest, request: RecordedRequest): Verdict {
     try {
-      const { effect, rule, reason, exception } = evaluate(this.#policy, question);
-      const { destination } = question;
-      const named = exception === undefined ? {} : { exception };
-      return { kind: 'judged', answer: { effect, reason, rule, ...named, destination } };
+      const decision = evaluate(this.#policy, question);
+      const route = this.#routes.get(question.route);
+      if (route !== undefined && isAskedAbout(this, route, decision))
+        return this.#byEngine(question, request);
+      return judged(question, decision, decision.reason);
     } catch (cause) {
       if (!(cause instanceof UnknownFact)) throw cause;
       return { kind: 'undecidable', unknown: cause.fact };
     }
   }
+
+  /** Where an external engine has the last word it is not asked again: what it said then stands. */
+  #byEngine(question: AccessRequest, { engine: result, answer }: RecordedRequest): Verdict {
+    if (answer.reason === 'external_unavailable') return { kind: 'left_alone' };
+    if (result === undefined) return { kind: 'undecidable', unknown: 'the answer of the external engine' };
+    const mayAllow = this.config.externalDecision?.mayAllow === true;
+    const said = authorizeExternally(this.#policy, question, { result, detail: '', mayAllow });
+    if (said.ok) return judged(question, said.value.decision, said.value.decision.reason);
+    return judged(question, said.error.decision, said.error.reason);
+  }
 }
+
+const judged = (
+  { destination }: AccessRequest,
+  { effect, rule, exception }: Decision,
+  reason: string,
+): Verdict => ({
+  kind: 'judged',
+  answer: { effect, reason, rule, ...(exception === undefined ? {} : { exception }), destination },
+});
 
 interface Question {
   readonly request: RecordedRequest;

@@ -359,7 +359,7 @@ t.test('a great many records take no more memory than a few', async (t) => {
     createWriteStream(join(world.dir, 'many.gz')),
   );
   const args = ['-c', join(world.dir, 'countersign.yaml'), '--audit', join(world.dir, 'many.gz'), '--json'];
-  const child = spawn(process.execPath, ['--max-old-space-size=40', MAIN, 'replay', ...args], {
+  const child = spawn(process.execPath, ['--max-old-space-size=64', MAIN, 'replay', ...args], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   let out = '';

@@ -328,6 +328,37 @@ t.test('an exception that the new configuration does not name is said to be gone
   t.match(json.groups, [{ was: { exception: 'EX-7' }, now: { rule: 'default' }, exceptionGone: true }]);
 });
 
+t.test('where an external engine has the last word, what it said then stands', async (t) => {
+  const config = `${CONFIG}externalDecision: { url: "http://127.0.0.1:8181/v1/data/x", routes: [r1] }\n`;
+  const mayAllow = config.replace('routes: [r1]', 'mayAllow: true');
+  const said = (result: string): object => ({ external: { result, durationMs: 1 } });
+  const allowed = { decision: { ...said('allow') } };
+  const denied = { decision: { effect: 'deny', reason: 'external_denied', ...said('deny') } };
+  const away = { decision: { effect: 'deny', reason: 'external_unavailable', ...said('unavailable') } };
+  const alone = {
+    decision: { effect: 'allow', reason: 'external_allowed', rule: '(external)', ...said('allow') },
+  };
+  const cases: readonly (readonly [string, string, RecordChanges, object])[] = [
+    [config, POLICY, allowed, { unchanged: 1 }],
+    [config, POLICY, denied, { unchanged: 1 }],
+    [config, POLICY, away, { leftAlone: { external_unavailable: 1 } }],
+    [config, DENY_WEB, allowed, { changed: { allow_to_deny: 1 } }],
+    [config, POLICY, {}, { groups: [{ unknown: 'the answer of the external engine' }] }],
+    [config, POLICY, { request: { path: '/any/a' } }, { unchanged: 1 }],
+    [CONFIG, POLICY, allowed, { unchanged: 1 }],
+    [CONFIG, POLICY, denied, { groups: [{ change: 'deny_to_allow', now: { rule: 'public' } }] }],
+    [CONFIG, POLICY, away, { changed: { deny_to_allow: 1 } }],
+    [CONFIG, NOBODY, alone, { groups: [{ change: 'allow_to_deny', now: { reason: 'no_rule_matched' } }] }],
+    [mayAllow, NOBODY, alone, { unchanged: 1 }],
+    [mayAllow, NOBODY, denied, { changed: { deny_to_allow: 0, allow_to_deny: 0, undecidable: 0 } }],
+    [mayAllow, DENY_WEB, alone, { groups: [{ change: 'allow_to_deny', now: { rule: 'no-web' } }] }],
+  ];
+  for (const [given, policy, record, expected] of cases) {
+    const { json, err } = await replay(t, { config: given, policy, records: [record] }, '--json');
+    t.match(json, { requests: 1, ...expected }, err);
+  }
+});
+
 t.test('only requests of the period count', async (t) => {
   const records = ['09', '10', '11'].map((hour) => ({ time: `2026-11-21T${hour}:00:00.000Z` }));
   const period = ['--since', '2026-11-21T10:00:00Z', '--until', '2026-11-21T11:00:00Z'];
