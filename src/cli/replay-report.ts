@@ -77,10 +77,9 @@ const isGoneException = ({ exception }: Answer, { exceptions }: Policy): boolean
 
 function sumOf({ tally, options }: ReplayReport): string[] {
   const { judged, unchanged, changed, leftAlone } = tally;
-  const parts = [`${unchanged} as before`];
-  for (const change of CHANGES) if (changed[change] > 0) parts.push(`${changed[change]} ${TITLES[change]}`);
-  const lines = [`${requests(judged)} judged: ${parts.join(', ')}`];
-  if (changed.same_effect > 0 && !options.all) lines.push('--all lists those with the same answer');
+  const lines = [`${requests(judged)} judged`, `  ${unchanged} as before`];
+  for (const change of CHANGES) if (changed[change] > 0) lines.push(`  ${changed[change]} ${TITLES[change]}`);
+  if (changed.same_effect > 0 && !options.all) lines.push('  --all lists those with the same answer');
   const reasons = [...leftAlone].sort((a, b) => b[1] - a[1]);
   const left = reasons.reduce((sum, [, count]) => sum + count, 0);
   const named = reasons.map(([reason, count]) => printable(`${reason} ${count}`)).join(', ');

@@ -78,7 +78,7 @@ async function replay(t: Test, { config, policy, records }: Setting, ...args: st
 t.test('nothing changes under a configuration that gives the same answers: exit 0', async (t) => {
   const { code, out } = await replay(t, { records: [{}, {}] }, '--all');
   t.equal(code, 0);
-  t.match(out, /^c\.yaml, policy [0-9a-f]{16}\n\n2 requests judged: 2 as before\n$/);
+  t.match(out, /^c\.yaml, policy [0-9a-f]{16}\n\n2 requests judged\n {2}2 as before\n$/);
 });
 
 t.test(
@@ -100,7 +100,9 @@ allowed then, refused now: 2 requests
       then allow (rule_allowed, rule public, destination u); now deny (policy_denied, rule no-web, destination u)
       such as GET svc.test/public/a at 2026-11-21T10:00:00.000Z; first 2026-11-21T10:00:00.000Z, last 2026-11-21T12:00:00.000Z
 
-3 requests judged: 1 as before, 2 allowed then, refused now
+3 requests judged
+  1 as before
+  2 allowed then, refused now
 `,
     );
   },
@@ -139,7 +141,7 @@ t.test('another rule or destination for the same answer is counted, and listed w
   t.equal(quiet.code, 0);
   t.match(
     quiet.out,
-    /1 as before, 2 the same answer for another reason\n--all lists those with the same answer\n/,
+    / {2}1 as before\n {2}2 the same answer for another reason\n {2}--all lists those with the same answer\n/,
   );
   t.notMatch(quiet.out, 'old-name');
   const all = await replay(t, { records }, '--all');
@@ -402,7 +404,7 @@ t.test(
     const records = `${recordText({})}\n${broken.join('\n')}\n${recordText({})}\n`;
     const { code, out } = await replay(t, { records });
     t.equal(code, 1);
-    t.match(out, /^2 requests judged: 2 as before$/m);
+    t.match(out, /^2 requests judged\n {2}2 as before$/m);
     t.match(
       out,
       /^no records, which could be anybody's, in 4 lines: audit\.ndjson:2, audit\.ndjson:3, audit\.ndjson:4, audit\.ndjson:5$/m,
