@@ -67,6 +67,8 @@ export interface RequestFields {
   readonly host: string | undefined;
   readonly path: string | undefined;
   readonly protocol: string | undefined;
+  /** An upgrade was asked for. */
+  readonly upgrade?: 'websocket' | 'other' | undefined;
   readonly bytes: number;
   readonly traceId: string | undefined;
   /** What conditions may read of it. */
