@@ -15,9 +15,9 @@ export interface AdminView {
   readonly revocations: RevocationPort;
 }
 
-/** What came of an order to revoke or to withdraw. */
-export interface RevocationsAnswer {
-  readonly status: 200 | 400 | 404 | 409 | 500 | 501;
+/** What came of an order: to revoke, to grant, to withdraw. */
+export interface OrderAnswer {
+  readonly status: 200 | 400 | 404 | 409 | 500 | 501 | 503;
   /** Why it is not 200. */
   readonly detail?: string;
   /** What is in force now. */
@@ -26,8 +26,8 @@ export interface RevocationsAnswer {
 
 export interface RevocationPort {
   list(): MaybeLater<object>;
-  add(entries: NonNullable<ReturnType<typeof parseRevocationRequest>['value']>): Promise<RevocationsAnswer>;
-  withdraw(key: string, withdrawal: Withdrawal): Promise<RevocationsAnswer>;
+  add(entries: NonNullable<ReturnType<typeof parseRevocationRequest>['value']>): Promise<OrderAnswer>;
+  withdraw(key: string, withdrawal: Withdrawal): Promise<OrderAnswer>;
 }
 
 /** A probe of the app behind, for a kubelet that has no client certificate. */

@@ -2,7 +2,7 @@ import { statSync } from 'node:fs';
 import { createAdminEndpoint } from '../admin/admin-endpoint.js';
 import { createHealthEndpoint } from '../admin/health-endpoint.js';
 import type { HttpEndpoint } from '../admin/http-endpoint.js';
-import type { AdminView, RevocationsAnswer } from '../admin/ports.js';
+import type { AdminView, OrderAnswer } from '../admin/ports.js';
 import type { LifecycleRecord } from '../audit/record.js';
 import type { Address, Config } from '../config/config.js';
 import { Ids } from '../listener/ids.js';
@@ -164,7 +164,7 @@ export class Supervisor {
   }
 
   /** Each worker enforces by itself. The answer is that of the one that could do least, with the connections of all. */
-  #mergeAnswers(answers: readonly Answer<RevocationsAnswer>[]): RevocationsAnswer {
+  #mergeAnswers(answers: readonly Answer<OrderAnswer>[]): OrderAnswer {
     const [worst] = answers.map(({ value }) => value).sort((a, b) => b.status - a.status);
     if (worst === undefined) return { status: 500, detail: 'no worker answers' };
     if (worst.view === undefined) return worst;
@@ -210,10 +210,9 @@ export class Supervisor {
       drain: () => void this.drain(),
       revocations: {
         list: async () => (await this.#pool.ask<object>('revocations'))[0]?.value ?? {},
-        add: async (entries) =>
-          this.#mergeAnswers(await this.#pool.ask<RevocationsAnswer>('revoke', entries)),
+        add: async (entries) => this.#mergeAnswers(await this.#pool.ask<OrderAnswer>('revoke', entries)),
         withdraw: async (...order) => {
-          const answers = await this.#pool.ask<RevocationsAnswer>('withdraw', order);
+          const answers = await this.#pool.ask<OrderAnswer>('withdraw', order);
           // The first takes it out of the file that they share; then the others no longer find it.
           return answers.find(({ value }) => value.status === 200)?.value ?? this.#mergeAnswers(answers);
         },
