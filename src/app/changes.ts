@@ -4,6 +4,7 @@ import { authoritiesLost } from '../listener/affected.js';
 import type { CredentialIndex } from '../listener/credential.js';
 import type { Snapshot } from '../snapshot.js';
 import { type AuthorityUse, authoritiesInUse, authorityKey } from './dependents.js';
+import { describeExceptionChange } from './exception-watch.js';
 import { describeRevocationChange } from './revocations.js';
 
 /** A trust bundle that lost authorities, and who that puts out. */
@@ -48,7 +49,10 @@ export function describeChanges(next: Snapshot, before: Snapshot, uses: Uses | u
   if (next.trustRevision !== before.trustRevision && (!isRevocation || trust !== undefined))
     records.push({ event: 'trust.changed', detail: trust });
   if (next.policy.revision !== before.policy.revision)
-    records.push({ event: 'policy.changed', detail: undefined });
+    records.push({
+      event: 'policy.changed',
+      detail: describeExceptionChange(next.policy.exceptions, before.policy.exceptions),
+    });
   if (uses === undefined) return { records, shrunk: [] };
   const shrunk = shrunkBundles(next, before, uses);
   for (const { trustDomain, left, dependents, connections } of shrunk) {

@@ -2,7 +2,7 @@ import { statSync } from 'node:fs';
 import { createAdminEndpoint } from '../admin/admin-endpoint.js';
 import { createHealthEndpoint } from '../admin/health-endpoint.js';
 import type { HttpEndpoint } from '../admin/http-endpoint.js';
-import type { AdminView, OrderAnswer } from '../admin/ports.js';
+import type { AdminView, ExceptionPort, OrderAnswer } from '../admin/ports.js';
 import type { LifecycleRecord } from '../audit/record.js';
 import type { Address, Config } from '../config/config.js';
 import { Ids } from '../listener/ids.js';
@@ -13,6 +13,7 @@ import { RecordLog } from '../telemetry/record-log.js';
 import { SupervisorMetrics } from '../telemetry/supervisor-metrics.js';
 import { type Answer, WorkerPool } from '../workers/worker-pool.js';
 import { probesOf, StartRefused } from './app.js';
+import { mergeExceptions } from './grants.js';
 import { mergeConnections, mergeSnapshots } from './view.js';
 
 export interface SupervisorOptions {
@@ -34,6 +35,7 @@ export class Supervisor {
   readonly #file: RecordFile;
   readonly #records: RecordLog;
   #draining = false;
+  #turn: Promise<unknown> = Promise.resolve();
   /** What the workers that are gone had counted: a sum never goes back. */
   #lostCounts: Promise<readonly MetricData[]> = Promise.resolve([]);
   #closing: Promise<void> | undefined;
@@ -180,6 +182,33 @@ export class Supervisor {
     };
   }
 
+  /** One writes it down, then all look: an answer that says granted is true of every worker. */
+  async #grant(asked: Parameters<ExceptionPort['grant']>[0]): Promise<OrderAnswer> {
+    const first = await this.#pool.askFirst<OrderAnswer>('grant', asked);
+    if (first === undefined)
+      return { status: 500, detail: 'no worker answered in time: GET /exceptions says what is granted' };
+    if (first.value.status !== 200) return first.value;
+    const looked = await this.#pool.ask<true>('lookAtGrants');
+    const silent = this.options.workers - looked.length;
+    return silent > 0
+      ? { ...first.value, view: { ...first.value.view, workersSilent: silent } }
+      : first.value;
+  }
+
+  /** Each takes it out of force by itself, at once. Whoever comes later no longer finds it in the file that they share. */
+  async #withdrawGrant(order: Parameters<ExceptionPort['withdraw']>): Promise<OrderAnswer> {
+    const answers = await this.#pool.ask<OrderAnswer>('withdrawGrant', order);
+    const found = answers.filter(({ value }) => value.status !== 404);
+    return this.#mergeAnswers(found.length > 0 ? found : answers);
+  }
+
+  /** Orders that rewrite one file go one after the other. */
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const run = this.#turn.then(work);
+    this.#turn = run.catch(() => undefined);
+    return run;
+  }
+
   #view(): AdminView {
     return {
       isReady: async () => {
@@ -216,6 +245,12 @@ export class Supervisor {
           // The first takes it out of the file that they share; then the others no longer find it.
           return answers.find(({ value }) => value.status === 200)?.value ?? this.#mergeAnswers(answers);
         },
+      },
+      exceptions: {
+        list: async () =>
+          mergeExceptions((await this.#pool.ask<object>('exceptions')).map(({ value }) => value)),
+        grant: (asked) => this.#inTurn(() => this.#grant(asked)),
+        withdraw: (...order) => this.#inTurn(() => this.#withdrawGrant(order)),
       },
     };
   }

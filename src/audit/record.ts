@@ -126,7 +126,11 @@ export interface LifecycleRecord {
     | 'authority.in_use'
     | 'svid.revoked'
     | 'svid.expiring'
-    | 'credential.long_lived';
+    | 'credential.long_lived'
+    | 'exception.started'
+    | 'exception.expiring'
+    | 'exception.expired'
+    | 'exception.withdrawn';
   readonly source: string | undefined;
   readonly policyRevision: string | undefined;
   readonly trustRevision: string | undefined;
@@ -135,6 +139,8 @@ export interface LifecycleRecord {
   readonly connections?: number;
   /** Of `revocation.enforced`: from when the cause was seen to the last of them gone. */
   readonly latencyMs?: number;
+  /** Of `exception.*`. */
+  readonly exception?: { readonly id: string; readonly owner: string; readonly expires: string };
   /** Of `credential.long_lived`. */
   readonly principal?: PrincipalFields | undefined;
 }

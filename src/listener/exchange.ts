@@ -72,7 +72,9 @@ export abstract class Exchange {
     const nowMs = listener.clock.nowMs();
     const refusal = connection.judge(snapshot, nowMs);
     if (refusal !== undefined) return refusal;
-    const isAllowed = snapshot === this.snapshot || this.isStillAllowed(snapshot, nowMs);
+    // A request may wait for its turn longer than what let it in lives.
+    const isSame = snapshot === this.snapshot && !snapshot.policy.isTimeBound;
+    const isAllowed = isSame || this.isStillAllowed(snapshot, nowMs);
     return isAllowed ? undefined : { reason: 'policy_denied', detail: '' };
   }
 
@@ -117,5 +119,7 @@ export abstract class Exchange {
       seconds,
     );
     if (this.reason !== undefined) metrics.countRefusal(name, this.reason);
+    const { exception } = this.decision ?? {};
+    if (exception !== undefined) metrics.countException(exception);
   }
 }

@@ -9,6 +9,8 @@ import type { Credential } from './credential.js';
 
 /** After so long other events get their turn: ten thousand judgements, or a thousand ends, must not hold up a request. */
 const SLICE_MS = 2;
+/** How often what is open is asked about again where the policy depends on time. */
+const ASK_AGAIN_MS = 900;
 /** Reading the clock costs about as much as a cached judgement. */
 const LOOKS_BETWEEN = 16;
 
@@ -31,6 +33,7 @@ export class LiveConnections {
   #ends: End[] = [];
   #isWorkingOff = false;
   #isSweeping = false;
+  #askedTickMs = 0;
 
   constructor(readonly context: ListenerContext) {}
 
@@ -121,9 +124,17 @@ export class LiveConnections {
   sweep(snapshot: Snapshot, idleMs: number): void {
     if (this.#isSweeping) return;
     this.#isSweeping = true;
-    this.#sweepCredentials(snapshot, () => {
-      const look = (connection: Connection): void => connection.sweep(performance.now(), idleMs);
+    const contraction = this.contractionBy('clock', this.context.clock.nowMs());
+    contraction.hold();
+    this.#sweepCredentials(snapshot, contraction, () => {
+      const asksAgain = this.#asksAgain(snapshot);
+      const look = (connection: Connection): void => {
+        if (asksAgain) this.#askAgain(connection, snapshot, contraction);
+        connection.sweep(performance.now(), idleMs);
+      };
       this.#inSlices(this.#all.values(), look, () => {
+        contraction.release();
+        this.#workOffEnds();
         this.#isSweeping = false;
       });
     });
@@ -140,15 +151,27 @@ export class LiveConnections {
     }
   }
 
-  #sweepCredentials(snapshot: Snapshot, done: () => void): void {
+  /** An exception dies, and a condition on time turns, without any change of snapshots (PRODUCT §6). */
+  #asksAgain(snapshot: Snapshot): boolean {
+    const tickMs = performance.now();
+    const { policy } = this.context.snapshots.current ?? snapshot;
+    if (!policy.isTimeBound || tickMs - this.#askedTickMs < ASK_AGAIN_MS) return false;
+    this.#askedTickMs = tickMs;
+    return true;
+  }
+
+  #askAgain(connection: Connection, snapshot: Snapshot, cause: Contraction): void {
+    if (connection.open.size === 0) return;
+    const { snapshots, clock } = this.context;
+    this.#endDenied(connection, snapshots.current ?? snapshot, clock.nowMs(), cause);
+  }
+
+  #sweepCredentials(snapshot: Snapshot, contraction: Contraction, done: () => void): void {
     const { clock, snapshots } = this.context;
-    const contraction = this.contractionBy('clock', clock.nowMs());
-    contraction.hold();
     const judge = (credential: Credential): void => {
       this.#endIfRefused(credential, snapshots.current ?? snapshot, clock.nowMs(), contraction);
     };
     this.#inSlices([...this.context.credentials.live()].values(), judge, () => {
-      contraction.release();
       this.#workOffEnds();
       done();
     });
@@ -248,13 +271,19 @@ export class LiveConnections {
         this.#endLater(connection, graceMs, { reason: 'policy_denied', cause });
         continue;
       }
-      for (const exchange of connection.open) {
-        if (exchange.isStillAllowed(next, nowMs)) continue;
-        // A tunnel is all that there is on its connection.
-        if (exchange.longLived) this.#endLater(connection, graceMs, { reason: 'policy_denied', cause });
-        else if (graceMs === 0) exchange.cut('access_ended');
-        else exchange.limitTo(performance.now() + graceMs);
-      }
+      this.#endDenied(connection, next, nowMs, cause);
+    }
+  }
+
+  /** What is open on it and would not be let through now. */
+  #endDenied(connection: Connection, snapshot: Snapshot, nowMs: number, cause: Termination['cause']): void {
+    const graceMs = snapshot.config.deadlines.accessEndMs;
+    for (const exchange of connection.open) {
+      if (exchange.isStillAllowed(snapshot, nowMs)) continue;
+      // A tunnel is all that there is on its connection.
+      if (exchange.longLived) this.#endLater(connection, graceMs, { reason: 'policy_denied', cause });
+      else if (graceMs === 0) exchange.cut('access_ended');
+      else exchange.limitTo(performance.now() + graceMs);
     }
   }
 }

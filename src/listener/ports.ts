@@ -103,6 +103,8 @@ export interface ListenerMetrics {
   countRefusal(listener: string, reason: Reason): void;
   countHandshake(listener: string, result: 'accepted' | 'refused', reason: string): void;
   countTerminated(reason: Reason): void;
+  /** A request that this exception let in. */
+  countException(id: string): void;
   /** From seeing what ended access to the last connection gone, in milliseconds. */
   observeRevocation(ms: number): void;
 }

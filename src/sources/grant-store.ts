@@ -1,0 +1,287 @@
+import { constants } from 'node:fs';
+import { access, lstat } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import type { ExceptionLimit } from '../config/exception-schema.js';
+import { checkTogether, formatGrants, type GrantList, grantListOf, parseGrants } from '../config/grants.js';
+import { takenIds, whyUnusable } from '../config/grants-check.js';
+import { formatProblem } from '../config/problem.js';
+import { DAY_MS, type ExceptionInput, keyOfException } from '../policy/exception.js';
+import { type Policy, withGrants } from '../policy/policy.js';
+import { err, ok, type Result } from '../reasons.js';
+import { FileSource } from './file-source.js';
+import type { Source } from './source.js';
+import { codeOf, replaceSynced } from './synced-file.js';
+
+/** Other processes may write the same file at the same time: each looks again until its own word is in it. */
+const MAX_ROUNDS = 5;
+const RETRY_MS = 5000;
+/** A dead grant stays to be seen for so long; then the next writing leaves it out. Its evidence is in the records. */
+const KEPT_DEAD_MS = DAY_MS;
+
+/** What it needs of whoever joins snapshots. */
+export interface GrantHost {
+  /** Looks at the source now, and puts in force what it finds. Resolves when that is done. */
+  look(source: Source): Promise<unknown>;
+  /** Puts in force what the source's owner says now. */
+  rejoin(source: Source): void;
+}
+
+/** Why nothing was granted: 409 what was asked for cannot be, 500 it cannot be written down. */
+export interface GrantRefusal {
+  readonly status: 409 | 500;
+  readonly detail: string;
+}
+
+/** A grant that stands in the file and cannot be in force beside the policy, and why. */
+export interface UnusableGrant {
+  readonly grant: ExceptionInput;
+  readonly problem: string;
+}
+
+interface Joined {
+  readonly base: Policy;
+  readonly revision: string;
+  readonly policy: Policy;
+  readonly unusable: readonly UnusableGrant[];
+}
+
+/**
+ * Just-in-time grants: in force when they stand in their file, on the disk, and are read back from there; out of force
+ * the moment they are withdrawn, whether or not the file can be written. People may write the file as well.
+ */
+export class GrantStore {
+  readonly source: FileSource<GrantList>;
+  /** Ids that are withdrawn and may still stand in the file. */
+  readonly #withheld: Set<string>;
+  /** Once there was a file, its absence is a loss and not an empty list. */
+  #hasSeenFile = false;
+  #joined: Joined | undefined;
+  #turn: Promise<unknown> = Promise.resolve();
+  #retry: NodeJS.Timeout | undefined;
+  #isClosed = false;
+
+  /** @param from Another file's: what was withdrawn there must not come back by this one. */
+  constructor(
+    readonly file: string,
+    readonly maxLengthMs: number,
+    readonly nowMs: () => number,
+    from?: GrantStore,
+  ) {
+    this.#withheld = new Set(from === undefined ? [] : from.#withheld);
+    this.source = new FileSource<GrantList>({
+      name: 'grants',
+      files: () => [],
+      alsoFiles: () => [file],
+      parse: (contents) => this.#parse(contents.get(file)),
+    });
+  }
+
+  get limit(): ExceptionLimit {
+    return { nowMs: this.nowMs(), maxLengthMs: this.maxLengthMs };
+  }
+
+  /** What stands in the file and is not withdrawn. */
+  get grants(): readonly ExceptionInput[] {
+    const kept = this.#kept;
+    return this.#withheld.size === 0 ? kept : kept.filter(({ id }) => !this.#withheld.has(id));
+  }
+
+  /** Of the last joining. */
+  get unusable(): readonly UnusableGrant[] {
+    return this.#joined?.unusable ?? [];
+  }
+
+  /** `base` with these grants; the same object while neither says anything new. */
+  joinedWith(base: Policy): Policy {
+    const { grants } = this;
+    const { revision } = grantListOf(grants);
+    const known = this.#joined;
+    if (known !== undefined && known.base === base && known.revision === revision) return known.policy;
+    const taken = takenIds(base);
+    const unusable: UnusableGrant[] = [];
+    const usable = grants.filter((grant) => {
+      const problem = whyUnusable(grant, taken);
+      if (problem !== undefined) unusable.push({ grant, problem: problem.message });
+      return problem === undefined;
+    });
+    const policy = usable.length === 0 ? base : withGrants(base, usable);
+    this.#joined = { base, revision, policy, unusable };
+    return policy;
+  }
+
+  /** Writes them down, then puts them in force. @returns those that are new, or why none was granted. */
+  add(
+    grants: readonly ExceptionInput[],
+    host: GrantHost,
+  ): Promise<Result<readonly ExceptionInput[], GrantRefusal>> {
+    return this.#inTurn(async () => {
+      const fresh = await this.#fresh(grants, host);
+      if (!fresh.ok || fresh.value.length === 0) return fresh;
+      const added = await this.#write(fresh.value, host);
+      if (added.ok) return fresh;
+      await this.#undo(fresh.value, host);
+      return err({ status: 500, detail: added.error });
+    });
+  }
+
+  /**
+   * Out of force at once; then out of the file. `isKept` says why it still stands there.
+   * @returns undefined where there is no grant of this id.
+   */
+  async withdraw(
+    id: string,
+    host: GrantHost,
+  ): Promise<{ readonly grant: ExceptionInput; readonly isKept: string | undefined } | undefined> {
+    if (this.#find(id) === undefined) await this.#inTurn(() => host.look(this.source)); // it may just have come
+    const grant = this.#find(id);
+    if (grant === undefined) return undefined;
+    if (!this.#withheld.has(id)) {
+      this.#withheld.add(id);
+      host.rejoin(this.source);
+    }
+    const cleaned = await this.#inTurn(() => this.#clean(host));
+    return { grant, isKept: cleaned.ok ? undefined : cleaned.error };
+  }
+
+  close(): void {
+    this.#isClosed = true;
+    clearTimeout(this.#retry);
+  }
+
+  get #kept(): readonly ExceptionInput[] {
+    return this.source.value?.grants ?? [];
+  }
+
+  #find(id: string): ExceptionInput | undefined {
+    return this.#kept.find((grant) => grant.id === id);
+  }
+
+  /** Those that do not stand there word for word. */
+  async #fresh(
+    grants: readonly ExceptionInput[],
+    host: GrantHost,
+  ): Promise<Result<readonly ExceptionInput[], GrantRefusal>> {
+    await host.look(this.source);
+    const foreign = await this.#whyNotOurs();
+    if (foreign !== undefined) return err({ status: 500, detail: foreign });
+    const known = new Map(this.grants.map((grant) => [grant.id, keyOfException(grant)]));
+    const fresh = grants.filter((grant) => known.get(grant.id) !== keyOfException(grant));
+    const taken = fresh.find(({ id }) => known.has(id));
+    if (taken !== undefined)
+      return err({
+        status: 409,
+        detail: `"${taken.id}" is the id of a grant that says something else: withdraw it first`,
+      });
+    const [problem] = checkTogether([...this.#lasting(), ...fresh]);
+    return problem === undefined
+      ? ok(fresh)
+      : err({ status: 409, detail: `${this.file}: ${problem.message}` });
+  }
+
+  async #write(fresh: readonly ExceptionInput[], host: GrantHost): Promise<Result<void, string>> {
+    const keys = fresh.map(keyOfException);
+    for (let round = 0; round < MAX_ROUNDS; round++) {
+      const ids = new Set(fresh.map(({ id }) => id));
+      const others = this.#lasting().filter(({ id }) => !ids.has(id));
+      const written = await this.#replace([...others, ...fresh]);
+      if (!written.ok) return written;
+      const wasWithheld = fresh.some(({ id }) => this.#withheld.has(id));
+      for (const { id } of fresh) this.#withheld.delete(id);
+      await host.look(this.source);
+      const kept = new Set(this.#kept.map(keyOfException));
+      if (keys.every((key) => kept.has(key))) {
+        if (wasWithheld) host.rejoin(this.source);
+        return ok(undefined);
+      }
+      const foreign = await this.#whyNotOurs();
+      if (foreign !== undefined) return err(foreign);
+    }
+    return err(`${this.file}: something else keeps writing there`);
+  }
+
+  /** What could not be put on the disk for certain may stand there all the same: nobody was told that it is granted. */
+  async #undo(fresh: readonly ExceptionInput[], host: GrantHost): Promise<void> {
+    for (const { id } of fresh) this.#withheld.add(id);
+    host.rejoin(this.source);
+    await this.#clean(host);
+  }
+
+  /** Takes out of the file what is withdrawn. An error says why it still stands there; it is tried again by itself. */
+  async #clean(host: GrantHost): Promise<Result<void, string>> {
+    clearTimeout(this.#retry);
+    const cleaned = await this.#cleanNow(host);
+    if (!cleaned.ok && !this.#isClosed)
+      this.#retry = setTimeout(() => void this.#inTurn(() => this.#clean(host)), RETRY_MS).unref();
+    return cleaned;
+  }
+
+  async #cleanNow(host: GrantHost): Promise<Result<void, string>> {
+    for (let round = 0; round < MAX_ROUNDS; round++) {
+      await host.look(this.source);
+      const foreign = await this.#whyNotOurs();
+      if (foreign !== undefined) return err(foreign);
+      // A file that is gone holds nothing, but its last good stays: it has to be made again without them.
+      if (!this.#kept.some(({ id }) => this.#withheld.has(id))) {
+        this.#withheld.clear();
+        return ok(undefined);
+      }
+      const written = await this.#replace(this.#lasting());
+      if (!written.ok) return written;
+    }
+    return err(`${this.file}: something else keeps writing there`);
+  }
+
+  /** What a new version of the file keeps of the present one. */
+  #lasting(): ExceptionInput[] {
+    const nowMs = this.nowMs();
+    return this.grants.filter(({ expiresMs }) => nowMs - expiresMs < KEPT_DEAD_MS);
+  }
+
+  /** A file that somebody broke holds what they meant: it is theirs to mend. One that is gone is made again. */
+  async #whyNotOurs(): Promise<string | undefined> {
+    const { lastError } = this.source;
+    if (lastError === undefined) return undefined;
+    return (await this.#isMissing()) ? undefined : lastError;
+  }
+
+  #isMissing(): Promise<boolean> {
+    return lstat(this.file).then(
+      () => false,
+      (cause: unknown) => codeOf(cause) === 'ENOENT',
+    );
+  }
+
+  async #replace(grants: readonly ExceptionInput[]): Promise<Result<void, string>> {
+    const text = formatGrants(grants);
+    const readBack = parseGrants(text, this.file, this.limit).list;
+    if (readBack?.revision !== grantListOf(grants).revision)
+      return err('what would be written does not read back as what is granted');
+    return replaceSynced(this.file, text);
+  }
+
+  async #parse(bytes: Buffer | undefined): Promise<Result<GrantList, string>> {
+    if (bytes === undefined) return this.#parseMissing();
+    const { list, problems } = parseGrants(bytes, this.file, this.limit);
+    if (list === undefined) return err(problems.map(formatProblem).join('\n'));
+    this.#hasSeenFile = true;
+    return ok(list);
+  }
+
+  /** Nothing was granted yet, or it cannot be read: each of what it held dies at its own time, and not before. */
+  async #parseMissing(): Promise<Result<GrantList, string>> {
+    if (this.#hasSeenFile) return err(`${this.file}: is gone; what it held stays in force until it expires`);
+    if (!(await this.#isMissing())) return err(`${this.file}: cannot be read`);
+    try {
+      await access(dirname(this.file), constants.R_OK | constants.X_OK);
+      return ok(grantListOf([]));
+    } catch (cause) {
+      return err(`${dirname(this.file)}: cannot be read (${codeOf(cause)})`);
+    }
+  }
+
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const run = this.#turn.then(work);
+    this.#turn = run.catch(() => undefined);
+    return run;
+  }
+}
