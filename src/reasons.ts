@@ -45,6 +45,7 @@ const refusals = {
   // policy
   policy_denied: { status: 403, title: 'Forbidden' },
   no_rule_matched: { status: 403, title: 'Forbidden' },
+  identity_unregistered: { status: 403, title: 'Forbidden' },
   // the request
   route_not_found: bad('No route', 404),
   misdirected_request: bad('Misdirected request', 421),
@@ -126,5 +127,5 @@ const meanings: Readonly<Record<Reason, Meaning>> = { ...refusals, ...failures }
 export const meaningOf = (reason: Reason): Meaning => meanings[reason];
 /** The reason an answer may show: every policy no reads the same, so that a caller cannot probe the rules (PRODUCT §8). */
 export const publicReason = (reason: Reason): Reason =>
-  reason === 'no_rule_matched' ? 'policy_denied' : reason;
+  reason === 'no_rule_matched' || reason === 'identity_unregistered' ? 'policy_denied' : reason;
 export const allReasons = Object.keys(meanings) as readonly Reason[];

@@ -49,6 +49,7 @@ const packages: Readonly<Record<string, readonly string[]>> = {
   'reflect-metadata': ['dev'],
   '@peculiar/asn1-schema': ['dev'],
   '@peculiar/asn1-x509': ['dev'],
+  '@marcbachmann/cel-js': ['policy'],
   jose: ['identity'],
   pino: ['telemetry'],
   'prom-client': ['telemetry'],

@@ -1,5 +1,6 @@
 import { parseSpiffeId, type SpiffeId } from '../../src/identity/spiffe-id.js';
 import { type AccessRequest, evaluate } from '../../src/policy/decision.js';
+import { GivenFacts } from '../../src/policy/given-facts.js';
 import { CALLER, compileRules, type Dimension, must, rulesAlong } from '../support/bench-rules.js';
 import type { MicroCase, MicroResult } from './harness.js';
 
@@ -58,11 +59,13 @@ function unseenCase(count: number, principalOf: () => SpiffeId): MicroCase {
 const requestOf = (principal: SpiffeId): AccessRequest => ({
   principal,
   method: 'GET',
+  host: 'svc.test',
   path: '/items/last/x',
   route: 'everything',
   destination: 'origin',
   listener: 'inbound',
   nowMs: 0,
+  facts: new GivenFacts({}),
 });
 
 export interface Scaling {

@@ -62,15 +62,15 @@ export function policyYaml(rules: readonly BenchRule[]): string {
 }
 
 export function compileRules(rules: readonly BenchRule[]): Policy {
-  return compilePolicy(
-    rules.map((rule) => ({
+  return compilePolicy({
+    rules: rules.map((rule) => ({
       id: rule.id,
       effect: rule.effect,
       principals: [must(parsePrincipalPattern(rule.principal))],
       destinations: [rule.destination],
       paths: [must(parsePathPattern(rule.path))],
     })),
-  );
+  });
 }
 
 /** The value, or an exception: what a benchmark is built from has to be right. */

@@ -11,7 +11,15 @@ type ConnectionKey = 'principal' | 'tls' | 'peer';
 type Timing = Complete<AccessRecord['timing'], 'totalMs' | 'upstreamMs'>;
 type Decision = Complete<
   DecisionFields,
-  'effect' | 'reason' | 'rule' | 'policyRevision' | 'trustRevision' | 'detail'
+  | 'effect'
+  | 'reason'
+  | 'rule'
+  | 'exception'
+  | 'shadow'
+  | 'conditionErrors'
+  | 'policyRevision'
+  | 'trustRevision'
+  | 'detail'
 >;
 type Request = Complete<
   RequestFields,
@@ -24,6 +32,8 @@ type Request = Complete<
   | 'protocol'
   | 'bytes'
   | 'traceId'
+  | 'headers'
+  | 'query'
   | 'truncated'
 >;
 type Response = Complete<ResponseFields, 'status' | 'bytes' | 'outcome' | 'reason'>;
@@ -46,19 +56,23 @@ export function formatAccessFields(seq: number, record: Access): string {
 }
 
 function decisionText(decision: Decision): string {
-  const { effect, reason, rule, policyRevision, trustRevision, detail } = decision;
+  const { effect, reason, rule, exception, shadow, conditionErrors } = decision;
+  const { policyRevision, trustRevision, detail } = decision;
   const revisions = member(',"policyRevision":', policyRevision) + member(',"trustRevision":', trustRevision);
-  const named = member(',"rule":', rule);
-  return `,"decision":{"effect":"${effect}","reason":"${reason}"${named}${revisions}${member(',"detail":', detail)}}`;
+  const named = member(',"rule":', rule) + member(',"exception":', exception);
+  const more = json(',"shadow":', shadow) + json(',"conditionErrors":', conditionErrors);
+  return `,"decision":{"effect":"${effect}","reason":"${reason}"${named}${more}${revisions}${member(',"detail":', detail)}}`;
 }
 
 function requestText(request: Request): string {
-  const { listener, bytes, truncated } = request;
+  const { listener, bytes, truncated, headers, query } = request;
   const route = member(',"route":', request.route) + member(',"destination":', request.destination);
   const line = member(',"method":', request.method) + member(',"host":', request.host);
   const rest = member(',"path":', request.path) + member(',"protocol":', request.protocol);
-  const trace = member(',"traceId":', request.traceId) + (truncated === undefined ? '' : ',"truncated":true');
-  return `,"request":{"listener":${quoted(listener)}${route}${line}${rest},"bytes":${bytes}${trace}}`;
+  const trace = member(',"traceId":', request.traceId);
+  const read = json(',"headers":', headers) + json(',"query":', query);
+  const cut = truncated === undefined ? '' : ',"truncated":true';
+  return `,"request":{"listener":${quoted(listener)}${route}${line}${rest},"bytes":${bytes}${trace}${read}${cut}}`;
 }
 
 function responseText({ status, bytes, outcome, reason }: Response): string {
@@ -72,6 +86,9 @@ function timingText({ totalMs, upstreamMs }: Timing): string {
 
 const member = (name: string, value: string | undefined): string =>
   value === undefined ? '' : name + quoted(value);
+
+const json = (name: string, value: object | undefined): string =>
+  value === undefined ? '' : name + JSON.stringify(value);
 
 /** Printable ASCII without `"` and `\` is its own JSON; all else (what a client wrote may hold anything) is escaped. */
 const NOT_PLAIN = /[^ !#-[\]-~]/;

@@ -18,13 +18,30 @@ export interface PrincipalFields {
 
 export interface DecisionFields {
   readonly effect: 'allow' | 'deny';
-  readonly reason: Reason | 'rule_allowed';
+  readonly reason: Reason | 'rule_allowed' | 'exception_allowed';
   readonly rule: string | undefined;
+  /** The exception that let it in. */
+  readonly exception?: string | undefined;
+  /** What the policy that is only tried out would have said. */
+  readonly shadow?: ShadowFields | undefined;
+  /** Conditions that could not be evaluated. */
+  readonly conditionErrors?: readonly { readonly rule: string; readonly error: string }[] | undefined;
   readonly policyRevision: string | undefined;
   readonly trustRevision: string | undefined;
   /** What exactly was wrong, for people; never shown to the client. */
   readonly detail: string | undefined;
 }
+
+export interface ShadowFields {
+  readonly effect: 'allow' | 'deny';
+  readonly rule: string;
+  readonly reason: string;
+  readonly exception?: string;
+  readonly policyRevision: string;
+}
+
+/** A value that the policy file names under `reads`; `null` where the request had none. */
+export type ReadValues = Readonly<Record<string, string | null>>;
 
 export interface RequestFields {
   readonly listener: string;
@@ -36,6 +53,9 @@ export interface RequestFields {
   readonly protocol: string | undefined;
   readonly bytes: number;
   readonly traceId: string | undefined;
+  /** What conditions may read of it. */
+  readonly headers?: ReadValues | undefined;
+  readonly query?: ReadValues | undefined;
   /** Set where a value was cut to its documented size. */
   readonly truncated: true | undefined;
 }

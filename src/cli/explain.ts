@@ -8,6 +8,7 @@ import { parseSpiffeId, type SpiffeId } from '../identity/spiffe-id.js';
 import { parseTarget, type Target } from '../message/target.js';
 import type { AccessRequest } from '../policy/decision.js';
 import { type Explanation, explain } from '../policy/explain.js';
+import { GivenFacts } from '../policy/given-facts.js';
 import { compileRoutes, matchRoute } from '../policy/route-table.js';
 import { type Reason, type Result, refuse } from '../reasons.js';
 import { shorten } from './check.js';
@@ -63,7 +64,7 @@ export async function runExplain(argv: readonly string[], io: CliIo, nowMs = Dat
   const explanation = explain(policy, asked.value);
   if (question.json) io.stdout(`${JSON.stringify(toJson(asked.value, explanation))}\n`);
   else io.stdout(toText(asked.value, explanation));
-  return explanation.decision.effect === 'allow' ? exitCode.yes : exitCode.no;
+  return explanation.decision?.effect === 'allow' ? exitCode.yes : exitCode.no;
 }
 
 function complain(io: CliIo, message: string): number {
@@ -151,12 +152,14 @@ function toRequest(question: Question, listener: ListenerConfig): Result<AccessR
     value: {
       principal: question.as,
       method: question.method,
+      host: host === NO_HOST ? '' : host,
       path,
       decodedSlashPath,
       route: route.name,
       destination: route.upstream,
       listener: listener.name,
       nowMs: question.nowMs,
+      facts: new GivenFacts({}),
     },
   };
 }
@@ -174,11 +177,11 @@ function printRefusal(io: CliIo, json: boolean, reason: Reason, detail: string):
   else io.stdout(`deny: ${reason}${detail === '' ? '' : `: ${detail}`}\nThe request never reaches policy.\n`);
 }
 
-const toJson = (request: AccessRequest, { decision, rules }: Explanation): unknown => ({
-  effect: decision.effect,
-  reason: decision.reason,
-  rule: decision.rule,
-  policyRevision: decision.policyRevision,
+const toJson = (request: AccessRequest, { decision, unknown, registered, rules }: Explanation): unknown => ({
+  effect: decision?.effect ?? 'undecidable',
+  ...decision,
+  unknown,
+  owner: registered?.owner,
   request: {
     principal: request.principal.uri,
     listener: request.listener,
@@ -191,13 +194,13 @@ const toJson = (request: AccessRequest, { decision, rules }: Explanation): unkno
   rules,
 });
 
-function toText(request: AccessRequest, { decision, rules }: Explanation): string {
+function toText(request: AccessRequest, { decision, unknown, rules }: Explanation): string {
   const width = Math.max(0, ...rules.map((rule) => rule.rule.length));
   const lines = rules.map((rule) => {
     const mark = rule.decides ? '=>' : rule.matched ? ' +' : ' -';
     return `${mark} ${rule.rule.padEnd(width)}  ${rule.effect.padEnd(5)}  ${rule.text}`;
   });
-  if (decision.reason === 'no_rule_matched') {
+  if (decision?.reason === 'no_rule_matched') {
     lines.push(
       `=> ${decision.rule.padEnd(width)}  deny   no rule allows this: what is not allowed is denied`,
     );
@@ -205,7 +208,9 @@ function toText(request: AccessRequest, { decision, rules }: Explanation): strin
   const question = `${request.principal.uri} ${request.method} ${request.path}`;
   const way = `listener ${request.listener}, route ${request.route}, destination ${request.destination}`;
   return [
-    `${decision.effect}: ${decision.reason}, rule ${decision.rule}, policy ${decision.policyRevision}`,
+    decision === undefined
+      ? `undecidable: ${unknown} is not known`
+      : `${decision.effect}: ${decision.reason}, rule ${decision.rule}, policy ${decision.policyRevision}`,
     `${question}\n${way}`,
     ...lines,
     '',

@@ -58,6 +58,9 @@ export function compileConfig(
       ]),
     ),
     policyFile: places.file(['policy'], raw.policy),
+    ...(raw.shadowPolicy === undefined
+      ? {}
+      : { shadowPolicyFile: places.file(['shadowPolicy'], raw.shadowPolicy) }),
     trustedPeers: { gateways: raw.trustedPeers.gateways.map((gateway) => gateway.spiffeId) },
     forward: toForward(raw.forward),
     audit: {

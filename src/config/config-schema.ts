@@ -187,6 +187,9 @@ export const configSchema = z
       .refine((value) => Object.keys(value).length > 0, 'must name at least one upstream')
       .describe('Services behind.'),
     policy: place('policy.yaml'),
+    shadowPolicy: place(
+      'A policy that is only tried out: records say what it would have decided.',
+    ).optional(),
     trustedPeers: z
       .strictObject({
         gateways: z.array(z.strictObject({ spiffeId: workloadId('Exact SPIFFE ID.') })).default([]),

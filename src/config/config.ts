@@ -35,6 +35,8 @@ export interface Config {
   readonly listeners: readonly ListenerConfig[];
   readonly upstreams: ReadonlyMap<string, UpstreamConfig>;
   readonly policyFile: string;
+  /** A policy that is only tried out: records say what it would have decided. */
+  readonly shadowPolicyFile?: string;
   readonly trustedPeers: { readonly gateways: readonly SpiffeId[] };
   readonly forward: ForwardSettings;
   readonly audit: AuditConfig;

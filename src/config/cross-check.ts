@@ -50,7 +50,7 @@ export function crossCheckPolicy(config: Config, file: PolicyFile): Problem[] {
   const destinations = new Set([...config.upstreams.keys(), ...routes]);
   const listeners = new Set(config.listeners.map((listener) => listener.name));
   const problems: Problem[] = [];
-  for (const [i, rule] of (file.rules ?? []).entries()) {
+  for (const [i, rule] of (file.input?.rules ?? []).entries()) {
     for (const [j, pattern] of rule.principals.entries()) {
       if (domains.has(pattern.trustDomain) || config.trustFolders.length > 0) continue;
       const message = `trust domain ${pattern.trustDomain} is not configured under \`trust\``;
@@ -71,7 +71,7 @@ export function crossCheckPolicy(config: Config, file: PolicyFile): Problem[] {
 }
 
 export function crossWarnPolicy(file: PolicyFile): Problem[] {
-  const { rules } = file;
+  const rules = file.input?.rules;
   if (rules === undefined) return [];
   const warnings: Problem[] = [];
   if (!rules.some((rule) => rule.effect === 'allow')) {

@@ -5,7 +5,7 @@ import { method, name, pathPattern, principalPattern, text, timestamp } from './
 
 /** An exception is narrow: what needs more than this is a rule. */
 const MAX_LISTED = 100;
-const MAX_CONDITION = 10_000;
+const MAX_CONDITION = 2048;
 
 const listed = <T extends z.ZodType>(item: T, empty: string) =>
   z.array(item).min(1, empty).max(MAX_LISTED, `must name at most ${MAX_LISTED}`);

@@ -1,7 +1,12 @@
+import { compileCondition } from '../policy/condition.js';
 import type { ExceptionInput } from '../policy/exception.js';
-import { DEFAULT_RULE, type Policy } from '../policy/policy.js';
+import { DEFAULT_RULE, type Policy, type PolicyReads, REGISTRY_RULE } from '../policy/policy.js';
 import type { Config } from './config.js';
+import { warnOfEnd } from './exception-schema.js';
+import { type ParsedGrants, parseGrants } from './grants.js';
 import { nearestKey } from './issues.js';
+import type { Problem } from './problem.js';
+import { type FileReader, isYetToBeMade } from './trust-check.js';
 import type { KeyPath } from './yaml-text.js';
 
 export interface GrantProblem {
@@ -12,7 +17,16 @@ export interface GrantProblem {
 /** What grants are held against besides themselves. */
 export interface GrantSurroundings {
   readonly config: Config;
+  /** Without any grants. */
   readonly policy: Policy;
+}
+
+/** What of a policy stands in the way of a grant. */
+export interface GrantObstacles {
+  /** Ids that something else has, and what. */
+  readonly taken: ReadonlyMap<string, string>;
+  /** What conditions may read, in the policy and in the one that is tried out beside it. */
+  readonly reads: readonly PolicyReads[];
 }
 
 /** What is wrong with grants beside this configuration and policy: names that lead nowhere, an id that is taken. */
@@ -20,14 +34,76 @@ export function checkGrants(
   grants: readonly ExceptionInput[],
   { config, policy }: GrantSurroundings,
 ): GrantProblem[] {
-  const taken = takenIds(policy);
+  const obstacles = obstaclesIn(policy);
   const destinations = destinationsOf(config);
   return grants.flatMap((grant, i) =>
-    [whyUnusable(grant, taken) ?? [], checkNames(grant, config, destinations)]
+    [whyUnusable(grant, obstacles) ?? [], checkNames(grant, config, destinations)]
       .flat()
       .map(({ path, message }) => ({ path: ['exceptions', i, ...path], message })),
   );
 }
+
+export function obstaclesIn({ rules, exceptions, parts }: Policy): GrantObstacles {
+  const taken = new Map<string, string>([
+    [DEFAULT_RULE, 'the name of the rule that denies everything else'],
+    [REGISTRY_RULE, 'what is named where the registry refuses'],
+  ]);
+  for (const { id } of rules) taken.set(id, 'the id of a rule of the policy');
+  for (const { id, origin } of exceptions)
+    if (origin === 'policy') taken.set(id, 'the id of an exception of the policy');
+  return { taken, reads: [parts.reads, ...(parts.candidate === undefined ? [] : [parts.candidate.reads])] };
+}
+
+/** Why a grant cannot be in force beside a policy: its use could not be told from another's, or it cannot be judged. */
+export function whyUnusable(
+  { id, when }: ExceptionInput,
+  { taken, reads }: GrantObstacles,
+): GrantProblem | undefined {
+  const known = taken.get(id);
+  if (known !== undefined) return { path: ['id'], message: `"${id}" is ${known}` };
+  if (when === undefined) return undefined;
+  for (const readable of reads) {
+    const compiled = compileCondition(when, readable);
+    if (!compiled.ok) return { path: ['allow', 'when'], message: compiled.error.message };
+  }
+  return undefined;
+}
+
+/** The grants file as `check` reads it; undefined where none is configured, or nothing was granted yet. */
+export async function readGrants(
+  { exceptions: { file, maxLengthMs } }: Config,
+  at: (path: KeyPath, message: string) => Problem,
+  read: FileReader,
+  nowMs: number,
+): Promise<ParsedGrants | undefined> {
+  if (file === undefined) return undefined;
+  const bytes = await read(file);
+  if (bytes.ok) return parseGrants(bytes.value, file, { nowMs, maxLengthMs });
+  if (await isYetToBeMade(file, bytes.error, read)) return undefined;
+  return { problems: [at(['exceptions', 'file'], bytes.error)], problemAt: at };
+}
+
+/** What `check` says of grants that can be read: they are left out where they do not fit, and hold nothing else up. */
+export function warnOfGrants(
+  { list, problemAt }: ParsedGrants,
+  surroundings: GrantSurroundings,
+  nowMs: number,
+): Problem[] {
+  const grants = list?.grants ?? [];
+  const unfit = checkGrants(grants, surroundings).map(({ path, message }) => problemAt(path, message));
+  return [...unfit, ...warnOfEnds(grants, problemAt, nowMs)];
+}
+
+/** Of the exceptions of a file: which are dead, and which soon will be. */
+export const warnOfEnds = (
+  exceptions: readonly ExceptionInput[],
+  at: (path: KeyPath, message: string) => Problem,
+  nowMs: number,
+): Problem[] =>
+  exceptions.flatMap((exception, i) => {
+    const warning = warnOfEnd(exception, nowMs);
+    return warning === undefined ? [] : at(['exceptions', i, 'expires'], warning);
+  });
 
 function checkNames(
   grant: ExceptionInput,
@@ -50,25 +126,6 @@ function checkNames(
     problems.push({ path: ['allow', 'principals', i], message });
   }
   return problems;
-}
-
-/** What has an id of the policy already; grants must not share it. */
-export function takenIds({ rules, exceptions }: Policy): ReadonlyMap<string, string> {
-  const taken = new Map<string, string>([[DEFAULT_RULE, 'the name of the rule that denies everything else']]);
-  for (const { id } of rules) taken.set(id, 'the id of a rule of the policy');
-  const all: readonly ExceptionInput[] = exceptions;
-  for (const { id, origin } of all)
-    if (origin === 'policy') taken.set(id, 'the id of an exception of the policy');
-  return taken;
-}
-
-/** Why a grant cannot be in force beside a policy: whatever used it could not be told apart, or not judged. */
-export function whyUnusable(
-  { id }: ExceptionInput,
-  taken: ReadonlyMap<string, string>,
-): GrantProblem | undefined {
-  const known = taken.get(id);
-  return known === undefined ? undefined : { path: ['id'], message: `"${id}" is ${known}` };
 }
 
 const destinationsOf = ({ upstreams, listeners }: Config): ReadonlySet<string> =>

@@ -8,7 +8,6 @@ type Issue = z.core.$ZodIssue;
 const LATER = new Set([
   'tokens',
   'registry',
-  'shadowPolicy',
   'identity.workloadApi',
   'trust.*.folder',
   'trust.*.bundle.workloadApi',
@@ -21,7 +20,6 @@ const LATER = new Set([
   'audit.seal',
   'limits.requestsPerPrincipal',
   'limits.streams',
-  'rules.*.when',
   'tests.*.behalfOf',
 ]);
 

@@ -21,6 +21,7 @@ export function readJson(bytes: Uint8Array, shape: (value: unknown) => unknown):
     value,
     problems: strict.ok ? [] : [problemAt([], `is not JSON: ${strict.error}`)],
     problemAt,
+    problemInside: (path, _offset, message) => problemAt(path, message),
     problemAtKey: (path, key, message) => problemAt([...path, key], message),
   };
 }

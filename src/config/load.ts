@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
-import { compilePolicy, type Policy, type RuleInput } from '../policy/policy.js';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { compileSteps, type Policy, type PolicyInput } from '../policy/policy.js';
 import { listBundleFolder } from './bundle-folder.js';
 import { compileConfig } from './compile-config.js';
 import type { Config } from './config.js';
@@ -8,14 +9,14 @@ import { configSchema } from './config-schema.js';
 import { crossCheck, crossCheckPolicy, crossWarn, crossWarnPolicy } from './cross-check.js';
 import { type Environment, expandEnvironment } from './environment.js';
 import { checkShape } from './issues.js';
-import { type PolicyTest, readPolicyFile } from './policy-file.js';
+import { type PolicyFile, type PolicyTest, readPolicyFile } from './policy-file.js';
 import { compareProblems, type Problem } from './problem.js';
 import { checkTrust, type FileRead, type FileReader, NO_SUCH_FILE } from './trust-check.js';
 import { type KeyPath, readYaml, type YamlText } from './yaml-text.js';
 
 interface Findings {
-  /** The policy that the configuration names, also when one of them cannot be used; for whoever waits for a better version. */
-  readonly policyFile?: string;
+  /** The policies that the configuration names, also when one of them cannot be used; for whoever waits for a better version. */
+  readonly policyFiles: readonly string[];
   readonly policyTests: readonly PolicyTest[];
   readonly problems: readonly Problem[];
   readonly warnings: readonly Problem[];
@@ -30,7 +31,9 @@ export interface LoadedConfig extends Findings {
 /** The same before compilation: plain data, which can cross from one thread to another. */
 export interface ConfigData extends Findings {
   readonly config?: Config;
-  readonly rules?: readonly RuleInput[];
+  readonly input?: PolicyInput;
+  /** What is tried out beside it. */
+  readonly candidate?: PolicyInput;
 }
 
 /** Reads the configuration and the policy it names, and checks one against the other. Never throws for what it reads. */
@@ -60,9 +63,20 @@ export async function readConfigData(file: string, env: Environment): Promise<Co
   return finish(await loadDraft(file, env));
 }
 
-/** The rest, which takes a tenth of that. */
-export function compileData({ rules, ...rest }: ConfigData): LoadedConfig {
-  return rules === undefined ? rest : { ...rest, policy: compilePolicy(rules) };
+/** No longer than this at a time: requests want their turn. */
+const SLICE_MS = 4;
+
+/** The rest, which takes a tenth of that, and is done in slices. */
+export async function compileData({ input, candidate, ...rest }: ConfigData): Promise<LoadedConfig> {
+  if (input === undefined) return rest;
+  const steps = compileSteps(input, undefined, candidate);
+  for (let until = performance.now() + SLICE_MS; ; ) {
+    const step = steps.next();
+    if (step.done) return { ...rest, policy: step.value };
+    if (performance.now() < until) continue;
+    await nextTurn();
+    until = performance.now() + SLICE_MS;
+  }
 }
 
 /** How many worker processes the configuration asks for, without reading anything else; 1 when it cannot be told. */
@@ -85,65 +99,103 @@ async function loadDraft(file: string, env: Environment): Promise<Draft> {
   const read = await readBytes(path);
   if (!read.ok) {
     const problem = { file: path, line: 1, column: 1, path: '', message: read.error };
-    return { problems: [problem], warnings: [], policyTests: [], problemAt: () => problem };
+    return { problems: [problem], warnings: [], policyFiles: [], policyTests: [], problemAt: () => problem };
   }
   const yaml = readYaml(read.value, path);
   const { problemAt } = yaml;
   const shape = checkShape(configSchema, yaml);
   const nothing = { warnings: [], policyTests: [], problemAt };
   if (shape.value === undefined) {
-    const policy = await policyAlone(yaml, dirname(path), env);
+    const policy = await policiesAlone(yaml, dirname(path), env);
     return { ...nothing, ...policy, problems: [...shape.problems, ...policy.problems] };
   }
   const { config, problems } = compileConfig(shape.value, yaml, dirname(path), env);
   if (config === undefined) {
-    const policy = await policyAlone(yaml, dirname(path), env);
+    const policy = await policiesAlone(yaml, dirname(path), env);
     return { ...nothing, ...policy, problems: [...problems, ...policy.problems] };
   }
-  const own = { problems: crossCheck(config, problemAt), warnings: crossWarn(config, problemAt) };
-  const policyRead = await readBytes(config.policyFile);
-  if (!policyRead.ok) {
-    const missing = problemAt(['policy'], policyRead.error);
-    const problems = [...own.problems, missing];
-    return { ...nothing, config, policyFile: config.policyFile, problems, warnings: own.warnings };
-  }
-  const policyFile = readPolicyFile(policyRead.value, config.policyFile);
+  const problemsHere = crossCheck(config, problemAt);
+  const warningsHere = crossWarn(config, problemAt);
+  const policy = await readPolicy(config, 'policy', config.policyFile, problemAt);
+  const candidate =
+    config.shadowPolicyFile === undefined
+      ? undefined
+      : await readPolicy(config, 'shadowPolicy', config.shadowPolicyFile, problemAt);
+  const files = [policy, ...(candidate === undefined ? [] : [candidate])];
+  const twice = candidate === undefined ? [] : tryOutOnce(policy, problemAt);
   return {
     config,
-    ...(policyFile.rules === undefined ? {} : { rules: policyFile.rules }),
-    policyFile: config.policyFile,
-    policyTests: policyFile.tests,
-    problems: [...own.problems, ...policyFile.problems, ...crossCheckPolicy(config, policyFile)],
-    warnings: [...own.warnings, ...crossWarnPolicy(policyFile)],
+    ...(policy.input === undefined ? {} : { input: policy.input }),
+    ...(candidate?.input === undefined ? {} : { candidate: candidate.input }),
+    policyFiles: files.map(({ file }) => file),
+    policyTests: policy.tests,
+    problems: [...problemsHere, ...twice, ...files.flatMap(({ problems }) => problems)],
+    warnings: [...warningsHere, ...files.flatMap(({ warnings }) => warnings)],
     problemAt,
   };
 }
 
-/** A broken configuration must not hide what is wrong in the policy that it names: all problems come at once. */
-async function policyAlone(
+interface PolicyRead extends Pick<PolicyFile, 'input' | 'tests' | 'problems'> {
+  readonly file: string;
+  readonly warnings: readonly Problem[];
+}
+
+/** A policy file, beside the configuration that names it under `key`. */
+async function readPolicy(
+  config: Config,
+  key: string,
+  file: string,
+  problemAt: Draft['problemAt'],
+): Promise<PolicyRead> {
+  const read = await readBytes(file);
+  if (!read.ok) return { file, tests: [], problems: [problemAt([key], read.error)], warnings: [] };
+  const policy = readPolicyFile(read.value, file);
+  const problems = [...policy.problems, ...crossCheckPolicy(config, policy)];
+  return { ...policy, file, problems, warnings: crossWarnPolicy(policy) };
+}
+
+/** Records have one place for what would have been decided. */
+function tryOutOnce({ input, file }: PolicyRead, problemAt: Draft['problemAt']): Problem[] {
+  const rule = input?.rules.find(({ mode }) => mode === 'shadow');
+  if (rule === undefined) return [];
+  const message = `rule "${rule.id}" of ${file} is in shadow too: try out the one or the other`;
+  return [problemAt(['shadowPolicy'], message)];
+}
+
+/** A broken configuration must not hide what is wrong in the policies that it names: all problems come at once. */
+async function policiesAlone(
   yaml: YamlText,
   directory: string,
   env: Environment,
-): Promise<{ readonly policyFile?: string; readonly problems: readonly Problem[] }> {
-  const named = (yaml.value as { readonly policy?: unknown } | null | undefined)?.policy;
-  const expanded = typeof named === 'string' && named !== '' ? expandEnvironment(named, env) : undefined;
-  if (expanded?.ok !== true) return { problems: [] };
-  const policyFile = resolve(directory, expanded.value);
-  const read = await readBytes(policyFile);
-  const problems = read.ok
-    ? readPolicyFile(read.value, policyFile).problems
-    : [yaml.problemAt(['policy'], read.error)];
-  return { policyFile, problems };
+): Promise<Pick<Findings, 'policyFiles' | 'problems'>> {
+  const policyFiles: string[] = [];
+  const problems: Problem[] = [];
+  for (const key of ['policy', 'shadowPolicy'] as const) {
+    const named = (yaml.value as Readonly<Record<string, unknown>> | null | undefined)?.[key];
+    const expanded = typeof named === 'string' && named !== '' ? expandEnvironment(named, env) : undefined;
+    if (expanded?.ok !== true) continue;
+    const file = resolve(directory, expanded.value);
+    policyFiles.push(file);
+    const read = await readBytes(file);
+    if (read.ok) problems.push(...readPolicyFile(read.value, file).problems);
+    else problems.push(yaml.problemAt([key], read.error));
+  }
+  return { policyFiles, problems };
 }
 
 /** All or nothing: with a problem anywhere there is no configuration to run with. */
-function finish({ config, rules, problemAt: _, ...draft }: ConfigData & Partial<Draft>): ConfigData {
+function finish({
+  config,
+  input,
+  candidate,
+  problemAt: _,
+  ...draft
+}: ConfigData & Partial<Draft>): ConfigData {
   const problems = [...draft.problems].sort(compareProblems);
   const warnings = [...draft.warnings].sort(compareProblems);
   const found = { ...draft, problems, warnings };
-  return problems.length > 0 || config === undefined || rules === undefined
-    ? found
-    : { ...found, config, rules };
+  if (problems.length > 0 || config === undefined || input === undefined) return found;
+  return { ...found, config, input, ...(candidate === undefined ? {} : { candidate }) };
 }
 
 const WHY: Readonly<Record<string, string>> = {

@@ -1,9 +1,17 @@
 import type { SpiffeId } from '../identity/spiffe-id.js';
-import { compilePolicy, DEFAULT_RULE, type Policy, type RuleInput } from '../policy/policy.js';
+import { compileCondition } from '../policy/condition.js';
+import {
+  compilePolicy,
+  DEFAULT_RULE,
+  type Policy,
+  type PolicyInput,
+  REGISTRY_RULE,
+  type RuleInput,
+} from '../policy/policy.js';
 import { checkShape } from './issues.js';
 import { policySchema, type RawPolicy } from './policy-schema.js';
 import type { Problem } from './problem.js';
-import { type KeyPath, readYaml } from './yaml-text.js';
+import { type KeyPath, readYaml, type YamlText } from './yaml-text.js';
 
 /** One of the policy file's own examples. */
 export interface PolicyTest {
@@ -19,7 +27,7 @@ export interface PolicyTest {
 
 export interface PolicyFile {
   /** Plain data, which another thread may have read; undefined when there are problems. */
-  readonly rules?: readonly RuleInput[];
+  readonly input?: PolicyInput;
   readonly tests: readonly PolicyTest[];
   readonly problems: readonly Problem[];
   /** Place of a key in the file, for what only shows beside the configuration. */
@@ -35,10 +43,15 @@ export function readPolicyFile(text: string | Uint8Array, file: string): PolicyF
   const { problemAt } = yaml;
   const { value, problems } = checkShape(policySchema, yaml);
   if (value === undefined) return { tests: [], problems, problemAt };
-  const wrong = checkRules(value, problemAt);
+  const wrong = [...checkRules(value, problemAt), ...checkConditions(value, yaml)];
   const tests = value.tests.map((test, i) => toTest(test, problemAt(['tests', i], '').line));
   if (wrong.length > 0) return { tests, problems: wrong, problemAt };
-  return { rules: value.rules.map(toRuleInput), tests, problems: [], problemAt };
+  return {
+    input: { rules: value.rules.map(toRuleInput), reads: value.reads },
+    tests,
+    problems: [],
+    problemAt,
+  };
 }
 
 /** `readPolicyFile`, compiled. */
@@ -47,19 +60,22 @@ export function parsePolicy(
   file: string,
 ): PolicyFile & { readonly policy?: Policy } {
   const read = readPolicyFile(text, file);
-  return read.rules === undefined ? read : { ...read, policy: compilePolicy(read.rules) };
+  return read.input === undefined ? read : { ...read, policy: compilePolicy(read.input) };
 }
+
+/** Ids that decisions name where no rule of the file decides. */
+const RESERVED_IDS: ReadonlyMap<string, string> = new Map([
+  [DEFAULT_RULE, '`default` is the name of the rule that denies everything else'],
+  [REGISTRY_RULE, '`registry` is named where the registry refuses'],
+]);
 
 function checkRules(raw: RawPolicy, problemAt: PolicyFile['problemAt']): Problem[] {
   const problems: Problem[] = [];
   const firstWith = new Map<string, number>();
   let entries = 0;
   for (const [i, rule] of raw.rules.entries()) {
-    if (rule.id === DEFAULT_RULE) {
-      problems.push(
-        problemAt(['rules', i, 'id'], '`default` is the name of the rule that denies everything else'),
-      );
-    }
+    const taken = RESERVED_IDS.get(rule.id);
+    if (taken !== undefined) problems.push(problemAt(['rules', i, 'id'], taken));
     const first = firstWith.get(rule.id);
     if (first === undefined) firstWith.set(rule.id, i);
     else problems.push(problemAt(['rules', i, 'id'], `"${rule.id}" is also the id of rules[${first}]`));
@@ -74,9 +90,24 @@ function checkRules(raw: RawPolicy, problemAt: PolicyFile['problemAt']): Problem
     );
   }
   for (const [i, test] of raw.tests.entries()) {
-    if (test.rule !== undefined && test.rule !== DEFAULT_RULE && !firstWith.has(test.rule)) {
+    if (test.rule !== undefined && !RESERVED_IDS.has(test.rule) && !firstWith.has(test.rule)) {
       problems.push(problemAt(['tests', i, 'rule'], `there is no rule "${test.rule}"`));
     }
+  }
+  return problems;
+}
+
+/** Each text once, however many rules say it; a problem stands where each of them does. */
+function checkConditions(raw: RawPolicy, { problemInside }: YamlText): Problem[] {
+  const problems: Problem[] = [];
+  const known = new Map<string, ReturnType<typeof compileCondition>>();
+  for (const [i, { when }] of raw.rules.entries()) {
+    if (when === undefined) continue;
+    const compiled = known.get(when) ?? compileCondition(when, raw.reads);
+    known.set(when, compiled);
+    if (compiled.ok) continue;
+    const { offset, message } = compiled.error;
+    problems.push(problemInside(['rules', i, 'when'], offset, message));
   }
   return problems;
 }
@@ -89,6 +120,8 @@ const toRuleInput = (rule: RawPolicy['rules'][number]): RuleInput => ({
   destinations: rule.destinations,
   methods: rule.methods,
   paths: rule.paths,
+  mode: rule.mode,
+  when: rule.when,
 });
 
 function toTest(test: RawPolicy['tests'][number], line: number): PolicyTest {

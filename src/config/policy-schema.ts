@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { problemOfReadHeader } from '../message/header-names.js';
 import {
   method,
   name,
@@ -10,6 +11,9 @@ import {
   workloadId,
 } from './schema-values.js';
 
+const MAX_CONDITION = 2048;
+const MAX_READS = 20;
+
 const some = <T extends z.ZodType>(item: T) =>
   z.array(item).min(1, 'must not be empty: leave it out for any, or drop the rule');
 
@@ -17,7 +21,10 @@ const rule = z.strictObject({
   id: name('Unique id: every decision names its rule.'),
   owner: text('Who answers for this rule.', 200).optional(),
   effect: oneOf('deny beats allow.', ['allow', 'deny']),
-  mode: oneOf('enforce: the rule decides.', ['enforce'], ['shadow']).default('enforce'),
+  mode: oneOf('enforce: the rule decides; shadow: records say what it would have decided.', [
+    'enforce',
+    'shadow',
+  ]).default('enforce'),
   principals: z
     .array(principalPattern('SPIFFE ID: exact, or with `*` for one and `**` for any number of segments.'))
     .min(1, 'must name at least one principal'),
@@ -26,7 +33,41 @@ const rule = z.strictObject({
     .min(1, 'must name at least one upstream or route'),
   methods: some(method('Method, in capitals.')).optional(),
   paths: some(pathPattern('Path pattern: `*` one segment, `**` any number.')).optional(),
+  when: z
+    .string()
+    .min(1, 'must not be empty: leave it out for always')
+    .max(MAX_CONDITION, `must be at most ${MAX_CONDITION} characters`)
+    .describe('Condition (CEL) that must hold as well.')
+    .optional(),
 });
+
+/** Names whose values are recorded: never those that carry credentials, nor those that we set ourselves. */
+const reads = z
+  .strictObject({
+    headers: z
+      .array(
+        z
+          .string()
+          .max(64)
+          .superRefine((value, context) => {
+            const wrong = problemOfReadHeader(value);
+            if (wrong !== undefined) context.addIssue({ code: 'custom', message: wrong });
+          })
+          .describe('Header, in lower case.'),
+      )
+      .max(MAX_READS, `must name at most ${MAX_READS}`)
+      .default([]),
+    query: z
+      .array(
+        z
+          .string()
+          .regex(/^[A-Za-z0-9_.~-]{1,64}$/, 'must be letters, digits, and - . _ ~')
+          .describe('Query parameter, by its exact name.'),
+      )
+      .max(MAX_READS, `must name at most ${MAX_READS}`)
+      .default([]),
+  })
+  .describe('What conditions may read of a request beyond its line; their values are recorded.');
 
 const test = z.strictObject({
   as: workloadId('SPIFFE ID of the caller.'),
@@ -46,6 +87,7 @@ export const policySchema = z
     default: z
       .literal('deny', { error: () => 'must be deny: what no rule allows is refused' })
       .describe('What no rule allows is refused.'),
+    reads: reads.prefault({}),
     rules: z.array(rule).default([]).describe('First match names the decision; deny beats allow.'),
     exceptions: z
       .array(z.unknown())

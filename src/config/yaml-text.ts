@@ -23,6 +23,8 @@ export interface YamlText {
   readonly problems: readonly Problem[];
   /** Problem at the value of `path`, or at the nearest thing above it that is written down. */
   problemAt(path: KeyPath, message: string): Problem;
+  /** Problem at a character of the text at `path`, counted from 0, where the file shows which one that is. */
+  problemInside(path: KeyPath, offset: number, message: string): Problem;
   /** Problem at the key itself, for keys that should not be there. */
   problemAtKey(path: KeyPath, key: string, message: string): Problem;
 }
@@ -69,6 +71,8 @@ export function readYaml(bytes: Uint8Array | string, file: string): YamlText {
     value: problems.length === 0 ? value : undefined,
     problems,
     problemAt: (path, message) => at(startOf(locate(document.contents, path, false)), path, message),
+    problemInside: (path, offset, message) =>
+      at(placeInside(locate(document.contents, path, false), offset, text.value), path, message),
     problemAtKey: (path, key, message) =>
       at(startOf(locate(document.contents, [...path, key], true)), [...path, key], message),
   };
@@ -118,6 +122,7 @@ const broken = (file: string, line: number, column: number, message: string): Ya
     value: undefined,
     problems: [problem([], message)],
     problemAt: problem,
+    problemInside: (path, _offset, text) => problem(path, text),
     problemAtKey: (path, key, text) => problem([...path, key], text),
   };
 };
@@ -178,6 +183,28 @@ function toValue(node: unknown, path: KeyPath, report: Report): unknown {
 function startOf(node: unknown): number {
   const range = isScalar(node) || isMap(node) || isSeq(node) || isAlias(node) ? node.range : undefined;
   return (range as Range | null | undefined)?.[0] ?? 0;
+}
+
+/** Where a character of a scalar's value stands in the file; the scalar's own place where escapes or folding hide that. */
+function placeInside(node: unknown, offset: number, file: string): number {
+  const start = startOf(node);
+  if (!isScalar(node) || typeof node.value !== 'string' || !node.range) return start;
+  const { value } = node;
+  const source = file.slice(start, node.range[1]);
+  if (node.type === 'BLOCK_LITERAL') return start + placeInBlock(source, value, offset);
+  const quote = node.type === 'PLAIN' ? 0 : 1;
+  return source.slice(quote, source.length - quote) === value ? start + quote + offset : start;
+}
+
+function placeInBlock(source: string, value: string, offset: number): number {
+  const before = value.slice(0, offset).split('\n');
+  const lines = source.split('\n');
+  const line = lines[before.length];
+  if (line === undefined) return 0;
+  const text = value.split('\n')[before.length - 1] ?? '';
+  const indent = line.lastIndexOf(text);
+  const from = lines.slice(0, before.length).reduce((sum, { length }) => sum + length + 1, 0);
+  return indent < 0 ? 0 : from + indent + (before.at(-1) ?? '').length;
 }
 
 /** The node at `path`, or the deepest one above it; with `key`, the last step finds the key instead of its value. */

@@ -2,10 +2,14 @@ import {
   type AccessRecord,
   type DecisionFields,
   MAX_RECORDED_VALUE,
+  type ReadValues,
   type RequestFields,
 } from '../audit/record.js';
+import { ConditionFault } from '../policy/facts.js';
+import type { Permit } from '../policy/permit.js';
 import type { Exchange } from './exchange.js';
 import { IsoTime } from './iso-time.js';
+import { LiveFacts } from './request-facts.js';
 
 const isoTime = new IsoTime();
 
@@ -44,13 +48,19 @@ function decisionFields(exchange: Exchange): DecisionFields {
   return {
     // What was let through stays an allow even if it failed later: records with `allow` are what the upstream may have seen.
     effect: permit === undefined ? 'deny' : 'allow',
-    reason: permit !== undefined ? 'rule_allowed' : (exchange.reason ?? 'internal_error'),
+    reason: permit !== undefined ? allowedBy(permit) : (exchange.reason ?? 'internal_error'),
     rule: decision?.rule,
+    exception: decision?.exception,
+    shadow: decision?.shadow,
+    conditionErrors: decision?.conditionErrors,
     policyRevision: snapshot?.policy.revision,
     trustRevision: snapshot?.trustRevision,
     detail: refusal === undefined || refusal.detail === '' ? undefined : refusal.detail,
   };
 }
+
+const allowedBy = ({ decision }: Permit): 'rule_allowed' | 'exception_allowed' =>
+  decision.exception === undefined ? 'rule_allowed' : 'exception_allowed';
 
 function requestFields(exchange: Exchange): RequestFields {
   const { head, route, listener } = exchange;
@@ -67,8 +77,46 @@ function requestFields(exchange: Exchange): RequestFields {
     protocol: head === undefined ? undefined : head.httpVersion === '1.1' ? 'http/1.1' : 'http/1.0',
     bytes: exchange.requestBytes,
     traceId: exchange.traceId,
+    ...readValues(exchange),
     truncated: cut ? true : undefined,
   };
+}
+
+/** What conditions may have read, so that the decision can be taken again from the record alone. */
+function readValues({
+  decision,
+  head,
+  connection,
+  snapshot,
+}: Exchange): Pick<RequestFields, 'headers' | 'query'> {
+  const reads = snapshot?.policy.reads;
+  if (reads === undefined || decision === undefined || head === undefined) return NOTHING_READ;
+  if (reads.headers.length === 0 && reads.query.length === 0) return NOTHING_READ;
+  const facts = new LiveFacts(head, connection);
+  return {
+    headers: valuesOf(reads.headers, (name) => facts.header(name)),
+    query: valuesOf(reads.query, (name) => facts.query(name)),
+  };
+}
+
+const NOTHING_READ = {};
+
+/** One that cannot be read is left out: whoever judges by the record cannot tell it either. */
+function valuesOf(
+  names: readonly string[],
+  read: (name: string) => string | undefined,
+): ReadValues | undefined {
+  if (names.length === 0) return undefined;
+  const values: Record<string, string | null> = {};
+  for (const name of names) {
+    try {
+      const value = read(name) ?? null;
+      if (value === null || value.length <= MAX_RECORDED_VALUE) values[name] = value;
+    } catch (cause) {
+      if (!(cause instanceof ConditionFault)) throw cause;
+    }
+  }
+  return values;
 }
 
 /** A target that never parsed, without its query and its authority: queries and userinfo hold secrets. */

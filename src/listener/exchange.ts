@@ -119,7 +119,10 @@ export abstract class Exchange {
       seconds,
     );
     if (this.reason !== undefined) metrics.countRefusal(name, this.reason);
-    const { exception } = this.decision ?? {};
-    if (exception !== undefined) metrics.countException(exception);
+    const { decision } = this;
+    if (decision?.exception !== undefined) metrics.countException(decision.exception);
+    if (decision?.shadow !== undefined) metrics.countShadow(name, decision.effect, decision.shadow.effect);
+    if (decision?.conditionErrors !== undefined)
+      metrics.countConditionErrors(name, decision.conditionErrors.length);
   }
 }

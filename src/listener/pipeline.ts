@@ -10,6 +10,7 @@ import type { Refusal } from '../reasons.js';
 import type { Snapshot } from '../snapshot.js';
 import type { Exchange } from './exchange.js';
 import type { ForwardRequest } from './ports.js';
+import { LiveFacts } from './request-facts.js';
 
 /** All that forwarding needs, once every question was answered yes. */
 export interface Admitted {
@@ -78,12 +79,14 @@ export function admit(exchange: Exchange, request: IncomingMessage): Admitted | 
   const question: AccessRequest = {
     principal: svid.id,
     method: head.method,
+    host: target.host,
     path: target.path,
     decodedSlashPath: target.decodedSlashPath,
     route: route.name,
     destination: route.upstream,
     listener: listener.name,
     nowMs: exchange.startedAtMs,
+    facts: new LiveFacts(head, connection),
   };
   const answer = authorize(snapshot.policy, question);
   exchange.decision = answer.ok ? answer.value.decision : answer.error.decision;

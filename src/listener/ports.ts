@@ -102,6 +102,9 @@ export interface ListenerMetrics {
   ): void;
   countRefusal(listener: string, reason: Reason): void;
   countHandshake(listener: string, result: 'accepted' | 'refused', reason: string): void;
+  /** A decision beside which another policy was tried out. */
+  countShadow(listener: string, effect: string, shadow: string): void;
+  countConditionErrors(listener: string, errors: number): void;
   countTerminated(reason: Reason): void;
   /** A request that this exception let in. */
   countException(id: string): void;

@@ -184,3 +184,17 @@ function dashed(lower: string): string {
   }
   return copied === 0 ? lower : out + lower.slice(copied);
 }
+
+/** Values of these prove who somebody is: what reads them must not write them down. */
+const CREDENTIAL_NAME =
+  /authorization|cookie|token|secret|passw|credential|api-?key|signature|session|jwt|assertion/;
+
+/** What is wrong with a header that conditions are to read, and records to hold; undefined when they may. */
+export function problemOfReadHeader(name: string): string | undefined {
+  if (name !== name.toLowerCase()) return `is written in lower case: ${name.toLowerCase()}`;
+  const kind = headerKindOf(name);
+  if (kind === 'malformed') return 'is not a header name';
+  if (kind !== 'pass') return 'never crosses as the client sent it, so nothing may be decided by it';
+  if (CREDENTIAL_NAME.test(name)) return 'looks like a credential, and what conditions read is recorded';
+  return undefined;
+}

@@ -1,4 +1,6 @@
 import type { SpiffeId } from '../identity/spiffe-id.js';
+import { ConditionRun } from './condition-run.js';
+import type { RequestFacts } from './facts.js';
 import type { Effect, Policy } from './policy.js';
 
 /** The question: may this principal do this, there, now? */
@@ -6,6 +8,8 @@ export interface AccessRequest {
   readonly principal: SpiffeId;
   readonly behalfOf?: undefined;
   readonly method: string;
+  /** Lower-case, without port; empty where the request names none. */
+  readonly host: string;
   /** Canonical, byte-exact: the same string that is forwarded. */
   readonly path: string;
   /** The other reading of a path that holds %2F; both must be allowed. */
@@ -14,21 +18,66 @@ export interface AccessRequest {
   /** Name of the upstream. */
   readonly destination: string;
   readonly listener: string;
+  /** Unix milliseconds. */
   readonly nowMs: number;
+  readonly facts: RequestFacts;
 }
 
-export interface Decision {
-  readonly effect: Effect;
-  /** Id of the deciding rule; `default` where no rule matched. */
+export type DecisionReason =
+  | 'rule_allowed'
+  | 'exception_allowed'
+  | 'policy_denied'
+  | 'no_rule_matched'
+  | 'identity_unregistered';
+
+/** A condition that could not be evaluated: no match in an allow, a match in a deny. */
+export interface ConditionError {
   readonly rule: string;
-  readonly reason: 'rule_allowed' | 'policy_denied' | 'no_rule_matched';
-  readonly policyRevision: string;
-  readonly shadow?: undefined;
-  readonly exception?: undefined;
+  readonly error: string;
 }
 
-/** Decides: deny beats allow, no match is the named rule `default`. Never throws, allocates next to nothing. */
+/** What a policy that is only tried out would have said. */
+export interface ShadowDecision {
+  readonly effect: Effect;
+  readonly rule: string;
+  readonly reason: DecisionReason;
+  readonly exception?: string;
+  readonly policyRevision: string;
+}
+
+export interface Decision extends ShadowDecision {
+  /** Id of the deciding rule, or of the exception; `default` where nothing matched, `registry` where the registry says no. */
+  readonly rule: string;
+  readonly shadow?: ShadowDecision;
+  readonly conditionErrors?: readonly ConditionError[];
+}
+
+/**
+ * Decides: deny beats allow and exceptions, a rule that allows comes before an exception, no match is the named rule
+ * `default`. Throws only what a fact throws that is not known (UnknownFact); allocates next to nothing without conditions.
+ */
 export function evaluate(policy: Policy, request: AccessRequest): Decision {
-  const index = policy.index.find(request);
-  return policy.decisions[index] ?? policy.defaultDecision;
+  const decision = decide(policy, request);
+  if (policy.shadow === undefined) return decision;
+  return { ...decision, shadow: withoutErrors(decide(policy.shadow, request)) };
+}
+
+function decide(policy: Policy, request: AccessRequest): Decision {
+  const { registry, decisions } = policy;
+  const isUnknown = registry?.unregistered === 'deny' && registry.find(request.principal) === undefined;
+  if (isUnknown) return decisions.unregistered;
+  const run = policy.hasConditions ? new ConditionRun(request, registry) : undefined;
+  const index = policy.index.find(request, run);
+  const decision = decisions.ofRule(index) ?? decideByException(policy, request, run);
+  return run?.errors === undefined ? decision : { ...decision, conditionErrors: run.errors };
+}
+
+function decideByException(policy: Policy, request: AccessRequest, run: ConditionRun | undefined): Decision {
+  const { decisions, exceptionIndex } = policy;
+  if (exceptionIndex === undefined) return decisions.byDefault;
+  return decisions.ofException(exceptionIndex.find(request, run)) ?? decisions.byDefault;
+}
+
+function withoutErrors({ conditionErrors, shadow, ...decision }: Decision): ShadowDecision {
+  return decision;
 }

@@ -7,16 +7,20 @@ export const NO_RULE = Number.MAX_SAFE_INTEGER;
 
 const EVERY_PATH: readonly PathPattern[] = [{ text: '/**', segments: ['**'] }];
 
-/** At one path pattern only the first rule of each method can ever be named: the others need not be kept. */
-interface FirstRules {
+/**
+ * At one path pattern only the first rule of each method can ever be named; the others need not be kept. Of those that count
+ * only under a condition any may be.
+ */
+interface RulesHere {
   anyMethod: number;
   byMethod: Map<string, number> | undefined;
+  conditional: Rule[] | undefined;
 }
 
 /** Rules of one effect for one principal pattern and destination: path and method -> the first rule that matches. */
 export class PathIndex {
-  readonly #trie = new SegmentTrie<FirstRules>();
-  readonly #hits: FirstRules[] = [];
+  readonly #trie = new SegmentTrie<RulesHere>();
+  readonly #hits: RulesHere[] = [];
   readonly #folded: boolean;
 
   /** `folded`: deny rules, whose paths are compared in the reading of `foldSegments`. */
@@ -25,17 +29,19 @@ export class PathIndex {
     for (const rule of rules) this.#add(rule);
   }
 
-  find(segments: readonly string[], method: string): number {
+  /** @returns the first rule that counts always; those before it that count under a condition are appended to `candidates`. */
+  find(segments: readonly string[], method: string, candidates: Rule[]): number {
     const hits = this.#hits;
     this.#trie.match(segments, hits);
     let first = NO_RULE;
     for (let hit = hits.pop(); hit !== undefined; hit = hits.pop()) {
-      const { anyMethod, byMethod } = hit;
+      const { anyMethod, byMethod, conditional } = hit;
       if (anyMethod < first) first = anyMethod;
       if (byMethod !== undefined) {
         const index = byMethod.get(method);
         if (index !== undefined && index < first) first = index;
       }
+      if (conditional !== undefined) pushOf(conditional, method, candidates);
     }
     return first;
   }
@@ -43,17 +49,32 @@ export class PathIndex {
   #add(rule: Rule): void {
     for (const pattern of rule.paths ?? EVERY_PATH) {
       const node = this.#trie.insert(this.#folded ? foldSegments(pattern.segments) : pattern.segments);
-      node.value ??= { anyMethod: NO_RULE, byMethod: undefined };
-      const first = node.value;
-      if (rule.methods === undefined) {
-        first.anyMethod = Math.min(first.anyMethod, rule.index);
-        continue;
-      }
-      first.byMethod ??= new Map();
-      for (const method of rule.methods) {
-        const known = first.byMethod.get(method);
-        if (known === undefined || rule.index < known) first.byMethod.set(method, rule.index);
-      }
+      node.value ??= { anyMethod: NO_RULE, byMethod: undefined, conditional: undefined };
+      addTo(node.value, rule);
     }
+  }
+}
+
+function addTo(here: RulesHere, rule: Rule): void {
+  if (rule.isConditional) {
+    here.conditional ??= [];
+    if (here.conditional.at(-1) !== rule) here.conditional.push(rule);
+    return;
+  }
+  if (rule.methods === undefined) {
+    here.anyMethod = Math.min(here.anyMethod, rule.index);
+    return;
+  }
+  here.byMethod ??= new Map();
+  for (const method of rule.methods) {
+    const known = here.byMethod.get(method);
+    if (known === undefined || rule.index < known) here.byMethod.set(method, rule.index);
+  }
+}
+
+function pushOf(rules: readonly Rule[], method: string, candidates: Rule[]): void {
+  for (let i = 0; i < rules.length; i++) {
+    const rule = rules[i]!;
+    if (rule.methods === undefined || rule.methods.has(method)) candidates.push(rule);
   }
 }

@@ -1,5 +1,5 @@
 import { ok, type Refusal, type Result } from '../reasons.js';
-import { type AccessRequest, type Decision, evaluate } from './decision.js';
+import { type AccessRequest, type Decision, type DecisionReason, evaluate } from './decision.js';
 import type { Policy } from './policy.js';
 
 const permitBrand: unique symbol = Symbol('permit');
@@ -13,7 +13,7 @@ export interface Permit {
 
 /** A refusal by policy: `detail` is the rule's id, for the log alone. */
 export interface Denial extends Refusal {
-  readonly reason: 'policy_denied' | 'no_rule_matched';
+  readonly reason: Exclude<DecisionReason, 'rule_allowed' | 'exception_allowed'>;
   readonly decision: Decision;
 }
 
@@ -21,10 +21,7 @@ export interface Denial extends Refusal {
 export function authorize(policy: Policy, request: AccessRequest): Result<Permit, Denial> {
   const decision = evaluate(policy, request);
   if (decision.effect === 'allow') return ok({ [permitBrand]: true, decision, request });
-  const reason = decision.reason === 'no_rule_matched' ? 'no_rule_matched' : 'policy_denied';
-  return { ok: false, error: { reason, detail: decision.rule, decision } };
+  const { rule, reason } = decision;
+  const isAllowing = reason === 'rule_allowed' || reason === 'exception_allowed';
+  return { ok: false, error: { reason: isAllowing ? 'policy_denied' : reason, detail: rule, decision } };
 }
-
-/** For the edge of the pure core: true only for what `authorize` made. */
-export const isPermit = (value: unknown): value is Permit =>
-  typeof value === 'object' && value !== null && (value as Partial<Permit>)[permitBrand] === true;

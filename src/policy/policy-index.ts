@@ -1,5 +1,7 @@
 import type { SpiffeId } from '../identity/spiffe-id.js';
+import type { ConditionRun } from './condition-run.js';
 import type { AccessRequest } from './decision.js';
+import { isLive } from './exception.js';
 import { NO_RULE, PathIndex } from './path-index.js';
 import { foldSegments, splitPath } from './pattern.js';
 import type { Rule } from './policy.js';
@@ -59,51 +61,68 @@ export class PolicyIndex {
   readonly #domains = new Map<string, SegmentTrie<PatternEntry>>();
   readonly #principals = new Map<string, View>();
   readonly #views = new Map<string, View>();
+  readonly #search = new Search();
   #mergedRules = 0;
+  #nextId = 0;
 
-  constructor(rules: readonly Rule[]) {
-    let nextId = 0;
-    for (const rule of rules) {
-      for (const pattern of rule.principals) {
-        let trie = this.#domains.get(pattern.trustDomain);
-        if (trie === undefined) {
-          trie = new SegmentTrie();
-          this.#domains.set(pattern.trustDomain, trie);
-        }
-        const node = trie.insert(pattern.segments);
-        node.value ??= { id: nextId++, rules: new Map(), buckets: new Map() };
-        addByDestination(node.value, rule);
+  constructor(rules: readonly Rule[] = []) {
+    for (const rule of rules) this.add(rule);
+  }
+
+  /** In the order of their index, and before anything is asked. */
+  add(rule: Rule): void {
+    for (const pattern of rule.principals) {
+      let trie = this.#domains.get(pattern.trustDomain);
+      if (trie === undefined) {
+        trie = new SegmentTrie();
+        this.#domains.set(pattern.trustDomain, trie);
       }
+      const node = trie.insert(pattern.segments);
+      node.value ??= { id: this.#nextId++, rules: new Map(), buckets: new Map() };
+      addByDestination(node.value, rule);
     }
   }
 
-  /** Index of the deciding rule, or NO_RULE: the first deny in file order, else the first allow. */
-  find(request: AccessRequest): number {
+  /**
+   * Index of the deciding rule, or NO_RULE: the first deny in file order, else the first allow.
+   * @param run judges conditions; needed where a rule has one.
+   */
+  find(request: AccessRequest, run: ConditionRun | undefined): number {
     const view = this.#viewOf(request.principal);
     const byUpstream = this.#bucketsOf(view, request.destination);
     const byRoute = request.route === request.destination ? NO_BUCKETS : this.#bucketsOf(view, request.route);
     if (byUpstream.length === 0 && byRoute.length === 0) return NO_RULE;
 
-    const { method, decodedSlashPath } = request;
-    const raw = splitPath(request.path);
+    const { method, path, decodedSlashPath } = request;
+    const raw = splitPath(path);
     const decoded = decodedSlashPath === undefined ? undefined : splitPath(decodedSlashPath);
-    let denied = Math.min(findDeny(byUpstream, raw, method), findDeny(byRoute, raw, method));
+    const search = this.#search;
+    let denied = search.deny(byUpstream, byRoute, raw, method, path, run);
     if (decoded !== undefined) {
-      denied = Math.min(denied, findDeny(byUpstream, decoded, method), findDeny(byRoute, decoded, method));
+      denied = Math.min(denied, search.deny(byUpstream, byRoute, decoded, method, decodedSlashPath!, run));
     }
     if (denied !== NO_RULE) return denied;
-    const allowed = Math.min(findAllow(byUpstream, raw, method), findAllow(byRoute, raw, method));
+    const allowed = search.allow(byUpstream, byRoute, raw, method, path, run);
     if (allowed === NO_RULE || decoded === undefined) return allowed;
     // The upstream may decode %2F: what it would then see must be allowed as well.
-    const other = Math.min(findAllow(byUpstream, decoded, method), findAllow(byRoute, decoded, method));
+    const other = search.allow(byUpstream, byRoute, decoded, method, decodedSlashPath!, run);
     return other === NO_RULE ? NO_RULE : allowed;
   }
 
-  /** True when some rule still lets this principal reach something. */
+  /** True when some rule still lets this principal reach something; one with a condition may. */
   hasAnyAllow(principal: SpiffeId): boolean {
     const view = this.#viewOf(principal);
     view.anyAllow ??= someAllow(view.entries);
     return view.anyAllow;
+  }
+
+  /** True when some rule that names this principal is of use at this moment. */
+  hasAnyLive(principal: SpiffeId, nowMs: number): boolean {
+    for (const { rules } of this.#viewOf(principal).entries) {
+      for (const list of rules.values())
+        if (list.some(({ term }) => term === undefined || isLive(term, nowMs))) return true;
+    }
+    return false;
   }
 
   #viewOf(principal: SpiffeId): View {
@@ -166,28 +185,60 @@ function bucketOf(entry: PatternEntry, destination: string): Bucket {
   return bucket;
 }
 
-function findDeny(buckets: readonly Bucket[], segments: readonly string[], method: string): number {
-  let first = NO_RULE;
-  let folded: readonly string[] | undefined;
-  for (let i = 0; i < buckets.length; i++) {
-    const deny = buckets[i]!.deny;
-    if (deny === undefined) continue;
-    folded ??= foldSegments(segments);
-    const index = deny.find(folded, method);
-    if (index < first) first = index;
-  }
-  return first;
-}
+/** One search after another: what it needs for each is made once. */
+class Search {
+  readonly #candidates: Rule[] = [];
 
-function findAllow(buckets: readonly Bucket[], segments: readonly string[], method: string): number {
-  let first = NO_RULE;
-  for (let i = 0; i < buckets.length; i++) {
-    const allow = buckets[i]!.allow;
-    if (allow === undefined) continue;
-    const index = allow.find(segments, method);
-    if (index < first) first = index;
+  deny(
+    byUpstream: readonly Bucket[],
+    byRoute: readonly Bucket[],
+    segments: readonly string[],
+    method: string,
+    path: string,
+    run: ConditionRun | undefined,
+  ): number {
+    let first = NO_RULE;
+    let folded: readonly string[] | undefined;
+    for (let i = 0; i < byUpstream.length + byRoute.length; i++) {
+      const { deny } = i < byUpstream.length ? byUpstream[i]! : byRoute[i - byUpstream.length]!;
+      if (deny === undefined) continue;
+      folded ??= foldSegments(segments);
+      const index = deny.find(folded, method, this.#candidates);
+      if (index < first) first = index;
+    }
+    return this.#firstOf(first, path, run);
   }
-  return first;
+
+  allow(
+    byUpstream: readonly Bucket[],
+    byRoute: readonly Bucket[],
+    segments: readonly string[],
+    method: string,
+    path: string,
+    run: ConditionRun | undefined,
+  ): number {
+    let first = NO_RULE;
+    for (let i = 0; i < byUpstream.length + byRoute.length; i++) {
+      const { allow } = i < byUpstream.length ? byUpstream[i]! : byRoute[i - byUpstream.length]!;
+      if (allow === undefined) continue;
+      const index = allow.find(segments, method, this.#candidates);
+      if (index < first) first = index;
+    }
+    return this.#firstOf(first, path, run);
+  }
+
+  /** The first in file order that counts: `first` always does, the candidates only where their conditions hold. */
+  #firstOf(first: number, path: string, run: ConditionRun | undefined): number {
+    const candidates = this.#candidates;
+    if (candidates.length === 0) return first;
+    const ordered = candidates.splice(0).sort((a, b) => a.index - b.index);
+    for (const [i, rule] of ordered.entries()) {
+      if (rule.index >= first) return first;
+      if (rule === ordered[i - 1]) continue; // by upstream and by route, or by two of its paths
+      if (run!.holds(rule, path)) return rule.index;
+    }
+    return first;
+  }
 }
 
 /** An allow counts unless a deny takes away the whole of its destination. */
@@ -207,4 +258,6 @@ function someAllow(entries: readonly PatternEntry[]): boolean {
 }
 
 const isUnconditional = (rule: Rule): boolean =>
-  rule.methods === undefined && (rule.paths === undefined || rule.paths.some((path) => path.text === '/**'));
+  !rule.isConditional &&
+  rule.methods === undefined &&
+  (rule.paths === undefined || rule.paths.some((path) => path.text === '/**'));

@@ -1,105 +1,315 @@
-import { createHash } from 'node:crypto';
+import { createHash, type Hash } from 'node:crypto';
 import type { SpiffeId } from '../identity/spiffe-id.js';
-import type { Decision } from './decision.js';
+import { type Condition, compileCondition } from './condition.js';
+import type { Decision, DecisionReason } from './decision.js';
+import { type ExceptionInput, type ExceptionSpan, keyOfException } from './exception.js';
 import type { PathPattern, PrincipalPattern } from './pattern.js';
 import { PolicyIndex } from './policy-index.js';
+import type { Registry } from './registry.js';
 
 export type Effect = 'allow' | 'deny';
 
-/** A rule as somebody wrote it, read and checked; `undefined` means any. */
+/** What conditions may read of a request beyond its line: names, headers in lower case. Their values are recorded. */
+export interface PolicyReads {
+  readonly headers: readonly string[];
+  readonly query: readonly string[];
+}
+
+/** A rule as somebody wrote it, read and checked; `undefined` means any. Plain data. */
 export interface RuleInput {
   readonly id: string;
   readonly owner?: string | undefined;
   readonly effect: Effect;
+  /** `shadow`: it decides nothing, and records say what it would have decided. */
+  readonly mode?: 'enforce' | 'shadow' | undefined;
   readonly principals: readonly PrincipalPattern[];
   readonly destinations: readonly string[];
   readonly methods?: readonly string[] | undefined;
   readonly paths?: readonly PathPattern[] | undefined;
+  readonly when?: string | undefined;
+}
+
+/** Everything that one policy says, as plain data. */
+export interface PolicyInput {
+  readonly rules: readonly RuleInput[];
+  readonly exceptions?: readonly ExceptionInput[] | undefined;
+  readonly reads?: PolicyReads | undefined;
 }
 
 export interface Rule {
   readonly id: string;
   readonly owner: string | undefined;
   readonly effect: Effect;
-  readonly mode: 'enforce';
+  readonly mode: 'enforce' | 'shadow';
   readonly principals: readonly PrincipalPattern[];
   readonly destinations: ReadonlySet<string>;
   readonly methods: ReadonlySet<string> | undefined;
   readonly paths: readonly PathPattern[] | undefined;
+  readonly condition: Condition | undefined;
+  /** Of an exception: when it counts. */
+  readonly term: ExceptionSpan | undefined;
+  /** It has a condition or a term: whether it counts is asked each time. */
+  readonly isConditional: boolean;
   /** Place in the file: the first matching rule of the winning effect is the one that is named. */
   readonly index: number;
 }
 
 export interface Policy {
+  /** All of the file, those in shadow too. */
   readonly rules: readonly Rule[];
-  /** SHA-256 (16 hex digits) of what the policy says, not of how it is written: comments and spacing do not move it. */
+  /** Of the file, then what was granted beside it. */
+  readonly exceptions: readonly ExceptionInput[];
+  /** The exceptions as the rules they are. */
+  readonly exceptionRules: readonly Rule[];
+  readonly registry: Registry | undefined;
+  /** What conditions read, those of the policy that is tried out too. */
+  readonly reads: PolicyReads;
+  /**
+   * SHA-256 (16 hex digits) of what rules, exceptions and registry say, not of how it is written: comments and spacing do
+   * not move it, and replicas that say the same show the same.
+   */
   readonly revision: string;
-  readonly exceptions: readonly never[];
+  /** An answer may change with nothing but time. */
+  readonly isTimeBound: boolean;
+  /** Evaluated beside this one and recorded: the same with its rules in shadow in force, or another policy file. */
+  readonly shadow: Policy | undefined;
   /** Compiled forms; only the functions of this folder read them. */
+  readonly hasConditions: boolean;
   readonly index: PolicyIndex;
-  readonly decisions: readonly Decision[];
-  readonly defaultDecision: Decision;
+  readonly exceptionIndex: PolicyIndex | undefined;
+  readonly decisions: Decisions;
+  readonly parts: PolicyParts;
 }
 
-/** Compiles checked rules. Rules keep their order; ids must be unique (the file reader sees to it). */
-export function compilePolicy(inputs: readonly RuleInput[]): Policy {
-  const rules = inputs.map(toRule);
-  const revision = createHash('sha256').update(canonicalText(rules)).digest('hex').slice(0, 16);
-  return {
-    rules,
-    revision,
-    exceptions: [],
-    index: new PolicyIndex(rules),
-    decisions: rules.map((rule) => decisionOf(rule, revision)),
-    defaultDecision: {
-      effect: 'deny',
-      rule: DEFAULT_RULE,
-      reason: 'no_rule_matched',
-      policyRevision: revision,
-    },
-  };
+/** What a policy is put together from, and can be again with other grants. */
+interface PolicyParts {
+  readonly rules: CompiledRules;
+  readonly exceptions: readonly ExceptionInput[];
+  readonly reads: PolicyReads;
+  readonly registry: Registry | undefined;
+  readonly candidate: Policy | undefined;
+}
+
+/** The rules of one file: whatever is granted beside them, they stay as they are. */
+interface CompiledRules {
+  readonly all: readonly Rule[];
+  readonly digest: string;
+  readonly enforced: PolicyIndex;
+  /** All of them, as if those in shadow were in force; there when there are any. */
+  readonly tried: PolicyIndex | undefined;
+  readonly hasConditions: boolean;
+  readonly isTimeBound: boolean;
 }
 
 /** The named rule that decides where no other does. */
 export const DEFAULT_RULE = 'default';
+/** What is named where the registry says no. */
+export const REGISTRY_RULE = 'registry';
 
-/** Could this identity still reach anything at all? Conservative: an allow that only narrow denies touch counts. */
-export function hasAnyAllow(policy: Policy, principal: SpiffeId): boolean {
-  return policy.index.hasAnyAllow(principal);
+/** Rules compiled in one step: about a millisecond's worth. */
+const RULES_A_STEP = 100;
+const NOTHING_READ: PolicyReads = { headers: [], query: [] };
+
+/** Compiles what was read and checked; ids must be unique. `candidate` is tried out beside it. */
+export function compilePolicy(input: PolicyInput, registry?: Registry, candidate?: PolicyInput): Policy {
+  const steps = compileSteps(input, registry, candidate);
+  for (;;) {
+    const step = steps.next();
+    if (step.done) return step.value;
+  }
 }
 
-const toRule = (input: RuleInput, index: number): Rule => ({
+/** `compilePolicy` in small steps, so that requests can be served in between. */
+export function* compileSteps(
+  input: PolicyInput,
+  registry?: Registry,
+  candidate?: PolicyInput,
+): Generator<void, Policy> {
+  const tried =
+    candidate === undefined ? undefined : assemble(yield* partsOf(candidate, registry, undefined));
+  return assemble(yield* partsOf(input, registry, tried));
+}
+
+/** The same policy with these grants beside its own exceptions, and no others. */
+export function withGrants(policy: Policy, grants: readonly ExceptionInput[]): Policy {
+  if (grants.length === 0 && policy.exceptions.length === policy.parts.exceptions.length) return policy;
+  const { parts } = policy;
+  const candidate = parts.candidate && withGrants(parts.candidate, grants);
+  return assemble({ ...parts, candidate }, grants);
+}
+
+/** Could this identity still reach anything at all? Conservative: an allow that only narrow denies touch counts. */
+export function hasAnyAllow(policy: Policy, principal: SpiffeId, nowMs: number): boolean {
+  const { registry, index, exceptionIndex } = policy;
+  if (registry?.unregistered === 'deny' && registry.find(principal) === undefined) return false;
+  return index.hasAnyAllow(principal) || exceptionIndex?.hasAnyLive(principal, nowMs) === true;
+}
+
+function* partsOf(
+  input: PolicyInput,
+  registry: Registry | undefined,
+  candidate: Policy | undefined,
+): Generator<void, PolicyParts> {
+  const { exceptions = [], reads = NOTHING_READ } = input;
+  return { rules: yield* compileRules(input.rules, reads), exceptions, reads, registry, candidate };
+}
+
+function* compileRules(inputs: readonly RuleInput[], reads: PolicyReads): Generator<void, CompiledRules> {
+  const conditions = new ConditionTexts(reads);
+  const enforced = new PolicyIndex();
+  const tried = inputs.some(({ mode }) => mode === 'shadow') ? new PolicyIndex() : undefined;
+  const all: Rule[] = [];
+  const digest = createHash('sha256');
+  for (const [index, input] of inputs.entries()) {
+    if (index % RULES_A_STEP === RULES_A_STEP - 1) yield;
+    const rule = toRule(input, index, conditions);
+    all.push(rule);
+    if (rule.mode === 'enforce') enforced.add(rule);
+    tried?.add(rule);
+    addTo(digest, canonicalText(rule));
+  }
+  const { isAny, isTimeBound } = conditions;
+  return { all, digest: digest.digest('hex'), enforced, tried, hasConditions: isAny, isTimeBound };
+}
+
+function assemble(parts: PolicyParts, grants: readonly ExceptionInput[] = []): Policy {
+  const { rules, reads, registry, candidate } = parts;
+  const exceptions = [...parts.exceptions, ...grants];
+  const conditions = new ConditionTexts(reads);
+  const exceptionRules = exceptions.map((exception, index) => toExceptionRule(exception, index, conditions));
+  const revision = revisionOf(parts, exceptions);
+  const exceptionIndex = exceptions.length === 0 ? undefined : new PolicyIndex(exceptionRules);
+  const policy: Omit<Policy, 'shadow'> = {
+    rules: rules.all,
+    exceptions,
+    exceptionRules,
+    registry,
+    reads: candidate === undefined ? reads : joinReads(reads, candidate.reads),
+    revision,
+    isTimeBound: rules.isTimeBound || exceptions.length > 0,
+    hasConditions: rules.hasConditions || exceptions.length > 0,
+    index: rules.enforced,
+    exceptionIndex,
+    decisions: new Decisions(rules.all, exceptionRules, revision),
+    parts,
+  };
+  const shadow = rules.tried === undefined ? candidate : { ...policy, index: rules.tried, shadow: undefined };
+  return { ...policy, shadow };
+}
+
+/** Exceptions in any order: a grant that came first on one replica may come second on another. */
+function revisionOf({ rules, reads, registry }: PolicyParts, exceptions: readonly ExceptionInput[]): string {
+  const digest = createHash('sha256');
+  addTo(digest, rules.digest);
+  addTo(digest, JSON.stringify([sorted(reads.headers), sorted(reads.query), registry?.revision ?? null]));
+  for (const key of sorted(exceptions.map(keyOfException))) addTo(digest, key);
+  return digest.digest('hex').slice(0, 16);
+}
+
+/** Every text with its length before it: no two lists of texts make one stream. */
+const addTo = (digest: Hash, text: string): Hash => digest.update(`${text.length}:`).update(text);
+
+const joinReads = (a: PolicyReads, b: PolicyReads): PolicyReads => ({
+  headers: [...new Set([...a.headers, ...b.headers])],
+  query: [...new Set([...a.query, ...b.query])],
+});
+
+/** Conditions by their text: many rules say the same one. */
+class ConditionTexts {
+  isAny = false;
+  isTimeBound = false;
+  readonly #byText = new Map<string, Condition>();
+
+  constructor(readonly reads: PolicyReads) {}
+
+  compile(text: string): Condition {
+    const known = this.#byText.get(text);
+    if (known !== undefined) return known;
+    const compiled = compileCondition(text, this.reads);
+    if (!compiled.ok) throw new Error(`a condition that was not checked: ${compiled.error.message}`);
+    this.isAny = true;
+    this.isTimeBound ||= compiled.value.isTimeBound;
+    this.#byText.set(text, compiled.value);
+    return compiled.value;
+  }
+}
+
+const toRule = (input: RuleInput, index: number, conditions: ConditionTexts): Rule => ({
   id: input.id,
   owner: input.owner,
   effect: input.effect,
-  mode: 'enforce',
+  mode: input.mode ?? 'enforce',
   principals: input.principals,
   destinations: new Set(input.destinations),
   methods: input.methods === undefined ? undefined : new Set(input.methods),
   paths: input.paths,
+  condition: input.when === undefined ? undefined : conditions.compile(input.when),
+  term: undefined,
+  isConditional: input.when !== undefined,
   index,
 });
 
-const decisionOf = (rule: Rule, policyRevision: string): Decision => ({
-  effect: rule.effect,
-  rule: rule.id,
-  reason: rule.effect === 'allow' ? 'rule_allowed' : 'policy_denied',
-  policyRevision,
+const toExceptionRule = (exception: ExceptionInput, index: number, conditions: ConditionTexts): Rule => ({
+  ...toRule({ ...exception, effect: 'allow' }, index, conditions),
+  term: { startsMs: exception.startsMs, expiresMs: exception.expiresMs },
+  isConditional: true,
 });
 
-/** Order of rules counts (it names the deciding one); order inside a rule's lists does not. */
-function canonicalText(rules: readonly Rule[]): string {
-  return JSON.stringify(
-    rules.map((rule) => [
-      rule.id,
-      rule.owner ?? null,
+/** One decision a rule, made when it is first taken: they are shared by all requests it decides. */
+class Decisions {
+  readonly byDefault: Decision;
+  readonly unregistered: Decision;
+  readonly #ofRule: (Decision | undefined)[] = [];
+  readonly #ofException: (Decision | undefined)[] = [];
+
+  constructor(
+    readonly rules: readonly Rule[],
+    readonly exceptionRules: readonly Rule[],
+    readonly revision: string,
+  ) {
+    this.byDefault = this.#decision('deny', DEFAULT_RULE, 'no_rule_matched');
+    this.unregistered = this.#decision('deny', REGISTRY_RULE, 'identity_unregistered');
+  }
+
+  ofRule(index: number): Decision | undefined {
+    const known = this.#ofRule[index];
+    const rule = this.rules[index];
+    if (known !== undefined || rule === undefined) return known;
+    const made = this.#decision(
       rule.effect,
-      sorted(rule.principals.map((pattern) => pattern.text)),
-      sorted(rule.destinations),
-      rule.methods === undefined ? null : sorted(rule.methods),
-      rule.paths === undefined ? null : sorted(rule.paths.map((pattern) => pattern.text)),
-    ]),
-  );
+      rule.id,
+      rule.effect === 'allow' ? 'rule_allowed' : 'policy_denied',
+    );
+    this.#ofRule[index] = made;
+    return made;
+  }
+
+  ofException(index: number): Decision | undefined {
+    const known = this.#ofException[index];
+    const rule = this.exceptionRules[index];
+    if (known !== undefined || rule === undefined) return known;
+    const made = { ...this.#decision('allow', rule.id, 'exception_allowed'), exception: rule.id };
+    this.#ofException[index] = made;
+    return made;
+  }
+
+  #decision(effect: Effect, rule: string, reason: DecisionReason): Decision {
+    return { effect, rule, reason, policyRevision: this.revision };
+  }
 }
+
+/** Order of rules counts (it names the deciding one); order inside a rule's lists does not. */
+const canonicalText = (rule: Rule): string =>
+  JSON.stringify([
+    rule.id,
+    rule.owner ?? null,
+    rule.effect,
+    rule.mode,
+    sorted(rule.principals.map((pattern) => pattern.text)),
+    sorted(rule.destinations),
+    rule.methods === undefined ? null : sorted(rule.methods),
+    rule.paths === undefined ? null : sorted(rule.paths.map((pattern) => pattern.text)),
+    rule.condition?.text ?? null,
+  ]);
 
 const sorted = (values: Iterable<string>): string[] => [...new Set(values)].sort();

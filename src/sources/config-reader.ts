@@ -47,8 +47,8 @@ export class ConfigReader {
     const { file, env, workers } = this.place;
     const bytes = [...contents.values()].reduce((sum, { length }) => sum + length, 0);
     const load = bytes > OFF_THREAD_BYTES && !isFirst ? loadConfigOffThread : loadConfig;
-    const { config: whole, policy, policyFile, problems } = await load(file, env);
-    if (policyFile !== undefined) this.named = [policyFile];
+    const { config: whole, policy, policyFiles, problems } = await load(file, env);
+    if (policyFiles.length > 0) this.named = policyFiles;
     if (whole === undefined || policy === undefined || problems.length > 0) {
       return err(problems.map(formatProblem).join('\n') || 'the configuration cannot be read');
     }

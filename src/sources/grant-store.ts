@@ -3,7 +3,7 @@ import { access, lstat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import type { ExceptionLimit } from '../config/exception-schema.js';
 import { checkTogether, formatGrants, type GrantList, grantListOf, parseGrants } from '../config/grants.js';
-import { takenIds, whyUnusable } from '../config/grants-check.js';
+import { obstaclesIn, whyUnusable } from '../config/grants-check.js';
 import { formatProblem } from '../config/problem.js';
 import { DAY_MS, type ExceptionInput, keyOfException } from '../policy/exception.js';
 import { type Policy, withGrants } from '../policy/policy.js';
@@ -97,10 +97,10 @@ export class GrantStore {
     const { revision } = grantListOf(grants);
     const known = this.#joined;
     if (known !== undefined && known.base === base && known.revision === revision) return known.policy;
-    const taken = takenIds(base);
+    const obstacles = obstaclesIn(base);
     const unusable: UnusableGrant[] = [];
     const usable = grants.filter((grant) => {
-      const problem = whyUnusable(grant, taken);
+      const problem = whyUnusable(grant, obstacles);
       if (problem !== undefined) unusable.push({ grant, problem: problem.message });
       return problem === undefined;
     });

@@ -23,6 +23,16 @@ export class Metrics implements ListenerMetrics {
     'listener',
     'reason',
   ]);
+  readonly #shadow = this.#counter(
+    'shadow_decisions_total',
+    'Decisions beside which another policy was tried out: what was decided, and what that one would have.',
+    ['listener', 'effect', 'shadow'],
+  );
+  readonly #conditionErrors = this.#counter(
+    'condition_errors_total',
+    'Conditions that could not be evaluated: no match in an allow, a match in a deny.',
+    ['listener'],
+  );
   readonly #handshakes = this.#counter('handshakes_total', 'TLS handshakes.', [
     'listener',
     'result',
@@ -132,6 +142,14 @@ export class Metrics implements ListenerMetrics {
 
   countHandshake(listener: string, result: 'accepted' | 'refused', reason: string): void {
     this.#handshakes.inc({ listener, result, reason });
+  }
+
+  countShadow(listener: string, effect: string, shadow: string): void {
+    this.#shadow.inc({ listener, effect, shadow });
+  }
+
+  countConditionErrors(listener: string, errors: number): void {
+    this.#conditionErrors.inc({ listener }, errors);
   }
 
   countTerminated(reason: Reason): void {

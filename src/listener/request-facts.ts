@@ -1,0 +1,43 @@
+import type { RequestHead } from '../message/request-head.js';
+import type { ConnectionFacts, CredentialFacts, RequestFacts } from '../policy/facts.js';
+import { readQueryParameter } from '../policy/query-parameter.js';
+import type { Connection } from './connection.js';
+
+/** What conditions may read of a live request. Made for every request, so it holds two references and no more. */
+export class LiveFacts implements RequestFacts {
+  constructor(
+    readonly head: RequestHead,
+    readonly of: Connection,
+  ) {}
+
+  /** Of the lines that cross: what the upstream will not see decides nothing. */
+  header(name: string): string | undefined {
+    const { endToEnd } = this.head;
+    let found: string | undefined;
+    for (let i = 0; i < endToEnd.length; i += 2) {
+      const line = endToEnd[i]!;
+      if (line.length !== name.length || line.toLowerCase() !== name) continue;
+      found = found === undefined ? endToEnd[i + 1]! : `${found}, ${endToEnd[i + 1]!}`;
+    }
+    return found;
+  }
+
+  query(name: string): string | undefined {
+    return readQueryParameter(this.head.target.query, name);
+  }
+
+  get credential(): CredentialFacts {
+    const { leaf } = this.of.credential!.svid!;
+    return {
+      kind: 'x509',
+      notBeforeMs: leaf.notBeforeMs,
+      notAfterMs: leaf.notAfterMs,
+      issuer: leaf.issuer,
+    };
+  }
+
+  get connection(): ConnectionFacts {
+    const { version = '', resumed } = this.of.tls;
+    return { tlsVersion: version, resumed };
+  }
+}
