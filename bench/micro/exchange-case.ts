@@ -173,6 +173,7 @@ deadlines: { connectionAge: 24h }
     adopted: nothing,
     refused: nothing,
     stale: nothing,
+    drifted: () => undefined,
     found: nothing,
     noted: nothing,
     restartNeeded: nothing,

@@ -131,6 +131,13 @@ class RunningApp implements App {
         refused: (source, error, current) => this.#changes.refused(source, error, current),
         stale: (source, problem) =>
           options.diagnostics.error({ source, problem }, 'a source in force is out of date'),
+        drifted: (source, problem, current) => {
+          options.diagnostics.error(
+            { source, problem },
+            'what is on disk has not been in force for a minute',
+          );
+          this.#changes.record('source.drifted', source, current, problem);
+        },
         found: (source) => this.foundNews(source),
         noted: (source, note) => options.diagnostics.warn({ source, note }, 'adopted, and worth a look'),
         restartNeeded: (what) =>
@@ -211,6 +218,7 @@ class RunningApp implements App {
       this.#upstreams.configure(config);
       this.#metrics.live = {
         connections: () => new Map(this.#listeners.map(({ context, live }) => [context.name, live.size])),
+        drifted: () => this.#keeper.status.filter(({ drifted }) => drifted).map(({ name }) => name),
         authoritiesInUse: () =>
           [...authoritiesInUse(this.#credentials).values()].map(({ connections, ...use }) => ({
             ...use,

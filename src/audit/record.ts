@@ -143,6 +143,7 @@ export interface LifecycleRecord {
     | 'revocation.withdrawn'
     | 'revocation.enforced'
     | 'trust.shrunk'
+    | 'source.drifted'
     | 'authority.in_use'
     | 'svid.revoked'
     | 'svid.expiring'

@@ -2,7 +2,7 @@ import { compileCondition } from '../policy/condition.js';
 import type { ExceptionInput } from '../policy/exception.js';
 import { DEFAULT_RULE, type Policy, type PolicyReads, REGISTRY_RULE } from '../policy/policy.js';
 import type { Config } from './config.js';
-import { warnOfEnd } from './exception-schema.js';
+import { checkWrittenExpiry, type ExceptionLimit, warnOfEnd } from './exception-schema.js';
 import { type ParsedGrants, parseGrants } from './grants.js';
 import { nearestKey } from './issues.js';
 import type { Problem } from './problem.js';
@@ -67,6 +67,23 @@ export function whyUnusable(
     if (!compiled.ok) return { path: ['allow', 'when'], message: compiled.error.message };
   }
   return undefined;
+}
+
+/** What is wrong with the policy file's own exceptions: names that lead nowhere, an end that is too far ahead. */
+export function checkExceptions(
+  exceptions: readonly ExceptionInput[],
+  config: Config,
+  limit: ExceptionLimit,
+  at: (path: KeyPath, message: string) => Problem,
+): Problem[] {
+  const destinations = destinationsOf(config);
+  return exceptions.flatMap((exception, i) => {
+    const end = checkWrittenExpiry(exception.expiresMs, limit);
+    const far = end.ok ? [] : { path: ['expires'], message: end.error };
+    return [far, checkNames(exception, config, destinations)]
+      .flat()
+      .map(({ path, message }) => at(['exceptions', i, ...path], message));
+  });
 }
 
 /** The grants file as `check` reads it; undefined where none is configured, or nothing was granted yet. */

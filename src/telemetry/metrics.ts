@@ -7,6 +7,8 @@ import { RequestMetrics } from './request-metrics.js';
 /** What only the live process can tell at the moment of a scrape. */
 export interface LiveGauges {
   connections(): ReadonlyMap<string, number>;
+  /** Sources whose files have said something else than what is in force for more than a minute. */
+  drifted(): readonly string[];
   /** Live connections by trust domain and authority fingerprint. */
   authoritiesInUse(): readonly { trustDomain: string; authority: string; count: number }[];
   /** Exceptions by state. */
@@ -16,7 +18,12 @@ export interface LiveGauges {
 /** Every metric of PRODUCT §10 that exists so far. Labels come from configuration or closed lists, never from a request. */
 export class Metrics implements ListenerMetrics {
   readonly registry = new Registry();
-  live: LiveGauges = { connections: () => new Map(), authoritiesInUse: () => [], exceptions: () => ({}) };
+  live: LiveGauges = {
+    connections: () => new Map(),
+    drifted: () => [],
+    authoritiesInUse: () => [],
+    exceptions: () => ({}),
+  };
 
   readonly #requests = new RequestMetrics(this.registry);
   readonly #refusals = this.#counter('refusals_total', 'Refusals and failures by reason.', [
@@ -90,6 +97,17 @@ export class Metrics implements ListenerMetrics {
       collect() {
         this.reset();
         for (const [listener, count] of live().connections()) this.set({ listener }, count);
+      },
+    });
+    new Gauge({
+      name: 'countersign_source_drifted',
+      help: '1 where the files of a source have said something else than what is in force for more than a minute.',
+      labelNames: ['source'],
+      registers: [registry],
+      aggregator: 'max',
+      collect() {
+        this.reset();
+        for (const source of live().drifted()) this.set({ source }, 1);
       },
     });
     new Gauge({
@@ -175,7 +193,7 @@ export class Metrics implements ListenerMetrics {
 
   /** After a swap: the gauges that describe what is in force. */
   describe(snapshot: Snapshot): void {
-    const ids = new Set(snapshot.policy.exceptions.map(({ id }: { readonly id: string }) => id));
+    const ids = new Set(snapshot.policy.exceptions.map(({ id }) => id));
     for (const id of this.#exceptionUses.keys()) if (!ids.has(id)) this.#exceptionUses.delete(id);
     this.#info.reset();
     this.#info.set({ policy: snapshot.policy.revision, trust: snapshot.trustRevision }, 1);
