@@ -93,10 +93,17 @@ export class GrantDesk implements ExceptionPort {
       return { status: 409, detail: `it stands in ${host.config?.policyFile}: take it out there` };
     if (store === undefined) return { status: 501, detail: NOT_CONFIGURED };
     host.withdrawing(id, withdrawal);
-    const withdrawn = await store.withdraw(id, host);
+    let ended = Promise.resolve(0);
+    const withdrawn = await store.withdraw(id, {
+      look: (source) => host.look(source),
+      rejoin: (source) => {
+        host.rejoin(source);
+        ended = host.ended(); // of this change; what is read back from the file is another
+      },
+    });
     if (withdrawn === undefined)
       return { status: 404, detail: 'there is no such grant: GET /exceptions lists them' };
-    const connections = await host.ended();
+    const connections = await ended;
     const view = { withdrawn: writtenException(withdrawn.grant), connections, ...this.list() };
     if (withdrawn.isKept === undefined) return { status: 200, view };
     host.notKept(withdrawn.isKept);

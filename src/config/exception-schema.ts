@@ -41,9 +41,9 @@ export const exceptionFields = {
 
 const expires = timestamp('In force until; dead at this moment, without a reload.');
 
-type Span = { readonly starts?: number | undefined; readonly expires: number };
+type Span = { readonly starts?: number | undefined; readonly expires?: number | undefined };
 
-function checkSpan({ starts, expires: end }: Span, context: z.RefinementCtx): void {
+export function checkSpan({ starts, expires: end }: Span, context: z.RefinementCtx): void {
   // A text that is no time has its own message.
   if (typeof starts !== 'number' || typeof end !== 'number' || end > starts) return;
   context.addIssue({ code: 'custom', message: 'must be later than `starts`', path: ['expires'] });

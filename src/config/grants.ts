@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { z } from 'zod';
 import type { ExceptionInput } from '../policy/exception.js';
 import {
+  checkSpan,
   checkWrittenExpiry,
   type ExceptionLimit,
   exceptionFields,
@@ -142,6 +143,7 @@ const request = z
     const both = value.expires !== undefined && value.for !== undefined;
     if (value.expires === undefined && value.for === undefined)
       context.addIssue({ code: 'custom', message: 'is required, or `for`', path: ['expires'] });
+    checkSpan(value, context);
     if (both) context.addIssue({ code: 'custom', message: 'goes without `expires`', path: ['for'] });
   });
 
