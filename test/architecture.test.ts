@@ -38,6 +38,7 @@ const arrows: Readonly<Record<string, readonly string[]>> = {
   'app/change-desk': ['audit', 'listener', 'policy', 'snapshot', 'sources', 'telemetry', 'app/changes'],
   'app/changes': [
     'identity',
+    'policy',
     'audit',
     'listener',
     'snapshot',

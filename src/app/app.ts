@@ -7,7 +7,7 @@ import { CredentialIndex } from '../listener/credential.js';
 import { HttpListener, type ListenerTls } from '../listener/http-listener.js';
 import { Ids } from '../listener/ids.js';
 import type { Diagnostics } from '../listener/ports.js';
-import { reservedResponseNames } from '../message/header-names.js';
+import { UnregisteredLog } from '../listener/unregistered.js';
 import type { Snapshot } from '../snapshot.js';
 import { SnapshotKeeper } from '../sources/snapshot-keeper.js';
 import { Metrics } from '../telemetry/metrics.js';
@@ -89,7 +89,8 @@ class RunningApp implements App {
   readonly #ids = new Ids();
   readonly #metrics = new Metrics();
   readonly #credentials = new CredentialIndex();
-  readonly #upstreams = new Upstreams(reservedResponseNames);
+  readonly #unregistered = new UnregisteredLog();
+  readonly #upstreams = new Upstreams();
   readonly #listeners: HttpListener[] = [];
   readonly #endpoints: HttpEndpoint[] = [];
   readonly #keeper: SnapshotKeeper;
@@ -362,6 +363,7 @@ class RunningApp implements App {
       diagnostics: this.options.diagnostics,
       clock: { nowMs: this.#nowMs },
       ids: this.#ids,
+      unregistered: this.#unregistered,
       draining: false,
     };
     const listener = new HttpListener(context, listenerTls, snapshot);

@@ -36,6 +36,11 @@ export function describeSnapshot(
       })),
     })),
     revocations: revocations.entries.length,
+    registry: policy.registry && {
+      entries: policy.registry.entries.length,
+      unregistered: policy.registry.unregistered,
+      revision: policy.registry.revision,
+    },
   };
 }
 

@@ -14,6 +14,10 @@ export interface PrincipalFields {
   readonly authority: string | undefined;
   readonly notBefore: string;
   readonly notAfter: string;
+  /** By the registry, of the ID as it stands here; left out where it names nobody. */
+  readonly owner?: string | undefined;
+  /** Whether the registry knows the ID; left out without a registry. */
+  readonly registered?: boolean | undefined;
 }
 
 export interface DecisionFields {
@@ -148,6 +152,7 @@ export interface LifecycleRecord {
     | 'svid.revoked'
     | 'svid.expiring'
     | 'credential.long_lived'
+    | 'identity.unregistered'
     | 'exception.started'
     | 'exception.expiring'
     | 'exception.expired'
@@ -162,7 +167,7 @@ export interface LifecycleRecord {
   readonly latencyMs?: number;
   /** Of `exception.*`. */
   readonly exception?: { readonly id: string; readonly owner: string; readonly expires: string };
-  /** Of `credential.long_lived`. */
+  /** Of `credential.long_lived` and `identity.unregistered`. */
   readonly principal?: PrincipalFields | undefined;
 }
 

@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { configSchema } from './config-schema.js';
 import { grantsSchema } from './exception-schema.js';
 import { policySchema } from './policy-schema.js';
+import { registrySchema } from './registry-schema.js';
 import { revocationSchema } from './revocation-schema.js';
 
 /** File name in `config/` -> JSON Schema (draft 7, which editors read) of what a person writes. */
@@ -10,6 +11,7 @@ export function jsonSchemas(): Readonly<Record<string, unknown>> {
     'countersign.schema.json': toJsonSchema(configSchema),
     'policy.schema.json': toJsonSchema(policySchema),
     'grants.schema.json': toJsonSchema(grantsSchema),
+    'registry.schema.json': toJsonSchema(registrySchema),
     'revoked.schema.json': toJsonSchema(revocationSchema),
   };
 }

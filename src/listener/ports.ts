@@ -58,7 +58,9 @@ export interface ForwardCall {
 
 /** Answers of one forwarded upgrade. */
 export interface UpgradeHandler {
-  /** The upstream said 101 and the tunnel is open. */
+  /** The upstream said 101: what of its fields the client gets, or undefined where it must not get any of it. */
+  fieldsToClient(rawHeaders: readonly string[]): readonly string[] | undefined;
+  /** The tunnel is open. */
   onOpen(): void;
   /** The upstream answered without upgrading; the listener relays it, if it is whole at its close, and closes. */
   onRefused(
@@ -105,6 +107,8 @@ export interface ListenerMetrics {
   /** A decision beside which another policy was tried out. */
   countShadow(listener: string, effect: string, shadow: string): void;
   countConditionErrors(listener: string, errors: number): void;
+  /** A request of a verified identity that the registry does not know. */
+  countUnregistered(listener: string): void;
   countTerminated(reason: Reason): void;
   /** A request that this exception let in. */
   countException(id: string): void;

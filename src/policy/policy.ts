@@ -1,6 +1,7 @@
 import { createHash, type Hash } from 'node:crypto';
 import type { SpiffeId } from '../identity/spiffe-id.js';
 import { type Condition, compileCondition } from './condition.js';
+import type { PolicyReads } from './condition-shape.js';
 import type { Decision, DecisionReason } from './decision.js';
 import { type ExceptionInput, type ExceptionSpan, keyOfException } from './exception.js';
 import type { PathPattern, PrincipalPattern } from './pattern.js';
@@ -8,12 +9,6 @@ import { PolicyIndex } from './policy-index.js';
 import type { Registry } from './registry.js';
 
 export type Effect = 'allow' | 'deny';
-
-/** What conditions may read of a request beyond its line: names, headers in lower case. Their values are recorded. */
-export interface PolicyReads {
-  readonly headers: readonly string[];
-  readonly query: readonly string[];
-}
 
 /** A rule as somebody wrote it, read and checked; `undefined` means any. Plain data. */
 export interface RuleInput {
@@ -124,7 +119,7 @@ export function* compileSteps(
   input: PolicyInput,
   registry?: Registry,
   candidate?: PolicyInput,
-): Generator<void, Policy> {
+): Generator<undefined, Policy> {
   const tried =
     candidate === undefined ? undefined : assemble(yield* partsOf(candidate, registry, undefined));
   return assemble(yield* partsOf(input, registry, tried));
@@ -149,12 +144,15 @@ function* partsOf(
   input: PolicyInput,
   registry: Registry | undefined,
   candidate: Policy | undefined,
-): Generator<void, PolicyParts> {
+): Generator<undefined, PolicyParts> {
   const { exceptions = [], reads = NOTHING_READ } = input;
   return { rules: yield* compileRules(input.rules, reads), exceptions, reads, registry, candidate };
 }
 
-function* compileRules(inputs: readonly RuleInput[], reads: PolicyReads): Generator<void, CompiledRules> {
+function* compileRules(
+  inputs: readonly RuleInput[],
+  reads: PolicyReads,
+): Generator<undefined, CompiledRules> {
   const conditions = new ConditionTexts(reads);
   const enforced = new PolicyIndex();
   const tried = inputs.some(({ mode }) => mode === 'shadow') ? new PolicyIndex() : undefined;

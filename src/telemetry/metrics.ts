@@ -45,6 +45,11 @@ export class Metrics implements ListenerMetrics {
     'result',
     'reason',
   ]);
+  readonly #unregistered = this.#counter(
+    'unregistered_requests_total',
+    'Requests of verified identities that the registry does not know.',
+    ['listener'],
+  );
   readonly #terminated = this.#counter(
     'connections_terminated_total',
     'Open connections ended because access ended.',
@@ -168,6 +173,10 @@ export class Metrics implements ListenerMetrics {
 
   countConditionErrors(listener: string, errors: number): void {
     this.#conditionErrors.inc({ listener }, errors);
+  }
+
+  countUnregistered(listener: string): void {
+    this.#unregistered.inc({ listener });
   }
 
   countTerminated(reason: Reason): void {
