@@ -1,6 +1,6 @@
 import { compileCondition } from '../policy/condition.js';
-import type { ExceptionInput } from '../policy/exception.js';
 import type { PolicyReads } from '../policy/condition-shape.js';
+import type { ExceptionInput } from '../policy/exception.js';
 import { DEFAULT_RULE, type Policy, REGISTRY_RULE } from '../policy/policy.js';
 import type { Config } from './config.js';
 import { checkWrittenExpiry, type ExceptionLimit, warnOfEnd } from './exception-schema.js';

@@ -222,7 +222,7 @@ t.test(
 t.test('a policy keeps its revision through comments, spacing and style', async (t) => {
   const text = readFileSync('config/policy.yaml', 'utf8');
   const revisionOf = (text: string): string =>
-    compilePolicy(readPolicyFile(text, 'policy.yaml').input?.rules ?? []).revision;
+    compilePolicy(readPolicyFile(text, 'policy.yaml').input ?? { rules: [] }).revision;
   const before = revisionOf(text);
   const same = `# other\n${text.replace('[GET, HEAD]', '\n      - HEAD\n      - "GET"')}\n\n`;
   t.equal(revisionOf(same), before);
@@ -258,11 +258,11 @@ t.test('ten thousand rules are read within seconds', async (t) => {
       `  - id: rule-${i}\n    owner: team\n    effect: allow\n    principals: ["spiffe://a.test/ns/n${i}/sa/*"]\n    destinations: [billing]\n    methods: [GET, HEAD]\n    paths: ["/svc-${i}/**"]\n`,
   );
   const start = performance.now();
-  const { rules: read, problems } = readPolicyFile(
+  const { input: read, problems } = readPolicyFile(
     `version: 1\ndefault: deny\nrules:\n${rules.join('')}`,
     'big.yaml',
   );
-  const policy = compilePolicy(read ?? []);
+  const policy = compilePolicy(read ?? { rules: [] });
   const took = performance.now() - start;
   t.same(problems, []);
   t.equal(policy.rules.length, 10_000);
