@@ -92,11 +92,11 @@ export class GrantDesk implements ExceptionPort {
     if (own.some((exception) => exception.id === id))
       return { status: 409, detail: `it stands in ${host.config?.policyFile}: take it out there` };
     if (store === undefined) return { status: 501, detail: NOT_CONFIGURED };
-    host.withdrawing(id, withdrawal);
     let ended = Promise.resolve(0);
     const withdrawn = await store.withdraw(id, {
       look: (source) => host.look(source),
       rejoin: (source) => {
+        host.withdrawing(id, withdrawal);
         host.rejoin(source);
         ended = host.ended(); // of this change; what is read back from the file is another
       },

@@ -27,15 +27,18 @@ export interface ParsedGrants {
   problemAt: YamlText['problemAt'];
 }
 
-/** Just-in-time grants are few; every change of their file is read and written whole. */
-export const MAX_GRANTS = 1000;
+/** Just-in-time grants are few: every change of their file is read and written whole, between two requests. */
+export const MAX_GRANTS = 200;
+const MAX_FILE_BYTES = 512 * 1024;
 /** Each grant is indexed under each principal and destination. */
 const MAX_INDEX_ENTRIES = 100_000;
 
 /** Reads a grants file whole: its grants, or every problem in it. Half a list is never put in force. */
 export function parseGrants(bytes: string | Uint8Array, file: string, limit: ExceptionLimit): ParsedGrants {
-  const yaml = readYaml(bytes, file);
+  const isTooLarge = Buffer.byteLength(bytes) > MAX_FILE_BYTES;
+  const yaml = readYaml(isTooLarge ? '' : bytes, file);
   const { problemAt } = yaml;
+  if (isTooLarge) return { problems: [problemAt([], `is larger than ${MAX_FILE_BYTES} bytes`)], problemAt };
   const { value, problems: shape } = checkShape(grantsSchema, yaml);
   if (value === undefined) return { problems: shape, problemAt };
   const grants = value.exceptions.map((raw) => toExceptionInput(raw, 'grant'));

@@ -56,6 +56,8 @@ export class GrantStore {
   /** Once there was a file, its absence is a loss and not an empty list. */
   #hasSeenFile = false;
   #joined: Joined | undefined;
+  /** What this process wrote last, and how it reads. */
+  #written: { readonly bytes: Buffer; readonly list: GrantList } | undefined;
   #turn: Promise<unknown> = Promise.resolve();
   #retry: NodeJS.Timeout | undefined;
   #isClosed = false;
@@ -253,14 +255,19 @@ export class GrantStore {
 
   async #replace(grants: readonly ExceptionInput[]): Promise<Result<void, string>> {
     const text = formatGrants(grants);
-    const readBack = parseGrants(text, this.file, this.limit).list;
-    if (readBack?.revision !== grantListOf(grants).revision)
-      return err('what would be written does not read back as what is granted');
+    const { list, problems } = parseGrants(text, this.file, this.limit);
+    if (list?.revision !== grantListOf(grants).revision)
+      return err(problems[0]?.message ?? 'what would be written does not read back as what is granted');
+    this.#written = { bytes: Buffer.from(text), list };
     return replaceSynced(this.file, text);
   }
 
   async #parse(bytes: Buffer | undefined): Promise<Result<GrantList, string>> {
     if (bytes === undefined) return this.#parseMissing();
+    if (this.#written?.bytes.equals(bytes)) {
+      this.#hasSeenFile = true;
+      return ok(this.#written.list);
+    }
     const { list, problems } = parseGrants(bytes, this.file, this.limit);
     if (list === undefined) return err(problems.map(formatProblem).join('\n'));
     this.#hasSeenFile = true;
