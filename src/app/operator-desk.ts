@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import type { AdminView, ExceptionPort, RevocationPort } from '../admin/ports.js';
+import type { ExternalEngine } from '../external/external-engine.js';
 import type { CredentialIndex } from '../listener/credential.js';
 import type { HttpListener } from '../listener/http-listener.js';
 import type { Diagnostics } from '../listener/ports.js';
@@ -24,6 +25,7 @@ export interface RunningParts {
   readonly listeners: readonly HttpListener[];
   readonly ownSvid: OwnSvidWatch;
   readonly exceptionWatch: ExceptionWatch;
+  readonly external: ExternalEngine;
   readonly diagnostics: Diagnostics;
   readonly canRecord: boolean;
   nowMs(): number;
@@ -174,6 +176,7 @@ export class OperatorDesk {
       credentials: this.parts.credentials.size,
       exceptions: describeExceptions(current?.policy.exceptions ?? [], this.parts.nowMs()),
       longLived: describeLongLived(this.parts.credentials),
+      external: this.parts.external.status,
       restartNeeded,
       sources: status,
     };
