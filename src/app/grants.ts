@@ -45,7 +45,7 @@ export class GrantDesk implements ExceptionPort {
     const inForce: readonly ExceptionInput[] = policy?.exceptions ?? [];
     return {
       policyRevision: policy?.revision,
-      keptIn: grants?.file,
+      keptIn: grants?.file.path,
       exceptions: [
         ...inForce.map((exception) => ({
           ...writtenException(exception),
@@ -114,7 +114,7 @@ export class GrantDesk implements ExceptionPort {
   #checkEnds(
     asked: readonly GrantRequest[],
     wanted: readonly ExceptionInput[],
-    { limit }: GrantStore,
+    { file: { limit } }: GrantStore,
   ): GrantProblem[] {
     return wanted.flatMap(({ expiresMs }, i) => {
       const path = ['exceptions', i, asked[i]?.for === undefined ? 'expires' : 'for'];

@@ -1,16 +1,11 @@
-import { constants } from 'node:fs';
-import { access, lstat } from 'node:fs/promises';
-import { dirname } from 'node:path';
-import type { ExceptionLimit } from '../config/exception-schema.js';
-import { checkTogether, formatGrants, type GrantList, grantListOf, parseGrants } from '../config/grants.js';
+import { checkTogether, type GrantList, grantListOf } from '../config/grants.js';
 import { obstaclesIn, whyUnusable } from '../config/grants-check.js';
-import { formatProblem } from '../config/problem.js';
 import { DAY_MS, type ExceptionInput, keyOfException } from '../policy/exception.js';
 import { type Policy, withGrants } from '../policy/policy.js';
 import { err, ok, type Result } from '../reasons.js';
-import { FileSource } from './file-source.js';
+import type { FileSource } from './file-source.js';
+import { GrantFile } from './grant-file.js';
 import type { Source } from './source.js';
-import { codeOf, replaceSynced } from './synced-file.js';
 
 /** Other processes may write the same file at the same time: each looks again until its own word is in it. */
 const MAX_ROUNDS = 5;
@@ -50,41 +45,27 @@ interface Joined {
  * the moment they are withdrawn, whether or not the file can be written. People may write the file as well.
  */
 export class GrantStore {
-  readonly source: FileSource<GrantList>;
+  readonly file: GrantFile;
   /** Ids that are withdrawn and may still stand in the file. */
   readonly #withheld: Set<string>;
-  /** Once there was a file, its absence is a loss and not an empty list. */
-  #hasSeenFile = false;
   #joined: Joined | undefined;
-  /** What this process wrote last, and how it reads. */
-  #written: { readonly bytes: Buffer; readonly list: GrantList } | undefined;
   #turn: Promise<unknown> = Promise.resolve();
   #retry: NodeJS.Timeout | undefined;
   #isClosed = false;
 
   /** @param from Another file's: what was withdrawn there must not come back by this one. */
-  constructor(
-    readonly file: string,
-    readonly maxLengthMs: number,
-    readonly nowMs: () => number,
-    from?: GrantStore,
-  ) {
+  constructor(file: string, maxLengthMs: number, nowMs: () => number, from?: GrantStore) {
     this.#withheld = new Set(from === undefined ? [] : from.#withheld);
-    this.source = new FileSource<GrantList>({
-      name: 'grants',
-      files: () => [],
-      alsoFiles: () => [file],
-      parse: (contents) => this.#parse(contents.get(file)),
-    });
+    this.file = new GrantFile(file, maxLengthMs, nowMs);
   }
 
-  get limit(): ExceptionLimit {
-    return { nowMs: this.nowMs(), maxLengthMs: this.maxLengthMs };
+  get source(): FileSource<GrantList> {
+    return this.file.source;
   }
 
   /** What stands in the file and is not withdrawn. */
   get grants(): readonly ExceptionInput[] {
-    const kept = this.#kept;
+    const kept = this.file.grants;
     return this.#withheld.size === 0 ? kept : kept.filter(({ id }) => !this.#withheld.has(id));
   }
 
@@ -150,12 +131,8 @@ export class GrantStore {
     clearTimeout(this.#retry);
   }
 
-  get #kept(): readonly ExceptionInput[] {
-    return this.source.value?.grants ?? [];
-  }
-
   #find(id: string): ExceptionInput | undefined {
-    return this.#kept.find((grant) => grant.id === id);
+    return this.file.grants.find((grant) => grant.id === id);
   }
 
   /** Those that do not stand there word for word. */
@@ -164,7 +141,7 @@ export class GrantStore {
     host: GrantHost,
   ): Promise<Result<readonly ExceptionInput[], GrantRefusal>> {
     await host.look(this.source);
-    const foreign = await this.#whyNotOurs();
+    const foreign = await this.file.whyNotOurs();
     if (foreign !== undefined) return err({ status: 500, detail: foreign });
     const known = new Map(this.grants.map((grant) => [grant.id, keyOfException(grant)]));
     const fresh = grants.filter((grant) => known.get(grant.id) !== keyOfException(grant));
@@ -177,7 +154,7 @@ export class GrantStore {
     const [problem] = checkTogether([...this.#lasting(), ...fresh]);
     return problem === undefined
       ? ok(fresh)
-      : err({ status: 409, detail: `${this.file}: ${problem.message}` });
+      : err({ status: 409, detail: `${this.file.path}: ${problem.message}` });
   }
 
   async #write(fresh: readonly ExceptionInput[], host: GrantHost): Promise<Result<void, string>> {
@@ -185,20 +162,20 @@ export class GrantStore {
     for (let round = 0; round < MAX_ROUNDS; round++) {
       const ids = new Set(fresh.map(({ id }) => id));
       const others = this.#lasting().filter(({ id }) => !ids.has(id));
-      const written = await this.#replace([...others, ...fresh]);
+      const written = await this.file.replace([...others, ...fresh]);
       if (!written.ok) return written;
       const wasWithheld = fresh.some(({ id }) => this.#withheld.has(id));
       for (const { id } of fresh) this.#withheld.delete(id);
       await host.look(this.source);
-      const kept = new Set(this.#kept.map(keyOfException));
+      const kept = new Set(this.file.grants.map(keyOfException));
       if (keys.every((key) => kept.has(key))) {
         if (wasWithheld) host.rejoin(this.source);
         return ok(undefined);
       }
-      const foreign = await this.#whyNotOurs();
+      const foreign = await this.file.whyNotOurs();
       if (foreign !== undefined) return err(foreign);
     }
-    return err(`${this.file}: something else keeps writing there`);
+    return err(`${this.file.path}: something else keeps writing there`);
   }
 
   /** What could not be put on the disk for certain may stand there all the same: nobody was told that it is granted. */
@@ -220,70 +197,23 @@ export class GrantStore {
   async #cleanNow(host: GrantHost): Promise<Result<void, string>> {
     for (let round = 0; round < MAX_ROUNDS; round++) {
       await host.look(this.source);
-      const foreign = await this.#whyNotOurs();
+      const foreign = await this.file.whyNotOurs();
       if (foreign !== undefined) return err(foreign);
       // A file that is gone holds nothing, but its last good stays: it has to be made again without them.
-      if (!this.#kept.some(({ id }) => this.#withheld.has(id))) {
+      if (!this.file.grants.some(({ id }) => this.#withheld.has(id))) {
         this.#withheld.clear();
         return ok(undefined);
       }
-      const written = await this.#replace(this.#lasting());
+      const written = await this.file.replace(this.#lasting());
       if (!written.ok) return written;
     }
-    return err(`${this.file}: something else keeps writing there`);
+    return err(`${this.file.path}: something else keeps writing there`);
   }
 
   /** What a new version of the file keeps of the present one. */
   #lasting(): ExceptionInput[] {
-    const nowMs = this.nowMs();
+    const { nowMs } = this.file.limit;
     return this.grants.filter(({ expiresMs }) => nowMs - expiresMs < KEPT_DEAD_MS);
-  }
-
-  /** A file that somebody broke holds what they meant: it is theirs to mend. One that is gone is made again. */
-  async #whyNotOurs(): Promise<string | undefined> {
-    const { lastError } = this.source;
-    if (lastError === undefined) return undefined;
-    return (await this.#isMissing()) ? undefined : lastError;
-  }
-
-  #isMissing(): Promise<boolean> {
-    return lstat(this.file).then(
-      () => false,
-      (cause: unknown) => codeOf(cause) === 'ENOENT',
-    );
-  }
-
-  async #replace(grants: readonly ExceptionInput[]): Promise<Result<void, string>> {
-    const text = formatGrants(grants);
-    const { list, problems } = parseGrants(text, this.file, this.limit);
-    if (list?.revision !== grantListOf(grants).revision)
-      return err(problems[0]?.message ?? 'what would be written does not read back as what is granted');
-    this.#written = { bytes: Buffer.from(text), list };
-    return replaceSynced(this.file, text);
-  }
-
-  async #parse(bytes: Buffer | undefined): Promise<Result<GrantList, string>> {
-    if (bytes === undefined) return this.#parseMissing();
-    if (this.#written?.bytes.equals(bytes)) {
-      this.#hasSeenFile = true;
-      return ok(this.#written.list);
-    }
-    const { list, problems } = parseGrants(bytes, this.file, this.limit);
-    if (list === undefined) return err(problems.map(formatProblem).join('\n'));
-    this.#hasSeenFile = true;
-    return ok(list);
-  }
-
-  /** Nothing was granted yet, or it cannot be read: each of what it held dies at its own time, and not before. */
-  async #parseMissing(): Promise<Result<GrantList, string>> {
-    if (this.#hasSeenFile) return err(`${this.file}: is gone; what it held stays in force until it expires`);
-    if (!(await this.#isMissing())) return err(`${this.file}: cannot be read`);
-    try {
-      await access(dirname(this.file), constants.R_OK | constants.X_OK);
-      return ok(grantListOf([]));
-    } catch (cause) {
-      return err(`${dirname(this.file)}: cannot be read (${codeOf(cause)})`);
-    }
   }
 
   #inTurn<T>(work: () => Promise<T>): Promise<T> {

@@ -153,7 +153,7 @@ function connectGrants(
   nowMs: () => number,
 ): GrantStore | undefined {
   if (file === undefined) return undefined;
-  return known?.file === file && known.maxLengthMs === maxLengthMs
+  return known?.file.path === file && known.file.maxLengthMs === maxLengthMs
     ? known
     : new GrantStore(file, maxLengthMs, nowMs, known);
 }
