@@ -38,8 +38,12 @@ export class ExceptionWatch {
     const nowMs = this.ears.nowMs();
     const now = new Map(exceptions.map((exception) => [exception.id, exception]));
     for (const [id, exception] of this.#known) if (!now.has(id)) this.#gone(exception, nowMs);
-    for (const [id, exception] of now)
-      if (!this.#known.has(id) && !this.#isFirst) this.#passOver(exception, nowMs);
+    for (const [id, exception] of now) {
+      const before = this.#known.get(id);
+      const isDead = before !== undefined && nowMs >= before.expiresMs;
+      if (isDead && nowMs < exception.expiresMs) this.#told.delete(id); // granted anew: another life
+      if ((before === undefined || isDead) && !this.#isFirst) this.#passOver(exception, nowMs);
+    }
     this.#known = now;
     this.#isFirst = false;
     this.#withdrawals.clear();

@@ -26,8 +26,8 @@ export interface GrantSurroundings {
 export interface GrantObstacles {
   /** Ids that something else has, and what. */
   readonly taken: ReadonlyMap<string, string>;
-  /** What conditions may read, in the policy and in the one that is tried out beside it. */
-  readonly reads: readonly PolicyReads[];
+  /** What conditions may read. */
+  readonly reads: PolicyReads;
 }
 
 /** What is wrong with grants beside this configuration and policy: names that lead nowhere, an id that is taken. */
@@ -52,7 +52,7 @@ export function obstaclesIn({ rules, exceptions, parts }: Policy): GrantObstacle
   for (const { id } of rules) taken.set(id, 'the id of a rule of the policy');
   for (const { id, origin } of exceptions)
     if (origin === 'policy') taken.set(id, 'the id of an exception of the policy');
-  return { taken, reads: [parts.reads, ...(parts.candidate === undefined ? [] : [parts.candidate.reads])] };
+  return { taken, reads: parts.reads };
 }
 
 /** Why a grant cannot be in force beside a policy: its use could not be told from another's, or it cannot be judged. */
@@ -63,11 +63,8 @@ export function whyUnusable(
   const known = taken.get(id);
   if (known !== undefined) return { path: ['id'], message: `"${id}" is ${known}` };
   if (when === undefined) return undefined;
-  for (const readable of reads) {
-    const compiled = compileCondition(when, readable);
-    if (!compiled.ok) return { path: ['allow', 'when'], message: compiled.error.message };
-  }
-  return undefined;
+  const compiled = compileCondition(when, reads);
+  return compiled.ok ? undefined : { path: ['allow', 'when'], message: compiled.error.message };
 }
 
 /** What is wrong with the policy file's own exceptions: names that lead nowhere, an end that is too far ahead. */

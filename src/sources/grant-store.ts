@@ -143,7 +143,9 @@ export class GrantStore {
     await host.look(this.source);
     const foreign = await this.file.whyNotOurs();
     if (foreign !== undefined) return err({ status: 500, detail: foreign });
-    const known = new Map(this.grants.map((grant) => [grant.id, keyOfException(grant)]));
+    const { nowMs } = this.file.limit;
+    const living = this.grants.filter(({ expiresMs }) => nowMs < expiresMs); // the id of a dead one is free
+    const known = new Map(living.map((grant) => [grant.id, keyOfException(grant)]));
     const fresh = grants.filter((grant) => known.get(grant.id) !== keyOfException(grant));
     const taken = fresh.find(({ id }) => known.has(id));
     if (taken !== undefined)
@@ -151,7 +153,8 @@ export class GrantStore {
         status: 409,
         detail: `"${taken.id}" is the id of a grant that says something else: withdraw it first`,
       });
-    const [problem] = checkTogether([...this.#lasting(), ...fresh]);
+    const ids = new Set(fresh.map(({ id }) => id));
+    const [problem] = checkTogether([...this.#lasting().filter(({ id }) => !ids.has(id)), ...fresh]);
     return problem === undefined
       ? ok(fresh)
       : err({ status: 409, detail: `${this.file.path}: ${problem.message}` });

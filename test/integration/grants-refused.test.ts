@@ -1,8 +1,11 @@
 import t from 'tap';
+import { DAY_MS, HOUR_MS } from '../../src/policy/exception.js';
 import {
   ADMIN_GET,
   ALLOW,
   ASKED,
+  EXTRA,
+  eventsOf,
   GRANTS_FILE,
   grant,
   inHours,
@@ -125,4 +128,45 @@ t.test('a shorter maxLength is held against grants that stand already', async (t
     /grants: .*exceptions\[0\]\.expires: is too far ahead: at most 30d/,
   );
   t.equal((await (await world.client()).ask(ADMIN_GET))[0]?.status, 200);
+});
+
+t.test('the id of a dead grant is free again, and a dead one leaves the file a day later', async (t) => {
+  let skewMs = 0;
+  const world = await startWithGrants(t, { nowMs: () => Date.now() + skewMs });
+  await grant(world, { ...ASKED, id: 'A-1', for: '1h' }, { ...ASKED, id: 'A-2', for: '1h' });
+  skewMs = 2 * HOUR_MS;
+  const again = await grant(world, { ...ASKED, id: 'A-1', for: '1h' });
+  t.match(again, { status: 200, body: { added: 1 } });
+  t.same(kept(world), ['A-2', 'A-1']);
+  await waitFor(() => eventsOf(world, 'exception.started').length === 3);
+  skewMs = DAY_MS + 2 * HOUR_MS;
+  await grant(world, { ...ASKED, id: 'A-3', for: '1h' });
+  t.same(kept(world), ['A-1', 'A-3']);
+});
+
+t.test('a grant may read what the policy lets conditions read, and nothing else', async (t) => {
+  const reads = (names: string): string => POLICY.replace('rules:', `reads: { headers: [${names}] }\nrules:`);
+  const tried = POLICY.replace('id: admin', 'id: admin2');
+  const extra = `${EXTRA}\nshadowPolicy: tried.yaml`;
+  const world = await startWithGrants(t, {
+    extra,
+    policy: reads('x-region'),
+    files: { 'tried.yaml': tried },
+  });
+  const allow = { ...ALLOW, when: 'request.headers["x-region"] == "eu"' };
+  const other = { ...ALLOW, when: 'request.headers["x-other"] == "eu"' };
+  const refused = await grant(world, { ...ASKED, id: 'N-1', for: '1h', allow: other });
+  t.match(refused, {
+    status: 400,
+    body: { problems: [{ path: 'exceptions[0].allow.when', message: /x-other/ }] },
+  });
+  t.equal((await grant(world, { ...ASKED, id: 'N-2', for: '1h', allow })).status, 200);
+  const client = await world.client();
+  const ask = async (region: string): Promise<number | undefined> =>
+    (await client.ask(ADMIN_GET.replace('\r\n\r\n', `\r\nX-Region: ${region}\r\n\r\n`)))[0]?.status;
+  t.equal(await ask('eu'), 200, 'a policy that is only tried out does not stand in its way');
+  t.equal(await ask('us'), 403);
+  world.replace('policy.yaml', reads('x-zone'));
+  await waitFor(async () => (await ask('eu')) === 403);
+  t.match(await listed(world), [{ id: 'N-2', state: 'unusable', problem: /x-region/ }]);
 });

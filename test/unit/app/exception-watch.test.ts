@@ -107,6 +107,17 @@ t.test('another end is another life: its moments are told', async (t) => {
   t.same(at(19 * DAY_MS, shorter), ['expiring A'], 'an hour is left of a sudden');
 });
 
+t.test('the id of a dead one that is granted anew begins another life', async (t) => {
+  const { at } = watched(t);
+  const first = exception('A', { expiresMs: START + HOUR_MS });
+  at(0, first);
+  t.same(at(HOUR_MS, first), ['expired A']);
+  const again = { ...first, expiresMs: START + 4 * HOUR_MS };
+  t.same(at(2 * HOUR_MS, again), ['started A']);
+  t.same(at(3 * HOUR_MS, again), ['expiring A']);
+  t.same(at(4 * HOUR_MS, again), ['expired A']);
+});
+
 t.test('what is taken out before its end is withdrawn: by whom, where somebody said so', async (t) => {
   const { watch, at, details } = watched(t);
   const [one, two] = [exception('A'), exception('B', { by: 'alice', origin: 'grant' })];
