@@ -1,18 +1,16 @@
 import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
-import type { Config, ListenerConfig, RouteConfig } from '../config/config.js';
 import { loadConfig } from '../config/load.js';
 import { formatProblem } from '../config/problem.js';
 import { parseTimestamp } from '../config/units.js';
 import { parseSpiffeId, type SpiffeId } from '../identity/spiffe-id.js';
-import { parseTarget, type Target } from '../message/target.js';
 import type { AccessRequest } from '../policy/decision.js';
 import { type Explanation, explain } from '../policy/explain.js';
 import { GivenFacts } from '../policy/given-facts.js';
-import { compileRoutes, matchRoute } from '../policy/route-table.js';
-import { type Reason, type Result, refuse } from '../reasons.js';
+import type { Reason } from '../reasons.js';
 import { shorten } from './check.js';
 import { type CliIo, exitCode } from './io.js';
+import { chooseListener, toAccessRequest } from './offline-request.js';
 
 const USAGE = `Usage: countersign explain -c FILE --as ID --method M --url U [--listener L] [--at TIME] [--json]
 
@@ -55,8 +53,8 @@ export async function runExplain(argv: readonly string[], io: CliIo, nowMs = Dat
     return exitCode.config;
   }
   const listener = chooseListener(config, question.listener);
-  if (typeof listener === 'string') return complain(io, listener);
-  const asked = toRequest(question, listener);
+  if (!listener.ok) return complain(io, `--listener: ${listener.error}`);
+  const asked = toAccessRequest({ ...question, facts: new GivenFacts({}) }, listener.value);
   if (!asked.ok) {
     printRefusal(io, question.json, asked.error.reason, asked.error.detail);
     return exitCode.no;
@@ -117,59 +115,6 @@ function readOptions(argv: readonly string[]) {
   } catch (error) {
     return (error as Error).message;
   }
-}
-
-function chooseListener(config: Config, name: string | undefined): ListenerConfig | string {
-  const [only] = config.listeners;
-  const names = config.listeners.map((listener) => listener.name).join(', ');
-  if (name === undefined) {
-    return config.listeners.length === 1 && only !== undefined
-      ? only
-      : `say which listener: --listener with one of ${names}`;
-  }
-  return (
-    config.listeners.find((listener) => listener.name === name) ??
-    `there is no listener ${name}; there are ${names}`
-  );
-}
-
-/** The listener's own steps, by the same functions: target, route, then the question for policy. */
-function toRequest(question: Question, listener: ListenerConfig): Result<AccessRequest> {
-  if (question.method === 'CONNECT' || question.method === 'TRACE')
-    return refuse('method_not_allowed', `${question.method} is never forwarded`);
-  if (!/^[A-Z][A-Z-]*$/.test(question.method))
-    return refuse('method_not_allowed', 'a method is written in capitals');
-  const target = readTarget(question.method, question.url);
-  if (!target.ok) return target;
-  const { host, path, decodedSlashPath } = target.value;
-  const route: RouteConfig | undefined = matchRoute(compileRoutes(listener.routes), host, path);
-  if (route === undefined)
-    return refuse('route_not_found', `no route of ${listener.name} for ${host || 'any host'} ${path}`);
-  if (decodedSlashPath !== undefined && !route.encodedSlash)
-    return refuse('path_ambiguous', `route ${route.name} does not say encodedSlash: allow`);
-  return {
-    ok: true,
-    value: {
-      principal: question.as,
-      method: question.method,
-      host: host === NO_HOST ? '' : host,
-      path,
-      decodedSlashPath,
-      route: route.name,
-      destination: route.upstream,
-      listener: listener.name,
-      nowMs: question.nowMs,
-      facts: new GivenFacts({}),
-    },
-  };
-}
-
-/** Without a host no route that asks for one can match: `.invalid` is nobody's name (RFC 6761 6.4). */
-const NO_HOST = 'no-host.invalid';
-
-function readTarget(method: string, url: string): Result<Target> {
-  const authority = /^https?:\/\/([^/?#]*)/i.exec(url)?.[1];
-  return parseTarget(method, url, authority ?? NO_HOST);
 }
 
 function printRefusal(io: CliIo, json: boolean, reason: Reason, detail: string): void {

@@ -1,0 +1,81 @@
+import type { Config, RouteConfig } from '../config/config.js';
+import type { SpiffeId } from '../identity/spiffe-id.js';
+import { parseRequestHead } from '../message/request-head.js';
+import type { Target } from '../message/target.js';
+import type { AccessRequest } from '../policy/decision.js';
+import type { RequestFacts } from '../policy/facts.js';
+import { compileRoutes, matchRoute, type RouteTable } from '../policy/route-table.js';
+import { err, ok, type Result, refuse } from '../reasons.js';
+
+/** A request that is not here: asked by a person, a policy's test, or a record. */
+export interface OfflineQuestion {
+  readonly as: SpiffeId;
+  readonly method: string;
+  /** `https://host/path`, or `/path` where it named no host. */
+  readonly url: string;
+  /** Unix milliseconds. */
+  readonly nowMs: number;
+  readonly facts: RequestFacts;
+}
+
+/** A listener without its socket. */
+export interface OfflineListener {
+  readonly name: string;
+  readonly routes: RouteTable<RouteConfig>;
+}
+
+/** The listener of this name; without a name the only one. The error is for a person. */
+export function chooseListener(config: Config, name: string | undefined): Result<OfflineListener, string> {
+  const names = config.listeners.map((listener) => listener.name).join(', ');
+  if (name === undefined && config.listeners.length > 1) return err(`there are several listeners: ${names}`);
+  const chosen =
+    name === undefined ? config.listeners[0] : config.listeners.find((listener) => listener.name === name);
+  if (chosen === undefined) return err(`there is no listener ${name}; there are ${names}`);
+  return ok({ name: chosen.name, routes: compileRoutes(chosen.routes) });
+}
+
+/**
+ * The listener's own steps (`listener/pipeline.ts`) by the same functions: head, target, route, then the question for
+ * policy. Refused is what never reaches policy.
+ */
+export function toAccessRequest(question: OfflineQuestion, listener: OfflineListener): Result<AccessRequest> {
+  const { as, method, url, nowMs, facts } = question;
+  const target = readTarget(method, url);
+  if (!target.ok) return target;
+  const { host, path, decodedSlashPath } = target.value;
+  const route = matchRoute(listener.routes, host, path);
+  if (route === undefined)
+    return refuse(
+      'route_not_found',
+      `no route of ${listener.name} for ${host === NO_HOST ? 'no host' : host} ${path}`,
+    );
+  if (decodedSlashPath !== undefined) {
+    if (!route.encodedSlash)
+      return refuse('path_ambiguous', `route ${route.name} does not say encodedSlash: allow`);
+    if (matchRoute(listener.routes, host, decodedSlashPath) !== route)
+      return refuse('path_ambiguous', `with %2F decoded it is not for route ${route.name}`);
+  }
+  return ok({
+    principal: as,
+    method,
+    host: host === NO_HOST ? '' : host,
+    path,
+    decodedSlashPath,
+    route: route.name,
+    destination: route.upstream,
+    listener: listener.name,
+    nowMs,
+    facts,
+  });
+}
+
+/** Without a host no route that asks for one can match: `.invalid` is nobody's name (RFC 6761 6.4). */
+const NO_HOST = 'no-host.invalid';
+
+function readTarget(method: string, url: string): Result<Target> {
+  const authority = /^https?:\/\/([^/?#]*)/i.exec(url)?.[1];
+  const head = parseRequestHead(method, url, '1.1', ['Host', authority ?? NO_HOST]);
+  if (head.ok) return ok(head.value.target);
+  const { reason, detail } = head.error;
+  return refuse(reason, reason === 'method_not_allowed' ? `${method} is never forwarded` : detail);
+}
