@@ -34,7 +34,7 @@ const arrows: Readonly<Record<string, readonly string[]>> = {
   'app/view': ['listener', 'snapshot', 'workers', 'app/dependents'],
   'app/dependents': ['listener'],
   'app/change-desk': ['audit', 'listener', 'snapshot', 'sources', 'telemetry', 'app/changes'],
-  'app/changes': ['identity', 'audit', 'listener', 'snapshot', 'app/dependents', 'app/revocations'],
+  'app/changes': ['identity', 'policy', 'audit', 'listener', 'snapshot', 'app/dependents', 'app/revocations'],
   'app/own-svid': ['identity', 'reasons', 'snapshot', 'listener/ports'],
   'app/revocations': ['identity', 'config', 'snapshot', 'sources', 'admin/ports'],
   workers: [],

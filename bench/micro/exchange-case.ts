@@ -8,6 +8,7 @@ import { CredentialIndex } from '../../src/listener/credential.js';
 import { HttpExchange } from '../../src/listener/http-exchange.js';
 import { Ids } from '../../src/listener/ids.js';
 import type { ForwardCall, ForwardHandler, UpstreamPort } from '../../src/listener/ports.js';
+import { UnregisteredLog } from '../../src/listener/unregistered.js';
 import type { Snapshot } from '../../src/snapshot.js';
 import { SnapshotKeeper } from '../../src/sources/snapshot-keeper.js';
 import { Metrics } from '../../src/telemetry/metrics.js';
@@ -57,6 +58,7 @@ export async function exchangeCase(): Promise<{ readonly subject: MicroCase; clo
     diagnostics: { info: () => undefined, warn: () => undefined, error: (detail) => console.error(detail) },
     clock: { nowMs: Date.now },
     ids: new Ids(),
+    unregistered: new UnregisteredLog(),
     draining: false,
   };
   const leaf = new X509Certificate(pki.caller.certificate).raw;
@@ -173,6 +175,7 @@ deadlines: { connectionAge: 24h }
     adopted: nothing,
     refused: nothing,
     stale: nothing,
+    drifted: () => undefined,
     found: nothing,
     noted: nothing,
     restartNeeded: nothing,

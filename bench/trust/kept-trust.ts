@@ -14,6 +14,7 @@ export class KeptTrust {
       adopted: () => answer(undefined),
       refused: (source: string, error: string) => answer(`${source}: ${error}`),
       stale: (source: string, problem: string) => answer(`${source}: ${problem}`),
+      drifted: () => undefined,
       found: () => undefined,
       noted: () => undefined,
       restartNeeded: () => undefined,

@@ -7,6 +7,7 @@ import { CredentialIndex } from '../listener/credential.js';
 import { HttpListener, type ListenerTls } from '../listener/http-listener.js';
 import { Ids } from '../listener/ids.js';
 import type { Diagnostics } from '../listener/ports.js';
+import { UnregisteredLog } from '../listener/unregistered.js';
 import { reservedResponseNames } from '../message/header-names.js';
 import type { Snapshot } from '../snapshot.js';
 import { SnapshotKeeper } from '../sources/snapshot-keeper.js';
@@ -87,6 +88,7 @@ class RunningApp implements App {
   readonly #ids = new Ids();
   readonly #metrics = new Metrics();
   readonly #credentials = new CredentialIndex();
+  readonly #unregistered = new UnregisteredLog();
   readonly #upstreams = new Upstreams(reservedResponseNames);
   readonly #listeners: HttpListener[] = [];
   readonly #endpoints: HttpEndpoint[] = [];
@@ -128,6 +130,13 @@ class RunningApp implements App {
         refused: (source, error, current) => this.#changes.refused(source, error, current),
         stale: (source, problem) =>
           options.diagnostics.error({ source, problem }, 'a source in force is out of date'),
+        drifted: (source, problem, current) => {
+          options.diagnostics.error(
+            { source, problem },
+            'what is on disk has not been in force for a minute',
+          );
+          this.#changes.record('source.drifted', source, current, problem);
+        },
         found: (source) => this.foundNews(source),
         noted: (source, note) => options.diagnostics.warn({ source, note }, 'adopted, and worth a look'),
         restartNeeded: (what) =>
@@ -195,6 +204,7 @@ class RunningApp implements App {
       this.#upstreams.configure(config);
       this.#metrics.live = {
         connections: () => new Map(this.#listeners.map(({ context, live }) => [context.name, live.size])),
+        drifted: () => this.#keeper.status.filter(({ drifted }) => drifted).map(({ name }) => name),
         authoritiesInUse: () =>
           [...authoritiesInUse(this.#credentials).values()].map(({ connections, ...use }) => ({
             ...use,
@@ -335,6 +345,7 @@ class RunningApp implements App {
       diagnostics: this.options.diagnostics,
       clock: { nowMs: this.#nowMs },
       ids: this.#ids,
+      unregistered: this.#unregistered,
       draining: false,
     };
     const listener = new HttpListener(context, listenerTls, snapshot);

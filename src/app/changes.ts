@@ -2,6 +2,7 @@ import type { LifecycleRecord } from '../audit/record.js';
 import type { Certificate } from '../identity/certificate.js';
 import { authoritiesLost } from '../listener/affected.js';
 import type { CredentialIndex } from '../listener/credential.js';
+import type { Registry } from '../policy/registry.js';
 import type { Snapshot } from '../snapshot.js';
 import { type AuthorityUse, authoritiesInUse, authorityKey } from './dependents.js';
 import { describeRevocationChange } from './revocations.js';
@@ -47,8 +48,9 @@ export function describeChanges(next: Snapshot, before: Snapshot, uses: Uses | u
   const trust = describeTrust(next, before);
   if (next.trustRevision !== before.trustRevision && (!isRevocation || trust !== undefined))
     records.push({ event: 'trust.changed', detail: trust });
-  if (next.policy.revision !== before.policy.revision)
-    records.push({ event: 'policy.changed', detail: undefined });
+  const registry = describeRegistry(next.policy.registry, before.policy.registry);
+  if (next.policy.revision !== before.policy.revision || registry !== undefined)
+    records.push({ event: 'policy.changed', detail: registry });
   if (uses === undefined) return { records, shrunk: [] };
   const shrunk = shrunkBundles(next, before, uses);
   for (const { trustDomain, left, dependents, connections } of shrunk) {
@@ -88,6 +90,13 @@ const tellUses = (domain: string, authorities: readonly Certificate[], uses: Use
     const detail = `${domain} ${sha256.slice(0, 16)} ${subject}: ${identities} identities depend on it, ${seen}`;
     return { event: 'authority.in_use', detail, connections: use?.connections ?? 0 };
   });
+
+function describeRegistry(next: Registry | undefined, before: Registry | undefined): string | undefined {
+  if (next?.revision === before?.revision) return undefined;
+  if (next === undefined) return 'no registry any more';
+  const { entries, unregistered, revision } = next;
+  return `registry ${revision}: ${entries.length} entries, unregistered: ${unregistered}`;
+}
 
 function describeTrust(next: Snapshot, before: Snapshot): string | undefined {
   const parts: string[] = [];

@@ -36,6 +36,11 @@ export function describeSnapshot(
       })),
     })),
     revocations: revocations.entries.length,
+    registry: policy.registry && {
+      entries: policy.registry.entries.length,
+      unregistered: policy.registry.unregistered,
+      revision: policy.registry.revision,
+    },
   };
 }
 
@@ -121,11 +126,17 @@ export function mergeSnapshots(answers: readonly Answer<object>[]): object {
 /** What one worker alone may have refused, or not got yet. */
 function problemsOf(snapshot: object): object[] {
   const { sources = [] } = snapshot as {
-    readonly sources?: readonly { name: string; lastError?: string; stale?: string; awaited?: boolean }[];
+    readonly sources?: readonly {
+      name: string;
+      lastError?: string;
+      stale?: string;
+      awaited?: boolean;
+      drifted?: boolean;
+    }[];
   };
   return sources
     .filter(({ lastError, stale, awaited }) => lastError !== undefined || stale !== undefined || awaited)
-    .map(({ name, lastError, stale, awaited }) => ({ name, lastError, stale, awaited }));
+    .map(({ name, lastError, stale, awaited, drifted }) => ({ name, lastError, stale, awaited, drifted }));
 }
 
 export function mergeConnections(answers: readonly Answer<object>[], limit: number): object {

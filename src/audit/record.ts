@@ -14,6 +14,10 @@ export interface PrincipalFields {
   readonly authority: string | undefined;
   readonly notBefore: string;
   readonly notAfter: string;
+  /** By the registry, of the ID as it stands here; left out where it names nobody. */
+  readonly owner?: string | undefined;
+  /** Whether the registry knows the ID; left out without a registry. */
+  readonly registered?: boolean | undefined;
 }
 
 export interface DecisionFields {
@@ -143,10 +147,12 @@ export interface LifecycleRecord {
     | 'revocation.withdrawn'
     | 'revocation.enforced'
     | 'trust.shrunk'
+    | 'source.drifted'
     | 'authority.in_use'
     | 'svid.revoked'
     | 'svid.expiring'
-    | 'credential.long_lived';
+    | 'credential.long_lived'
+    | 'identity.unregistered';
   readonly source: string | undefined;
   readonly policyRevision: string | undefined;
   readonly trustRevision: string | undefined;
@@ -155,7 +161,7 @@ export interface LifecycleRecord {
   readonly connections?: number;
   /** Of `revocation.enforced`: from when the cause was seen to the last of them gone. */
   readonly latencyMs?: number;
-  /** Of `credential.long_lived`. */
+  /** Of `credential.long_lived` and `identity.unregistered`. */
   readonly principal?: PrincipalFields | undefined;
 }
 

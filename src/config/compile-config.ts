@@ -25,7 +25,7 @@ export function compileConfig(
 ): { readonly config: Config | undefined; readonly problems: readonly Problem[] } {
   const places = new Places(yaml, directory, env);
   const deadlines = toDeadlines(raw.deadlines);
-  const { revocations, emergencyRevocations: emergency, admin, health } = raw;
+  const { revocations, emergencyRevocations: emergency, registry, admin, health } = raw;
   const config: Config = {
     file: yaml.file,
     identity: toIdentity(raw.identity, places),
@@ -55,6 +55,7 @@ export function compileConfig(
     ...(raw.shadowPolicy === undefined
       ? {}
       : { shadowPolicyFile: places.file(['shadowPolicy'], raw.shadowPolicy) }),
+    ...(registry === undefined ? {} : { registryFile: places.file(['registry'], registry) }),
     trustedPeers: { gateways: raw.trustedPeers.gateways.map((gateway) => gateway.spiffeId) },
     forward: toForward(raw.forward),
     audit: {

@@ -176,6 +176,7 @@ export const configSchema = z
     shadowPolicy: place(
       'A policy that is only tried out: records say what it would have decided.',
     ).optional(),
+    registry: place('registry.yaml: who owns which identity.').optional(),
     trustedPeers: z
       .strictObject({
         gateways: z.array(z.strictObject({ spiffeId: workloadId('Exact SPIFFE ID.') })).default([]),

@@ -31,6 +31,8 @@ export interface Config {
   readonly policyFile: string;
   /** A policy that is only tried out: records say what it would have decided. */
   readonly shadowPolicyFile?: string;
+  /** Who owns which identity. */
+  readonly registryFile?: string;
   readonly trustedPeers: { readonly gateways: readonly SpiffeId[] };
   readonly forward: ForwardSettings;
   readonly audit: AuditConfig;

@@ -222,8 +222,10 @@ function checkForward(config: Config, at: ProblemAt): Problem[] {
     else problems.push(at(path, `is the same header as ${other} for many servers`));
     const parsed = parseForwardTemplate(template);
     if (!parsed.ok) problems.push(at(path, parsed.error));
-    else if (parsed.value.fields.includes('owner'))
-      problems.push(at(path, '{owner} needs a `registry`, which is not built yet in this version'));
+    else if (config.registryFile === undefined) {
+      const field = parsed.value.fields.find((of) => of === 'owner' || of === 'environment');
+      if (field !== undefined) problems.push(at(path, `{${field}} needs a \`registry\``));
+    }
   }
   return problems;
 }

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { configSchema } from './config-schema.js';
 import { policySchema } from './policy-schema.js';
+import { registrySchema } from './registry-schema.js';
 import { revocationSchema } from './revocation-schema.js';
 
 /** File name in `config/` -> JSON Schema (draft 7, which editors read) of what a person writes. */
@@ -8,6 +9,7 @@ export function jsonSchemas(): Readonly<Record<string, unknown>> {
   return {
     'countersign.schema.json': toJsonSchema(configSchema),
     'policy.schema.json': toJsonSchema(policySchema),
+    'registry.schema.json': toJsonSchema(registrySchema),
     'revoked.schema.json': toJsonSchema(revocationSchema),
   };
 }

@@ -1,7 +1,8 @@
 import { readFile } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { compileSteps, type Policy, type PolicyInput } from '../policy/policy.js';
+import { compileSteps, type Policy } from '../policy/policy.js';
+import { compileRegistrySteps, type PackedRegistry, packRegistry } from '../policy/registry.js';
 import { listBundleFolder } from './bundle-folder.js';
 import { compileConfig } from './compile-config.js';
 import type { Config } from './config.js';
@@ -9,14 +10,17 @@ import { configSchema } from './config-schema.js';
 import { crossCheck, crossCheckPolicy, crossWarn, crossWarnPolicy } from './cross-check.js';
 import { type Environment, expandEnvironment } from './environment.js';
 import { checkShape } from './issues.js';
+import { type PackedPolicy, packPolicy, unpackPolicy } from './packed-policy.js';
 import { type PolicyFile, type PolicyTest, readPolicyFile } from './policy-file.js';
 import { compareProblems, type Problem } from './problem.js';
+import { crossWarnRegistry } from './registry-check.js';
+import { type RegistryFile, readRegistryFile } from './registry-file.js';
 import { checkTrust, type FileRead, type FileReader, NO_SUCH_FILE } from './trust-check.js';
 import { type KeyPath, readYaml, type YamlText } from './yaml-text.js';
 
 interface Findings {
-  /** The policies that the configuration names, also when one of them cannot be used; for whoever waits for a better version. */
-  readonly policyFiles: readonly string[];
+  /** Policies and registry that the configuration names, also when one of them cannot be used; for whoever waits for a better version. */
+  readonly namedFiles: readonly string[];
   readonly policyTests: readonly PolicyTest[];
   readonly problems: readonly Problem[];
   readonly warnings: readonly Problem[];
@@ -31,9 +35,10 @@ export interface LoadedConfig extends Findings {
 /** The same before compilation: plain data, which can cross from one thread to another. */
 export interface ConfigData extends Findings {
   readonly config?: Config;
-  readonly input?: PolicyInput;
+  readonly input?: PackedPolicy;
   /** What is tried out beside it. */
-  readonly candidate?: PolicyInput;
+  readonly candidate?: PackedPolicy;
+  readonly registry?: PackedRegistry;
 }
 
 /** Reads the configuration and the policy it names, and checks one against the other. Never throws for what it reads. */
@@ -63,16 +68,30 @@ export async function readConfigData(file: string, env: Environment): Promise<Co
   return finish(await loadDraft(file, env));
 }
 
+/** The rest, which takes a tenth of that, and is done in slices. */
+export function compileData({ input, candidate, registry, ...rest }: ConfigData): Promise<LoadedConfig> {
+  return inSlices(compileInSteps(rest, input, candidate, registry));
+}
+
+function* compileInSteps(
+  found: Omit<ConfigData, 'input' | 'candidate' | 'registry'>,
+  input: PackedPolicy | undefined,
+  candidate: PackedPolicy | undefined,
+  packed: PackedRegistry | undefined,
+): Generator<undefined, LoadedConfig> {
+  if (input === undefined) return found;
+  const registry = packed === undefined ? undefined : yield* compileRegistrySteps(packed);
+  const tried = candidate === undefined ? undefined : yield* unpackPolicy(candidate);
+  return { ...found, policy: yield* compileSteps(yield* unpackPolicy(input), registry, tried) };
+}
+
 /** No longer than this at a time: requests want their turn. */
 const SLICE_MS = 4;
 
-/** The rest, which takes a tenth of that, and is done in slices. */
-export async function compileData({ input, candidate, ...rest }: ConfigData): Promise<LoadedConfig> {
-  if (input === undefined) return rest;
-  const steps = compileSteps(input, undefined, candidate);
+async function inSlices<T>(steps: Generator<undefined, T>): Promise<T> {
   for (let until = performance.now() + SLICE_MS; ; ) {
     const step = steps.next();
-    if (step.done) return { ...rest, policy: step.value };
+    if (step.done) return step.value;
     if (performance.now() < until) continue;
     await nextTurn();
     until = performance.now() + SLICE_MS;
@@ -99,19 +118,19 @@ async function loadDraft(file: string, env: Environment): Promise<Draft> {
   const read = await readBytes(path);
   if (!read.ok) {
     const problem = { file: path, line: 1, column: 1, path: '', message: read.error };
-    return { problems: [problem], warnings: [], policyFiles: [], policyTests: [], problemAt: () => problem };
+    return { problems: [problem], warnings: [], namedFiles: [], policyTests: [], problemAt: () => problem };
   }
   const yaml = readYaml(read.value, path);
   const { problemAt } = yaml;
   const shape = checkShape(configSchema, yaml);
   const nothing = { warnings: [], policyTests: [], problemAt };
   if (shape.value === undefined) {
-    const policy = await policiesAlone(yaml, dirname(path), env);
+    const policy = await filesAlone(yaml, dirname(path), env);
     return { ...nothing, ...policy, problems: [...shape.problems, ...policy.problems] };
   }
   const { config, problems } = compileConfig(shape.value, yaml, dirname(path), env);
   if (config === undefined) {
-    const policy = await policiesAlone(yaml, dirname(path), env);
+    const policy = await filesAlone(yaml, dirname(path), env);
     return { ...nothing, ...policy, problems: [...problems, ...policy.problems] };
   }
   const problemsHere = crossCheck(config, problemAt);
@@ -121,22 +140,33 @@ async function loadDraft(file: string, env: Environment): Promise<Draft> {
     config.shadowPolicyFile === undefined
       ? undefined
       : await readPolicy(config, 'shadowPolicy', config.shadowPolicyFile, problemAt);
-  const files = [policy, ...(candidate === undefined ? [] : [candidate])];
+  const registry =
+    config.registryFile === undefined ? undefined : await readRegistry(config.registryFile, problemAt);
+  const files = [policy, candidate, registry].filter((file) => file !== undefined);
+  const owned =
+    registry?.read === undefined || policy.read === undefined
+      ? []
+      : crossWarnRegistry(registry.read, policy.read);
   const twice = candidate === undefined ? [] : tryOutOnce(policy, problemAt);
   return {
     config,
-    ...(policy.input === undefined ? {} : { input: policy.input }),
-    ...(candidate?.input === undefined ? {} : { candidate: candidate.input }),
-    policyFiles: files.map(({ file }) => file),
-    policyTests: policy.tests,
+    ...(policy.read?.input === undefined ? {} : { input: packPolicy(policy.read.input) }),
+    ...(candidate?.read?.input === undefined ? {} : { candidate: packPolicy(candidate.read.input) }),
+    ...(registry?.read?.input === undefined ? {} : { registry: packRegistry(registry.read.input) }),
+    namedFiles: files.map(({ file }) => file),
+    policyTests: policy.read?.tests ?? [],
     problems: [...problemsHere, ...twice, ...files.flatMap(({ problems }) => problems)],
-    warnings: [...warningsHere, ...files.flatMap(({ warnings }) => warnings)],
+    warnings: [...warningsHere, ...owned, ...files.flatMap(({ warnings }) => warnings)],
     problemAt,
   };
 }
 
-interface PolicyRead extends Pick<PolicyFile, 'input' | 'tests' | 'problems'> {
+/** A file beside the configuration, and what is wrong with it there. */
+interface NamedFile<T> {
   readonly file: string;
+  /** undefined where it cannot be read at all. */
+  readonly read: T | undefined;
+  readonly problems: readonly Problem[];
   readonly warnings: readonly Problem[];
 }
 
@@ -146,41 +176,56 @@ async function readPolicy(
   key: string,
   file: string,
   problemAt: Draft['problemAt'],
-): Promise<PolicyRead> {
+): Promise<NamedFile<PolicyFile>> {
   const read = await readBytes(file);
-  if (!read.ok) return { file, tests: [], problems: [problemAt([key], read.error)], warnings: [] };
+  if (!read.ok) return unreadable(file, problemAt([key], read.error));
   const policy = readPolicyFile(read.value, file);
   const problems = [...policy.problems, ...crossCheckPolicy(config, policy)];
-  return { ...policy, file, problems, warnings: crossWarnPolicy(policy) };
+  return { file, read: policy, problems, warnings: crossWarnPolicy(policy) };
 }
 
+async function readRegistry(file: string, problemAt: Draft['problemAt']): Promise<NamedFile<RegistryFile>> {
+  const read = await readBytes(file);
+  if (!read.ok) return unreadable(file, problemAt(['registry'], read.error));
+  const registry = readRegistryFile(read.value, file);
+  return { file, read: registry, problems: registry.problems, warnings: [] };
+}
+
+const unreadable = (file: string, problem: Problem): NamedFile<never> => ({
+  file,
+  read: undefined,
+  problems: [problem],
+  warnings: [],
+});
+
 /** Records have one place for what would have been decided. */
-function tryOutOnce({ input, file }: PolicyRead, problemAt: Draft['problemAt']): Problem[] {
-  const rule = input?.rules.find(({ mode }) => mode === 'shadow');
+function tryOutOnce({ read, file }: NamedFile<PolicyFile>, problemAt: Draft['problemAt']): Problem[] {
+  const rule = read?.input?.rules.find(({ mode }) => mode === 'shadow');
   if (rule === undefined) return [];
   const message = `rule "${rule.id}" of ${file} is in shadow too: try out the one or the other`;
   return [problemAt(['shadowPolicy'], message)];
 }
 
-/** A broken configuration must not hide what is wrong in the policies that it names: all problems come at once. */
-async function policiesAlone(
+/** A broken configuration must not hide what is wrong in the files that it names: all problems come at once. */
+async function filesAlone(
   yaml: YamlText,
   directory: string,
   env: Environment,
-): Promise<Pick<Findings, 'policyFiles' | 'problems'>> {
-  const policyFiles: string[] = [];
+): Promise<Pick<Findings, 'namedFiles' | 'problems'>> {
+  const namedFiles: string[] = [];
   const problems: Problem[] = [];
-  for (const key of ['policy', 'shadowPolicy'] as const) {
+  for (const key of ['policy', 'shadowPolicy', 'registry'] as const) {
     const named = (yaml.value as Readonly<Record<string, unknown>> | null | undefined)?.[key];
     const expanded = typeof named === 'string' && named !== '' ? expandEnvironment(named, env) : undefined;
     if (expanded?.ok !== true) continue;
     const file = resolve(directory, expanded.value);
-    policyFiles.push(file);
+    namedFiles.push(file);
     const read = await readBytes(file);
-    if (read.ok) problems.push(...readPolicyFile(read.value, file).problems);
+    const readIt = key === 'registry' ? readRegistryFile : readPolicyFile;
+    if (read.ok) problems.push(...readIt(read.value, file).problems);
     else problems.push(yaml.problemAt([key], read.error));
   }
-  return { policyFiles, problems };
+  return { namedFiles, problems };
 }
 
 /** All or nothing: with a problem anywhere there is no configuration to run with. */
@@ -188,6 +233,7 @@ function finish({
   config,
   input,
   candidate,
+  registry,
   problemAt: _,
   ...draft
 }: ConfigData & Partial<Draft>): ConfigData {
@@ -195,7 +241,8 @@ function finish({
   const warnings = [...draft.warnings].sort(compareProblems);
   const found = { ...draft, problems, warnings };
   if (problems.length > 0 || config === undefined || input === undefined) return found;
-  return { ...found, config, input, ...(candidate === undefined ? {} : { candidate }) };
+  const beside = { ...(candidate && { candidate }), ...(registry && { registry }) };
+  return { ...found, config, input, ...beside };
 }
 
 const WHY: Readonly<Record<string, string>> = {

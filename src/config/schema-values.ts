@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { parseSpiffeId, parseTrustDomain } from '../identity/spiffe-id.js';
+import { parseNamingTemplate } from '../policy/naming.js';
 import { parsePathPattern, parsePrincipalPattern } from '../policy/pattern.js';
 import { err, ok, type Result } from '../reasons.js';
 import { parseRouteHost } from './address.js';
@@ -118,6 +119,9 @@ export const spiffeId = (description: string) => parsed(parseSpiffeId, z.string(
 
 export const principalPattern = (description: string) =>
   parsed(parsePrincipalPattern, z.string().describe(description));
+
+export const namingTemplate = (description: string) =>
+  parsed(parseNamingTemplate, z.string().describe(description));
 
 export const pathPattern = (description: string) =>
   parsed(parsePathPattern, z.string().describe(description));

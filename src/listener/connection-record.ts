@@ -2,6 +2,7 @@ import type {
   ConnectionTerminatedRecord,
   HandshakeRecord,
   LifecycleRecord,
+  PrincipalFields,
   TlsFields,
 } from '../audit/record.js';
 import type { Refusal } from '../reasons.js';
@@ -100,5 +101,24 @@ export function longLivedRecord(
     trustRevision: snapshot?.trustRevision,
     detail: `lives ${Math.round((notAfterMs - notBeforeMs) / 1000)} seconds; first seen on connection ${connection}`,
     principal: credential.principalFields(),
+  };
+}
+
+/** A caller that the registry does not know was seen for the first time. */
+export function unregisteredRecord(
+  listener: string,
+  request: string,
+  principal: PrincipalFields,
+  snapshot: Snapshot | undefined,
+  nowMs: number,
+): LifecycleRecord {
+  return {
+    time: new Date(nowMs).toISOString(),
+    event: 'identity.unregistered',
+    source: listener,
+    policyRevision: snapshot?.policy.revision,
+    trustRevision: snapshot?.trustRevision,
+    detail: `first seen in request ${request}`,
+    principal,
   };
 }

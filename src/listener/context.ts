@@ -8,6 +8,7 @@ import type {
   SnapshotHolder,
   UpstreamPort,
 } from './ports.js';
+import type { UnregisteredLog } from './unregistered.js';
 
 /** What every exchange of one listener works with. */
 export interface ListenerContext {
@@ -20,6 +21,7 @@ export interface ListenerContext {
   readonly diagnostics: Diagnostics;
   readonly clock: Clock;
   readonly ids: Ids;
+  readonly unregistered: UnregisteredLog;
   /** Set while draining: every answer carries `Connection: close`. */
   draining: boolean;
 }

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import type { PrincipalFields } from '../audit/record.js';
 import { type Certificate, parseCertificate } from '../identity/certificate.js';
 import { judgeSvid } from '../identity/revocation.js';
+import type { SpiffeId } from '../identity/spiffe-id.js';
 import type { TrustBundle } from '../identity/trust-bundle.js';
 import {
   createSignatureCheck,
@@ -13,6 +14,7 @@ import {
 } from '../identity/x509-svid.js';
 import type { ForwardPlan } from '../message/forward-policy.js';
 import { buildIdentityHeaders, type IdentityHeaders } from '../message/identity-headers.js';
+import type { Registry } from '../policy/registry.js';
 import { type Refusal, type Result, refuse } from '../reasons.js';
 import type { Snapshot } from '../snapshot.js';
 import type { Connection } from './connection.js';
@@ -36,6 +38,7 @@ export class Credential {
   #bundle: TrustBundle | undefined;
   #verified: Result<VerifiedSvid> | undefined;
   #plan: ForwardPlan | undefined;
+  #registry: Registry | undefined;
   #headers: IdentityHeaders | undefined;
   #fields: PrincipalFields | undefined;
 
@@ -119,12 +122,17 @@ export class Credential {
     );
   }
 
-  /** Identity headers under this plan; made once. Only for a credential that `judge` found nothing against. */
-  identityHeaders(plan: ForwardPlan): IdentityHeaders {
-    if (this.#headers !== undefined && this.#plan === plan) return this.#headers;
+  /** Identity headers under this plan and registry; made once. Only for a credential that `judge` found nothing against. */
+  identityHeaders({
+    forwardPlan: plan,
+    policy: { registry },
+  }: Pick<Snapshot, 'forwardPlan' | 'policy'>): IdentityHeaders {
+    if (this.#headers !== undefined && this.#plan === plan && this.#registry === registry)
+      return this.#headers;
     const svid = this.svid;
     if (svid === undefined) throw new Error('identity headers asked for an unverified credential');
     const { id, leaf } = svid;
+    const entry = registry?.find(id);
     this.#headers = buildIdentityHeaders(plan, {
       id: id.uri,
       trustDomain: id.trustDomain,
@@ -137,8 +145,11 @@ export class Credential {
       issuer: leaf.issuer,
       dnsSans: leaf.dnsSans,
       notAfterMs: leaf.notAfterMs,
+      owner: entry?.owner,
+      environment: entry?.environment,
     });
     this.#plan = plan;
+    this.#registry = registry;
     return this.#headers;
   }
 
@@ -166,9 +177,20 @@ export class Credential {
       authority: this.svid?.authority.sha256,
       notBefore: new Date(leaf.notBeforeMs).toISOString(),
       notAfter: new Date(leaf.notAfterMs).toISOString(),
+      ...ownership(chain?.id, this.#snapshot?.policy.registry),
     };
     return this.#fields;
   }
+}
+
+/** Of an ID that is none there is nothing to say. */
+function ownership(
+  id: SpiffeId | undefined,
+  registry: Registry | undefined,
+): Pick<PrincipalFields, 'owner' | 'registered'> {
+  if (id === undefined || registry === undefined) return {};
+  const entry = registry.find(id);
+  return entry === undefined ? { registered: false } : { owner: entry.owner, registered: true };
 }
 
 /** Credentials by fingerprint: every live one, and the most recently seen others, so that a known certificate costs no parsing. */

@@ -8,6 +8,7 @@ import { matchRoute } from '../policy/route-table.js';
 import type { Reason, Refusal } from '../reasons.js';
 import type { Snapshot } from '../snapshot.js';
 import type { Connection } from './connection.js';
+import { unregisteredRecord } from './connection-record.js';
 import type { ListenerContext } from './context.js';
 import { accessRecord } from './exchange-record.js';
 
@@ -104,6 +105,16 @@ export abstract class Exchange {
     this.listener.records.write(accessRecord(this, 'start', performance.now()));
   }
 
+  /** The registry does not know the caller. */
+  #noteUnregistered(principal: PrincipalFields): void {
+    const { metrics, records, clock, name, snapshots, unregistered } = this.listener;
+    metrics.countUnregistered(name);
+    const registry = this.snapshot?.policy.registry;
+    if (registry?.unregistered !== 'flag' || registry !== snapshots.current?.policy.registry) return;
+    if (!unregistered.isNew(principal.id, registry)) return;
+    records.write(unregisteredRecord(name, this.id, principal, this.snapshot, clock.nowMs()));
+  }
+
   #observe(record: AccessRecord, seconds: number): void {
     const { metrics, name } = this.listener;
     // Only a verified caller's domain is a label: a claimed one would let anybody grow the series.
@@ -121,5 +132,7 @@ export abstract class Exchange {
     if (decision?.shadow !== undefined) metrics.countShadow(name, decision.effect, decision.shadow.effect);
     if (decision?.conditionErrors !== undefined)
       metrics.countConditionErrors(name, decision.conditionErrors.length);
+    if (trustDomain !== '' && record.principal?.registered === false)
+      this.#noteUnregistered(record.principal);
   }
 }

@@ -101,7 +101,7 @@ export function rewriteContext(exchange: Exchange, admitted: Admitted): RewriteC
   const { forwardPlan, gateways } = admitted.snapshot;
   return {
     plan: forwardPlan,
-    identity: connection.credential?.identityHeaders(forwardPlan),
+    identity: connection.credential?.identityHeaders(admitted.snapshot),
     peerTrusted: gateways.size > 0 && gateways.has(admitted.permit.request.principal.uri),
     peerAddress: connection.peerAddress,
     requestId: exchange.id,

@@ -105,6 +105,8 @@ export interface ListenerMetrics {
   /** A decision beside which another policy was tried out. */
   countShadow(listener: string, effect: string, shadow: string): void;
   countConditionErrors(listener: string, errors: number): void;
+  /** A request of a verified identity that the registry does not know. */
+  countUnregistered(listener: string): void;
   countTerminated(reason: Reason): void;
   /** From seeing what ended access to the last connection gone, in milliseconds. */
   observeRevocation(ms: number): void;

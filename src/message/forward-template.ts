@@ -1,7 +1,7 @@
 import { err, ok, type Result } from '../reasons.js';
 import { escapeDnText } from './char-class.js';
 
-/** What a `forward.headers` template may name: a closed set, all of it verified. */
+/** What a `forward.headers` template may name: a closed set, all of it verified or from the registry. */
 export const forwardTemplateFields = [
   'id',
   'trustDomain',
@@ -12,6 +12,7 @@ export const forwardTemplateFields = [
   'issuer',
   'notAfter',
   'owner',
+  'environment',
 ] as const;
 export type ForwardTemplateField = (typeof forwardTemplateFields)[number];
 export type ForwardTemplateValues = Readonly<Record<ForwardTemplateField, string | undefined>>;

@@ -19,7 +19,9 @@ export interface PeerIdentity {
   readonly issuer: string;
   readonly dnsSans: readonly string[];
   readonly notAfterMs: number;
-  readonly owner?: string;
+  /** By the registry, where it knows them. */
+  readonly owner?: string | undefined;
+  readonly environment?: string | undefined;
 }
 
 /** Header lines that are the same for every request of one credential under one plan. */
@@ -75,4 +77,5 @@ const templateValues = (peer: PeerIdentity): ForwardTemplateValues => ({
   issuer: peer.issuer,
   notAfter: new Date(peer.notAfterMs).toISOString(),
   owner: peer.owner,
+  environment: peer.environment,
 });

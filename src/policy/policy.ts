@@ -124,7 +124,7 @@ export function* compileSteps(
   input: PolicyInput,
   registry?: Registry,
   candidate?: PolicyInput,
-): Generator<void, Policy> {
+): Generator<undefined, Policy> {
   const tried =
     candidate === undefined ? undefined : assemble(yield* partsOf(candidate, registry, undefined));
   return assemble(yield* partsOf(input, registry, tried));
@@ -149,12 +149,15 @@ function* partsOf(
   input: PolicyInput,
   registry: Registry | undefined,
   candidate: Policy | undefined,
-): Generator<void, PolicyParts> {
+): Generator<undefined, PolicyParts> {
   const { exceptions = [], reads = NOTHING_READ } = input;
   return { rules: yield* compileRules(input.rules, reads), exceptions, reads, registry, candidate };
 }
 
-function* compileRules(inputs: readonly RuleInput[], reads: PolicyReads): Generator<void, CompiledRules> {
+function* compileRules(
+  inputs: readonly RuleInput[],
+  reads: PolicyReads,
+): Generator<undefined, CompiledRules> {
   const conditions = new ConditionTexts(reads);
   const enforced = new PolicyIndex();
   const tried = inputs.some(({ mode }) => mode === 'shadow') ? new PolicyIndex() : undefined;

@@ -1,5 +1,7 @@
+import { createHash } from 'node:crypto';
 import type { SpiffeId } from '../identity/spiffe-id.js';
-import type { PrincipalPattern } from './pattern.js';
+import { type PrincipalPattern, parsePrincipalPattern } from './pattern.js';
+import { compareSpecificity, RankedPatterns } from './ranked-patterns.js';
 
 /** Who answers for the identities of a pattern. */
 export interface RegistryEntry {
@@ -10,13 +12,136 @@ export interface RegistryEntry {
   readonly purpose: string | undefined;
 }
 
-/** Who owns which identity. */
-export interface Registry {
+/** What becomes of a verified identity that no entry knows; `flag` lets it in and says so. */
+export type Unregistered = 'allow' | 'flag' | 'deny';
+
+/** Read and checked; their order decides nothing. No pattern is there twice (the file reader sees to it). */
+export interface RegistryInput {
+  readonly unregistered: Unregistered;
   readonly entries: readonly RegistryEntry[];
-  /** What becomes of an identity that no entry names. */
-  readonly unregistered: 'allow' | 'flag' | 'deny';
-  /** SHA-256 of what it says. */
+}
+
+/** The same as a few long texts, which cross from one thread to another for next to nothing, and are read in slices. */
+export interface PackedRegistry {
+  readonly unregistered: Unregistered;
+  readonly chunks: readonly string[];
+}
+
+export interface Registry extends RegistryInput {
+  /** SHA-256 (16 hex digits) of what it says, in whatever order. */
   readonly revision: string;
-  /** The most specific entry that names it. */
+  /** The most specific entry for this identity. */
   find(id: SpiffeId): RegistryEntry | undefined;
 }
+
+/** Compiles checked entries at once. */
+export function compileRegistry(input: RegistryInput): Registry {
+  const steps = compileRegistrySteps(packRegistry(input));
+  for (;;) {
+    const step = steps.next();
+    if (step.done) return step.value;
+  }
+}
+
+/** Compiles in steps of less than a millisecond: a large registry must not hold up requests. */
+export function* compileRegistrySteps({
+  unregistered,
+  chunks,
+}: PackedRegistry): Generator<undefined, Registry> {
+  const index = new RegistryIndex();
+  const entries: RegistryEntry[] = [];
+  const digest = createHash('sha256').update(unregistered);
+  for (const chunk of chunks) {
+    digest.update(chunk);
+    for (const row of JSON.parse(chunk) as readonly Row[]) {
+      const entry = toEntry(row);
+      index.append(entry);
+      entries.push(entry);
+    }
+    yield;
+  }
+  const revision = digest.digest('hex').slice(0, 16);
+  return { unregistered, entries, revision, find: (id) => index.find(id) };
+}
+
+type Row = readonly [text: string, owner: string, ...rest: readonly (string | null)[]];
+
+const ENTRIES_IN_A_CHUNK = 128;
+
+/** Puts the entries in the order that counts, the more specific first and, of two alike, by their text. */
+export function packRegistry({ unregistered, entries }: RegistryInput): PackedRegistry {
+  const rows = [...entries].sort(compareEntries).map(toRow);
+  const chunks: string[] = [];
+  for (let i = 0; i < rows.length; i += ENTRIES_IN_A_CHUNK)
+    chunks.push(JSON.stringify(rows.slice(i, i + ENTRIES_IN_A_CHUNK)));
+  return { unregistered, chunks };
+}
+
+const toRow = ({ pattern, owner, environment, contact, purpose }: RegistryEntry): Row => [
+  pattern.text,
+  owner,
+  environment ?? null,
+  contact ?? null,
+  purpose ?? null,
+];
+
+function toEntry([text, owner, environment, contact, purpose]: Row): RegistryEntry {
+  const pattern = parsePrincipalPattern(text);
+  if (!pattern.ok) throw new Error(`${text}: ${pattern.error}`); // was checked when it was packed
+  return {
+    pattern: pattern.value,
+    owner,
+    environment: environment ?? undefined,
+    contact: contact ?? undefined,
+    purpose: purpose ?? undefined,
+  };
+}
+
+export function compareEntries({ pattern: a }: RegistryEntry, { pattern: b }: RegistryEntry): number {
+  return compareSpecificity(a.segments, b.segments) || (a.text < b.text ? -1 : a.text > b.text ? 1 : 0);
+}
+
+/** What callers choose to show must not grow the memory: forgotten whole when it is full. */
+const MAX_REMEMBERED = 10_000;
+
+class RegistryIndex {
+  /** Entries without a wildcard: nothing is more specific, so that no pattern need be looked at. */
+  readonly #exact = new Map<string, RegistryEntry>();
+  readonly #domains = new Map<string, RankedPatterns<RegistryEntry>>();
+  readonly #remembered = new Map<string, RegistryEntry | undefined>();
+
+  append(entry: RegistryEntry): void {
+    const { text, trustDomain, segments } = entry.pattern;
+    if (isExact(segments)) {
+      this.#exact.set(text, entry);
+      return;
+    }
+    let domain = this.#domains.get(trustDomain);
+    if (domain === undefined) {
+      domain = new RankedPatterns();
+      this.#domains.set(trustDomain, domain);
+    }
+    domain.append(entry, segments);
+  }
+
+  find(id: SpiffeId): RegistryEntry | undefined {
+    const exact = this.#exact.get(id.uri);
+    if (exact !== undefined) return exact;
+    const domain = this.#domains.get(id.trustDomain);
+    if (domain === undefined) return undefined;
+    const remembered = this.#remembered;
+    const known = remembered.get(id.uri);
+    if (known !== undefined || remembered.has(id.uri)) return known;
+    const found = domain.best(id.segments);
+    if (remembered.size >= MAX_REMEMBERED) remembered.clear();
+    remembered.set(id.uri, found);
+    return found;
+  }
+}
+
+export const isExact = (segments: readonly string[]): boolean =>
+  segments.every((segment) => segment !== '*' && segment !== '**');
+
+/** What a pattern stands for, however often it says `**`. */
+export const patternKey = ({ trustDomain, segments }: PrincipalPattern): string =>
+  `${trustDomain}/${segments.join('/')}`;

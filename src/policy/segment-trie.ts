@@ -53,6 +53,11 @@ export class SegmentTrie<V> {
     return at;
   }
 
+  /** For whoever looks at the patterns themselves. */
+  get root(): TrieNode<V> {
+    return this.#root;
+  }
+
   /** Appends the value of every pattern that matches to `hits`. */
   match(segments: readonly string[], hits: V[]): void {
     let active = this.#active;

@@ -4,6 +4,7 @@ import { loadConfigOffThread } from '../config/load-off-thread.js';
 import { formatProblem } from '../config/problem.js';
 import { shareLimits } from '../config/share-limits.js';
 import type { Policy } from '../policy/policy.js';
+import type { Registry } from '../policy/registry.js';
 import { err, ok, type Result } from '../reasons.js';
 import type { Source } from './source.js';
 import { type SourceSet, sourcesOf } from './source-set.js';
@@ -11,7 +12,7 @@ import { type SourceSet, sourcesOf } from './source-set.js';
 /** A policy up to this size is read in a few milliseconds; a larger one must not hold up requests. */
 const OFF_THREAD_BYTES = 32 * 1024;
 
-/** A configuration that is good, with its policy and every source that it names. */
+/** A configuration that is good, with its policy, its registry and every source that it names. */
 export interface Loaded {
   readonly config: Config;
   readonly policy: Policy;
@@ -47,8 +48,8 @@ export class ConfigReader {
     const { file, env, workers } = this.place;
     const bytes = [...contents.values()].reduce((sum, { length }) => sum + length, 0);
     const load = bytes > OFF_THREAD_BYTES && !isFirst ? loadConfigOffThread : loadConfig;
-    const { config: whole, policy, policyFiles, problems } = await load(file, env);
-    if (policyFiles.length > 0) this.named = policyFiles;
+    const { config: whole, policy, namedFiles, problems } = await load(file, env);
+    if (namedFiles.length > 0) this.named = namedFiles;
     if (whole === undefined || policy === undefined || problems.length > 0) {
       return err(problems.map(formatProblem).join('\n') || 'the configuration cannot be read');
     }
@@ -107,6 +108,7 @@ export class ConfigReader {
 export function hasLostDeny(next: Loaded, current: Loaded): boolean {
   const ids = new Set(next.policy.rules.map((rule) => rule.id));
   if (current.policy.rules.some((rule) => rule.effect === 'deny' && !ids.has(rule.id))) return true;
+  if (hasLostOwners(next.policy.registry, current.policy.registry)) return true;
   if (current.config.revocationsFile !== undefined && next.config.revocationsFile === undefined) return true;
   const { emergencyRevocationsFile: emergency } = current.config;
   if (emergency !== undefined && next.config.emergencyRevocationsFile !== emergency) return true;
@@ -116,3 +118,14 @@ export function hasLostDeny(next: Loaded, current: Loaded): boolean {
     return files !== undefined && revocation.crlFiles.some((file) => !files.includes(file));
   });
 }
+
+/** Who is not registered may be refused, and conditions of deny rules may read who is: half a registry gives access as well. */
+function hasLostOwners(next: Registry | undefined, current: Registry | undefined): boolean {
+  if (current === undefined) return false;
+  if (next === undefined) return true;
+  if (current.unregistered === 'deny' && next.unregistered !== 'deny') return true;
+  return next.entries.length < current.entries.length || placed(next) < placed(current);
+}
+
+const placed = ({ entries }: Registry): number =>
+  entries.reduce((sum, { environment }) => sum + (environment === undefined ? 0 : 1), 0);

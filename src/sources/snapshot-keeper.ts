@@ -7,6 +7,7 @@ import type { Refusal } from '../reasons.js';
 import type { Snapshot } from '../snapshot.js';
 import { ConfigReader, hasLostDeny, type Loaded } from './config-reader.js';
 import { DirectoryWatch } from './directory-watch.js';
+import { DriftWatch } from './drift.js';
 import type { EmergencyRevocations } from './emergency-revocations.js';
 import type { PeerReader } from './endpoint-connection.js';
 import { FileSource } from './file-source.js';
@@ -35,6 +36,8 @@ export interface KeptStatus extends SourceStatus {
   readonly stale: string | undefined;
   /** Nothing has come of it yet. */
   readonly awaited: boolean;
+  /** Its files have said something else than what is in force for more than a minute. */
+  readonly drifted: boolean;
 }
 
 /** Told of every change; `app` turns it into logs, metrics, records and listeners that adopt. */
@@ -43,6 +46,8 @@ export interface KeeperEvents {
   refused(source: string, error: string, current: Snapshot | undefined): void;
   /** A source in force has passed its own date (a CRL its nextUpdate). Told once. */
   stale(source: string, problem: string, current: Snapshot | undefined): void;
+  /** Its files have differed from what is in force for more than a minute. Told once. */
+  drifted(source: string, problem: string, current: Snapshot | undefined): void;
   /** A source that has to be asked gave something new, and nobody told us to ask. */
   found(source: string): void;
   /** Something in force that is out of the ordinary. */
@@ -64,6 +69,7 @@ export class SnapshotKeeper implements SourceHost {
   /** Being asked because we were told to. */
   readonly #polled = new Set<Source>();
   readonly #reported = new Map<string, string>();
+  readonly #drift = new DriftWatch();
   #stale: ReadonlyMap<string, string> = new Map();
   #poll: NodeJS.Timeout | undefined;
   #gathering: NodeJS.Timeout | undefined;
@@ -157,6 +163,7 @@ export class SnapshotKeeper implements SourceHost {
       ...source.status,
       stale: source.stale ?? this.#stale.get(source.name),
       awaited: source.isAwaited,
+      drifted: this.#drift.drifted.has(source.name),
     }));
   }
 
@@ -227,7 +234,15 @@ export class SnapshotKeeper implements SourceHost {
   #tick(): void {
     void this.#checkAll();
     this.#sayStale();
+    this.#sayDrifted();
     void this.#followFiles();
+  }
+
+  #sayDrifted(): void {
+    const waiting =
+      this.restartNeeded.length === 0 ? undefined : `${this.restartNeeded.join(', ')} needs a restart`;
+    for (const [source, problem] of this.#drift.look(this.#sources(), waiting, performance.now()))
+      this.events.drifted(source, problem, this.current);
   }
 
   /** Each source by itself: one that is still settling, or never does, holds up no other. */

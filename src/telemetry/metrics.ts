@@ -7,6 +7,8 @@ import { RequestMetrics } from './request-metrics.js';
 /** What only the live process can tell at the moment of a scrape. */
 export interface LiveGauges {
   connections(): ReadonlyMap<string, number>;
+  /** Sources whose files have said something else than what is in force for more than a minute. */
+  drifted(): readonly string[];
   /** Live connections by trust domain and authority fingerprint. */
   authoritiesInUse(): readonly { trustDomain: string; authority: string; count: number }[];
 }
@@ -14,7 +16,7 @@ export interface LiveGauges {
 /** Every metric of PRODUCT §10 that exists so far. Labels come from configuration or closed lists, never from a request. */
 export class Metrics implements ListenerMetrics {
   readonly registry = new Registry();
-  live: LiveGauges = { connections: () => new Map(), authoritiesInUse: () => [] };
+  live: LiveGauges = { connections: () => new Map(), drifted: () => [], authoritiesInUse: () => [] };
 
   readonly #requests = new RequestMetrics(this.registry);
   readonly #refusals = this.#counter('refusals_total', 'Refusals and failures by reason.', [
@@ -36,6 +38,11 @@ export class Metrics implements ListenerMetrics {
     'result',
     'reason',
   ]);
+  readonly #unregistered = this.#counter(
+    'unregistered_requests_total',
+    'Requests of verified identities that the registry does not know.',
+    ['listener'],
+  );
   readonly #terminated = this.#counter(
     'connections_terminated_total',
     'Open connections ended because access ended.',
@@ -89,6 +96,17 @@ export class Metrics implements ListenerMetrics {
       },
     });
     new Gauge({
+      name: 'countersign_source_drifted',
+      help: '1 where the files of a source have said something else than what is in force for more than a minute.',
+      labelNames: ['source'],
+      registers: [registry],
+      aggregator: 'max',
+      collect() {
+        this.reset();
+        for (const source of live().drifted()) this.set({ source }, 1);
+      },
+    });
+    new Gauge({
       name: 'countersign_authority_in_use',
       help: 'Open connections that an authority verified.',
       labelNames: ['trust_domain', 'authority'],
@@ -127,6 +145,10 @@ export class Metrics implements ListenerMetrics {
 
   countConditionErrors(listener: string, errors: number): void {
     this.#conditionErrors.inc({ listener }, errors);
+  }
+
+  countUnregistered(listener: string): void {
+    this.#unregistered.inc({ listener });
   }
 
   countTerminated(reason: Reason): void {

@@ -14,7 +14,7 @@ import { type Authority, mintRoot } from '../../support/pki.js';
 /** Those whose files can be made here; the others name places that only their platform has. */
 const LOCAL = ['minimal.yaml', 'full.yaml', 'two-domains.yaml', 'federation.yaml'];
 const EXAMPLES = readdirSync('config').filter(
-  (name) => name.endsWith('.yaml') && !/policy|revoked/.test(name),
+  (name) => name.endsWith('.yaml') && !/policy|revoked|registry/.test(name),
 );
 const SIDECAR = 'spiffe://example.org/ns/prod/sa/sidecar';
 

@@ -1,0 +1,36 @@
+import { z } from 'zod';
+import { namingTemplate, oneOf, principalPattern, text } from './schema-values.js';
+
+const MAX_IDENTITIES = 100_000;
+const MAX_TEMPLATES = 100;
+
+const identity = z.strictObject({
+  id: principalPattern('SPIFFE ID: exact, or with `*` for one and `**` for any number of segments.'),
+  owner: text('Who answers for it; it stands in the records.', 200),
+  environment: text('Such as prod.', 100).optional(),
+  contact: text('Where its owner can be reached.', 200).optional(),
+  purpose: text('What it is for.').optional(),
+});
+
+export const registrySchema = z
+  .strictObject({
+    version: z.literal(1).describe('Version of this file format.'),
+    unregistered: oneOf('Identities that no entry knows: let in, let in and say so, or refused.', [
+      'allow',
+      'flag',
+      'deny',
+    ]),
+    naming: z
+      .array(namingTemplate('Such as spiffe://example.org/ns/{environment}/sa/{name}.'))
+      .min(1, 'must not be empty: leave it out where names follow no rule')
+      .max(MAX_TEMPLATES, `must hold at most ${MAX_TEMPLATES} templates`)
+      .optional()
+      .describe('How identities are named; `check` warns of those that are not.'),
+    identities: z
+      .array(identity)
+      .max(MAX_IDENTITIES, `must hold at most ${MAX_IDENTITIES} entries`)
+      .describe('Who owns which; the most specific entry counts, whatever the order.'),
+  })
+  .meta({ title: 'Countersign registry' });
+
+export type RawRegistry = z.output<typeof registrySchema>;
