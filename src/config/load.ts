@@ -10,6 +10,7 @@ import { configSchema } from './config-schema.js';
 import { crossCheck, crossCheckPolicy, crossWarn, crossWarnPolicy } from './cross-check.js';
 import { type Environment, expandEnvironment } from './environment.js';
 import { checkShape } from './issues.js';
+import { lintWarnings } from './lint-warnings.js';
 import { type PackedPolicy, packPolicy, unpackPolicy } from './packed-policy.js';
 import { type PolicyFile, type PolicyTest, readPolicyFile } from './policy-file.js';
 import { compareProblems, type Problem } from './problem.js';
@@ -60,7 +61,8 @@ export async function loadAll(file: string, env: Environment, nowMs: number): Pr
     nowMs,
   );
   const problems = [...draft.problems, ...trust.problems];
-  return compileData(finish({ ...draft, problems, warnings: [...draft.warnings, ...trust.warnings] }));
+  const warnings = [...draft.warnings, ...draft.lint(), ...trust.warnings];
+  return compileData(finish({ ...draft, problems, warnings }));
 }
 
 /** The reading and checking, which for ten thousand rules takes over a second: for a thread of its own. */
@@ -111,19 +113,24 @@ export async function readWorkers(file: string, env: Environment): Promise<Confi
 
 interface Draft extends ConfigData {
   problemAt(path: KeyPath, message: string): Problem;
+  /** Further warnings, for who asks for them. */
+  lint(): readonly Problem[];
 }
+
+const NO_LINT = (): readonly Problem[] => [];
 
 async function loadDraft(file: string, env: Environment): Promise<Draft> {
   const path = resolve(file);
   const read = await readBytes(path);
   if (!read.ok) {
     const problem = { file: path, line: 1, column: 1, path: '', message: read.error };
-    return { problems: [problem], warnings: [], namedFiles: [], policyTests: [], problemAt: () => problem };
+    const nothing = { warnings: [], namedFiles: [], policyTests: [], lint: NO_LINT };
+    return { ...nothing, problems: [problem], problemAt: () => problem };
   }
   const yaml = readYaml(read.value, path);
   const { problemAt } = yaml;
   const shape = checkShape(configSchema, yaml);
-  const nothing = { warnings: [], policyTests: [], problemAt };
+  const nothing = { warnings: [], policyTests: [], problemAt, lint: NO_LINT };
   if (shape.value === undefined) {
     const policy = await filesAlone(yaml, dirname(path), env);
     return { ...nothing, ...policy, problems: [...shape.problems, ...policy.problems] };
@@ -158,6 +165,10 @@ async function loadDraft(file: string, env: Environment): Promise<Draft> {
     problems: [...problemsHere, ...twice, ...files.flatMap(({ problems }) => problems)],
     warnings: [...warningsHere, ...owned, ...files.flatMap(({ warnings }) => warnings)],
     problemAt,
+    lint: () =>
+      [policy, candidate].flatMap((file) =>
+        file?.read === undefined ? [] : lintWarnings(config, file.read),
+      ),
   };
 }
 
@@ -235,6 +246,7 @@ function finish({
   candidate,
   registry,
   problemAt: _,
+  lint: __,
   ...draft
 }: ConfigData & Partial<Draft>): ConfigData {
   const problems = [...draft.problems].sort(compareProblems);
