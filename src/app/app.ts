@@ -8,7 +8,6 @@ import { HttpListener, type ListenerTls } from '../listener/http-listener.js';
 import { Ids } from '../listener/ids.js';
 import type { Diagnostics } from '../listener/ports.js';
 import { UnregisteredLog } from '../listener/unregistered.js';
-import { reservedResponseNames } from '../message/header-names.js';
 import type { Snapshot } from '../snapshot.js';
 import { SnapshotKeeper } from '../sources/snapshot-keeper.js';
 import { Metrics } from '../telemetry/metrics.js';
@@ -89,7 +88,7 @@ class RunningApp implements App {
   readonly #metrics = new Metrics();
   readonly #credentials = new CredentialIndex();
   readonly #unregistered = new UnregisteredLog();
-  readonly #upstreams = new Upstreams(reservedResponseNames);
+  readonly #upstreams = new Upstreams();
   readonly #listeners: HttpListener[] = [];
   readonly #endpoints: HttpEndpoint[] = [];
   readonly #keeper: SnapshotKeeper;

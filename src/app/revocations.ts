@@ -67,7 +67,7 @@ export class RevocationDesk implements RevocationPort {
 }
 
 /** Everything that the operator's file and the admin listener revoke, with the key that DELETE takes. */
-export function describeRevocations(
+function describeRevocations(
   snapshot: Snapshot | undefined,
   emergency: EmergencyRevocations | undefined,
   nowMs: number,

@@ -37,9 +37,12 @@ export class Supervisor {
   /** What the workers that are gone had counted: a sum never goes back. */
   #lostCounts: Promise<readonly MetricData[]> = Promise.resolve([]);
   #closing: Promise<void> | undefined;
+  /** The listeners of our own. */
+  #opening: Promise<void> | undefined;
   #started: { resolve(): void; reject(cause: Error): void } | undefined;
   #resolveClosed: (cause?: Error) => void = () => undefined;
 
+  /** Throws StartRefused where records cannot be written. */
   constructor(readonly options: SupervisorOptions) {
     const { config, workers, diagnostics } = options;
     this.closed = new Promise((resolve, reject) => {
@@ -60,32 +63,24 @@ export class Supervisor {
         line: (line) => this.#file.write(line),
       },
     );
-    this.#file = new RecordFile(config.audit.file, {
-      failed: (error) => {
-        diagnostics.error({ err: error, file: config.audit.file }, 'records cannot be written');
-        if (relaysRecords) this.#pool.tell({ kind: 'records', available: false });
-      },
-      recovered: () => {
-        diagnostics.info({ file: config.audit.file }, 'records are written again');
-        if (relaysRecords) this.#pool.tell({ kind: 'records', available: true });
-      },
-      written: () => undefined, // counted by the worker whose record it is
-      dropped: (records) => this.#metrics.countDropped(records),
-    });
+    this.#file = this.#openRecords(relaysRecords);
     this.#records = new RecordLog(this.#file, config.audit.onFailure, new Ids().boot);
   }
 
-  /** Resolves when every worker serves; rejects with StartRefused when the configuration does not let them. */
-  async start(): Promise<void> {
-    try {
-      await this.#openEndpoints();
-    } catch (cause) {
-      await this.#closeOwn();
-      throw new StartRefused([`cannot start: ${(cause as Error).message}`]);
-    }
+  /** Resolves when every worker serves, or when it is told to stop before that; rejects with StartRefused when they cannot. */
+  start(): Promise<void> {
+    if (this.#draining) return Promise.resolve();
     return new Promise((resolve, reject) => {
       this.#started = { resolve, reject };
-      this.#pool.start();
+      this.#opening = this.#openEndpoints().then(
+        () => {
+          if (!this.#draining) this.#pool.start();
+        },
+        (cause: Error) => {
+          this.#pool.close();
+          void this.#end(new StartRefused([`cannot start: ${cause.message}`]));
+        },
+      );
     });
   }
 
@@ -106,6 +101,31 @@ export class Supervisor {
     this.#started?.resolve();
     this.#pool.close();
     return this.#end();
+  }
+
+  /** Throws StartRefused: without a place for records nothing starts. */
+  #openRecords(relaysRecords: boolean): RecordFile {
+    const { config, diagnostics } = this.options;
+    const { file } = config.audit;
+    const tellWorkers = (available: boolean): void => {
+      if (relaysRecords) this.#pool.tell({ kind: 'records', available });
+    };
+    try {
+      return new RecordFile(file, {
+        failed: (error) => {
+          diagnostics.error({ err: error, file }, 'records cannot be written');
+          tellWorkers(false);
+        },
+        recovered: () => {
+          diagnostics.info({ file }, 'records are written again');
+          tellWorkers(true);
+        },
+        written: () => undefined, // counted by the worker whose record it is
+        dropped: (records) => this.#metrics.countDropped(records),
+      });
+    } catch (cause) {
+      throw new StartRefused([`cannot start: ${(cause as Error).message}`]);
+    }
   }
 
   async #openEndpoints(): Promise<void> {
@@ -145,8 +165,9 @@ export class Supervisor {
   /** When the workers are down: everything of ours, and only then is it said. */
   #end(cause?: Error): Promise<void> {
     this.#closing ??= this.#pool.closed.then(async () => {
+      await this.#opening;
       await this.#closeOwn();
-      this.#started?.reject(cause ?? new StartRefused(['stopped before it had started']));
+      if (cause !== undefined) this.#started?.reject(cause);
       this.#resolveClosed(cause);
     });
     return this.#closing;
@@ -163,20 +184,29 @@ export class Supervisor {
     this.#records.write({ time, event, ...unknown, detail });
   }
 
-  /** Each worker enforces by itself. The answer is that of the one that could do least, with the connections of all. */
+  /**
+   * Each worker enforces by itself, and the answer is that of the one that could do least, with the connections of all. One that
+   * does not answer may hold connections open that are revoked: whoever ordered it must not take that for done.
+   */
   #mergeAnswers(answers: readonly Answer<RevocationsAnswer>[]): RevocationsAnswer {
-    const [worst] = answers.map(({ value }) => value).sort((a, b) => b.status - a.status);
-    if (worst === undefined) return { status: 500, detail: 'no worker answers' };
-    if (worst.view === undefined) return worst;
-    const connections = answers.reduce(
-      (sum, { value }) =>
-        sum + Number((value.view as { connections?: number } | undefined)?.connections ?? 0),
+    const { workers } = this.options;
+    const values = answers.map(({ value }) => value);
+    const [worst] = values.sort((a, b) => b.status - a.status);
+    if (worst === undefined) return { status: 500, detail: `none of ${workers} workers answers` };
+    const enforcing = values.filter(({ view }) => view !== undefined);
+    const [first] = enforcing;
+    if (first === undefined) return worst; // nothing was done, and it says why
+    const connections = enforcing.reduce(
+      (sum, { view }) => sum + Number((view as { connections?: number } | undefined)?.connections ?? 0),
       0,
     );
-    const silent = this.options.workers - answers.length;
+    const view = { ...first.view, connections };
+    if (enforcing.length === workers) return { ...worst, view };
+    const why = worst.detail ?? SILENT;
     return {
-      ...worst,
-      view: { ...worst.view, connections, ...(silent > 0 ? { workersSilent: silent } : {}) },
+      status: 500,
+      detail: `IN FORCE IN ${enforcing.length} OF ${workers} WORKERS: ${why}`,
+      view: { ...view, workersSilent: workers - answers.length },
     };
   }
 
@@ -221,6 +251,9 @@ export class Supervisor {
     };
   }
 }
+
+const SILENT =
+  'the rest did not answer; one that stays silent is stopped, with its connections. Give the same order again until it is 200';
 
 /** Workers end as fast as they are started. */
 export class CrashLoop extends Error {

@@ -6,7 +6,7 @@ import type { Environment } from './environment.js';
 /** Where a SPIFFE Workload API is served: a Unix socket, or an IP address and port (SPIFFE Workload Endpoint 4). */
 export type EndpointSocket = Address;
 
-export const ENDPOINT_SOCKET_VARIABLE = 'SPIFFE_ENDPOINT_SOCKET';
+const ENDPOINT_SOCKET_VARIABLE = 'SPIFFE_ENDPOINT_SOCKET';
 /** What fits into sockaddr_un on Linux. Beyond it libuv cuts the path off, and connects to whatever has the shorter name. */
 export const MAX_UNIX_PATH_BYTES = 107;
 

@@ -7,10 +7,6 @@ type Issue = z.core.$ZodIssue;
 /** Keys that are promised but that this version does not do: it must say so, never silently do without. */
 const LATER = new Set([
   'tokens',
-  'identity.workloadApi',
-  'trust.*.folder',
-  'trust.*.bundle.workloadApi',
-  'trust.*.bundle.endpoint',
   'listeners.*.serverCertificate',
   'listeners.*.routes.*.assertion',
   'listeners.*.routes.*.injectCredential',

@@ -1,13 +1,6 @@
 import type { SpiffeId } from '../identity/spiffe-id.js';
 import { compileCondition } from '../policy/condition.js';
-import {
-  compilePolicy,
-  DEFAULT_RULE,
-  type Policy,
-  type PolicyInput,
-  REGISTRY_RULE,
-  type RuleInput,
-} from '../policy/policy.js';
+import { DEFAULT_RULE, type PolicyInput, REGISTRY_RULE, type RuleInput } from '../policy/policy.js';
 import { checkShape } from './issues.js';
 import { policySchema, type RawPolicy } from './policy-schema.js';
 import type { Problem } from './problem.js';
@@ -52,15 +45,6 @@ export function readPolicyFile(text: string | Uint8Array, file: string): PolicyF
     problems: [],
     problemAt,
   };
-}
-
-/** `readPolicyFile`, compiled. */
-export function parsePolicy(
-  text: string | Uint8Array,
-  file: string,
-): PolicyFile & { readonly policy?: Policy } {
-  const read = readPolicyFile(text, file);
-  return read.input === undefined ? read : { ...read, policy: compilePolicy(read.input) };
 }
 
 /** Ids that decisions name where no rule of the file decides. */

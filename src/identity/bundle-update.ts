@@ -55,7 +55,7 @@ export interface RefreshBounds {
 }
 
 /** Five minutes without a hint (Federation 4.1). A hint cannot make us hammer an endpoint, nor sleep through a revocation for days. */
-export const REFRESH_BOUNDS: RefreshBounds = { defaultMs: 300_000, minMs: 10_000, maxMs: 86_400_000 };
+const REFRESH_BOUNDS: RefreshBounds = { defaultMs: 300_000, minMs: 10_000, maxMs: 86_400_000 };
 
 /** How long to wait for the next poll, in milliseconds: the bundle's hint, clamped at both ends (SPIFFE TD&B 4.1.2). */
 export function refreshIntervalMs(

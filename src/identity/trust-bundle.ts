@@ -2,7 +2,6 @@ import { err, ok, type Result } from '../reasons.js';
 import { parseBundleDocument } from './bundle-document.js';
 import type { Certificate } from './certificate.js';
 import { createTrustBundle, parseAuthority, type TrustBundle } from './create-trust-bundle.js';
-import { bindCrls, type Crl } from './crl.js';
 import { parsePem } from './pem.js';
 import type { TrustDomain } from './spiffe-id.js';
 
@@ -44,10 +43,4 @@ function parsePemBundle(trustDomain: TrustDomain, bytes: Uint8Array): Result<Tru
     authorities.push(authority.value);
   }
   return ok(createTrustBundle({ trustDomain, authorities }));
-}
-
-/** The bundle with these lists, in place of any it had; its revision changes with them. */
-export function withCrls(bundle: TrustBundle, crls: readonly Crl[]): Result<TrustBundle, string> {
-  const bound = bindCrls(bundle, crls);
-  return bound.ok ? ok(createTrustBundle({ ...bundle, crls: bound.value })) : bound;
 }

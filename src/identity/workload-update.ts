@@ -40,25 +40,6 @@ export const workloadLimits = {
 export type Reading<T> = Generator<undefined, Result<T, string>, undefined>;
 
 /** Reads a message of FetchX509SVID (SPIFFE Workload API 5.2.1): all of it, or why none of it counts. */
-export const parseX509Update = (response: X509SvidResponse): Result<X509Update, string> =>
-  atOnce(readX509Update(response));
-
-/** Reads a message of FetchX509Bundles (SPIFFE Workload API 5.2.2), as `parseX509Update` does. */
-export const parseX509Bundles = (response: X509BundlesResponse): Result<X509Bundles, string> =>
-  atOnce(readX509Bundles(response));
-
-/** Reads a message of FetchJWTBundles (SPIFFE Workload API 6.2.2), as `parseX509Update` does. */
-export const parseJwtBundles = (response: JwtBundlesResponse): Result<JwtBundles, string> =>
-  atOnce(readJwtBundles(response));
-
-function atOnce<T>(reading: Reading<T>): Result<T, string> {
-  for (;;) {
-    const step = reading.next();
-    if (step.done) return step.value;
-  }
-}
-
-/** The same as `parseX509Update`, in steps. */
 export function* readX509Update(response: X509SvidResponse): Reading<X509Update> {
   const { svids: messages, crl, federatedBundles } = response;
   if (messages.length === 0) return err('svids is empty'); // Workload API 4.5: mandatory
@@ -82,7 +63,7 @@ export function* readX509Update(response: X509SvidResponse): Reading<X509Update>
   return ok({ svids: firstOfEachHint(svids), bundles: bundles.read, crls: crls.value });
 }
 
-/** The same as `parseX509Bundles`, in steps. */
+/** Reads a message of FetchX509Bundles (SPIFFE Workload API 5.2.2), as `readX509Update` does. */
 export function* readX509Bundles({ crl, bundles }: X509BundlesResponse): Reading<X509Bundles> {
   if (Object.keys(bundles).length === 0) return err('bundles is empty'); // Workload API 4.5: mandatory
   const reader = new BundleReader();
@@ -92,7 +73,7 @@ export function* readX509Bundles({ crl, bundles }: X509BundlesResponse): Reading
   return crls.ok ? ok({ bundles: reader.read, crls: crls.value }) : crls;
 }
 
-/** The same as `parseJwtBundles`, in steps. */
+/** Reads a message of FetchJWTBundles (SPIFFE Workload API 6.2.2), as `readX509Update` does. */
 export function* readJwtBundles({ bundles }: JwtBundlesResponse): Reading<JwtBundles> {
   const entries = domainEntries(bundles);
   if (!entries.ok) return err(`bundles: ${entries.error}`);

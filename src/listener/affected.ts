@@ -35,7 +35,7 @@ export function affectedBy(next: Snapshot, before: Snapshot): Affected | undefin
 }
 
 /** Entries of `next` that `before` had not. */
-export function addedRevocations(next: RevocationList, before: RevocationList): readonly RevocationEntry[] {
+function addedRevocations(next: RevocationList, before: RevocationList): readonly RevocationEntry[] {
   if (next === before) return [];
   const known = new Set(before.entries.map((entry) => JSON.stringify(entry)));
   return next.entries.filter((entry) => !known.has(JSON.stringify(entry)));

@@ -58,7 +58,9 @@ export interface ForwardCall {
 
 /** Answers of one forwarded upgrade. */
 export interface UpgradeHandler {
-  /** The upstream said 101 and the tunnel is open. */
+  /** The upstream said 101: what of its fields the client gets, or undefined where it must not get any of it. */
+  fieldsToClient(rawHeaders: readonly string[]): readonly string[] | undefined;
+  /** The tunnel is open. */
   onOpen(): void;
   /** The upstream answered without upgrading; the listener relays it, if it is whole at its close, and closes. */
   onRefused(

@@ -79,6 +79,13 @@ export class UpgradeExchange extends Exchange implements UpgradeHandler, OpenExc
     }
   }
 
+  fieldsToClient(rawHeaders: readonly string[]): readonly string[] | undefined {
+    const rewritten = rewriteResponseHeaders(rawHeaders, { plan: this.snapshot!.forwardPlan });
+    return rewritten.ok
+      ? [...rewritten.value.headers, 'connection', 'Upgrade', 'upgrade', 'websocket']
+      : undefined;
+  }
+
   onOpen(): void {
     this.#open = true;
     this.status = 101;

@@ -44,18 +44,6 @@ export const HOP_BY_HOP: readonly string[] = [
   'http2-settings',
 ];
 
-/** Never shown to a client that is upgraded: identity, and framing that a 101 cannot have (RFC 9110 15.2). */
-export const reservedResponseNames: ReadonlySet<string> = new Set([
-  ...IDENTITY_HEADERS,
-  'keep-alive',
-  'proxy-connection',
-  'te',
-  'trailer',
-  'transfer-encoding',
-  'content-length',
-  'http2-settings',
-]);
-
 /** Names that claim who the caller is, where it sits, or what it really asked for. */
 const RESERVED: readonly string[] = [
   'x-real-ip',
@@ -162,8 +150,7 @@ export function normaliseHeaderName(name: string): string {
 }
 
 /** Is this normalised name one that a client can never set (so that nothing else may be made to rely on it)? */
-export const isListed = (normalised: string): boolean =>
-  KINDS.has(normalised) || hasReservedPrefix(normalised);
+const isListed = (normalised: string): boolean => KINDS.has(normalised) || hasReservedPrefix(normalised);
 
 function hasReservedPrefix(lower: string): boolean {
   if (!PREFIX_INITIALS.has(lower.charCodeAt(0))) return false;

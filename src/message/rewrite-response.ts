@@ -33,25 +33,6 @@ const KINDS: ReadonlyMap<string, ResponseKind> = new Map<string, ResponseKind>([
   ['via', 'via'],
 ]);
 
-/** Fields that would change framing, routing or who is asking if a trailer could bring them (RFC 9110 6.5.1). */
-const NOT_IN_TRAILERS: ReadonlySet<string> = new Set([
-  ...HOP_BY_HOP,
-  'content-length',
-  'content-encoding',
-  'content-type',
-  'content-range',
-  'host',
-  'authorization',
-  'www-authenticate',
-  'set-cookie',
-  'cookie',
-  'cache-control',
-  'expires',
-  'vary',
-  'location',
-  'via',
-]);
-
 class ResponseFields {
   readonly headers: string[] = [];
   readonly connections: string[] = [];
@@ -79,35 +60,6 @@ export function rewriteResponseHeaders(
   const own = options.httpVersion === '1.0' ? options.plan.viaHttp10 : options.plan.viaHttp11;
   headers.push('via', fields.via === '' ? own : `${fields.via}, ${own}`);
   return ok({ headers, contentLength: fields.contentLength });
-}
-
-/** As rewriteResponseHeaders, for the 101 of a WebSocket: Connection and Upgrade are written anew. */
-export function rewriteUpgradeResponseHeaders(
-  raw: RawFields,
-  options: ResponseOptions,
-): Result<RewrittenResponse, string> {
-  const rewritten = rewriteResponseHeaders(raw, options);
-  if (rewritten.ok) rewritten.value.headers.push('connection', 'Upgrade', 'upgrade', 'websocket');
-  return rewritten;
-}
-
-/** Trailers that may go on, in either direction: never merged into headers, never an identity, framing or routing field. */
-export function rewriteTrailers(raw: RawFields, options: ResponseOptions): Result<string[], string> {
-  if (raw.length % 2 !== 0) return err('a field name without a value');
-  const out: string[] = [];
-  for (let i = 0; i < raw.length; i += 2) {
-    const name = raw[i]!;
-    const value = raw[i + 1]!;
-    if (!isAll(name, TOKEN) || !isFieldValue(value)) return err('malformed trailer');
-    const normalised = normaliseHeaderName(name);
-    const isReserved =
-      NOT_IN_TRAILERS.has(normalised) ||
-      options.plan.requestOnly.has(normalised) ||
-      normalised.startsWith('x-forwarded-') ||
-      normalised === 'forwarded';
-    if (!isReserved) out.push(name, value);
-  }
-  return ok(out);
 }
 
 /** Sorts one field into its place; the text of what is wrong with it, if anything. */

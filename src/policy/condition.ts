@@ -1,32 +1,114 @@
-import { Environment } from '@marcbachmann/cel-js';
-import { ok, type Result } from '../reasons.js';
+import { EvaluationError, type ParseResult } from '@marcbachmann/cel-js';
+import { err, ok, type Result } from '../reasons.js';
+import { environment, type FactRead, isTimeBoundRead } from './condition-schema.js';
+import type { ConditionScope } from './condition-scope.js';
+import { type ConditionProblem, type PolicyReads, ShapeReader } from './condition-shape.js';
+import { findComment, findUnfitCharacter, problemOf } from './condition-text.js';
+import { checkWhole } from './condition-types.js';
 import { ConditionFault, type ConditionInput } from './facts.js';
-import type { PolicyReads } from './policy.js';
-export interface ConditionProblem {
-  readonly message: string;
-  readonly offset: number;
-}
+
+/** A `when`: CEL, checked for names, types and cost. Evaluating reads nothing but what the expression gets to. */
 export interface Condition {
   readonly text: string;
+  /** Whether the clock alone can change its answer. */
   readonly isTimeBound: boolean;
+  readonly reads: readonly FactRead[];
+  /** Names of headers and query parameters that it reads. */
   readonly headers: readonly string[];
   readonly query: readonly string[];
+  /** @throws ConditionFault, or UnknownFact where the answer hangs on one. */
   evaluate(input: ConditionInput): boolean;
 }
-export function compileCondition(text: string, _reads: PolicyReads): Result<Condition, ConditionProblem> {
-  const env = new Environment({ unlistedVariablesAreDyn: true });
-  const run = env.parse(text);
-  return ok({
-    text,
-    isTimeBound: text.includes('now'),
-    headers: [],
-    query: [],
-    evaluate: ({ request, path }) => {
-      try {
-        return run({ request: { method: request.method, path } }) as unknown as boolean;
-      } catch (e) {
-        throw new ConditionFault((e as Error).message);
-      }
-    },
-  });
+
+/** Compiles a condition. Pure: equal texts give equal conditions, and nothing is kept between two calls. */
+export function compileCondition(text: string, reads: PolicyReads): Result<Condition, ConditionProblem> {
+  const unfit = findUnfitCharacter(text);
+  if (unfit !== undefined) return err(unfit);
+  const parsed = parse(text);
+  if (!parsed.ok) return parsed;
+  const shape = new ShapeReader(reads);
+  shape.read(parsed.value.ast);
+  const problem =
+    shape.problem ??
+    findComment(text, shape.texts) ??
+    checkWhole(parsed.value, (error) => problemOf(error, text));
+  if (problem !== undefined) return err(problem);
+  const run = substitute(text, parsed.value, shape);
+  return run.ok ? ok(new CompiledCondition(text, shape, run.value)) : run;
 }
+
+function parse(text: string): Result<ParseResult, ConditionProblem> {
+  try {
+    return ok(environment.parse(text));
+  } catch (error) {
+    return err(problemOf(error, text));
+  }
+}
+
+/** The expression that is evaluated: see `condition-slots.ts`. */
+function substitute(
+  text: string,
+  original: ParseResult,
+  shape: ShapeReader,
+): Result<ParseResult, ConditionProblem> {
+  if (shape.slots.size === 0) return ok(original);
+  const parsed = parse(shape.slots.substitute(text));
+  if (parsed.ok && shape.slots.isSubstituteOf(original.ast, parsed.value.ast) && parsed.value.check().valid)
+    return parsed;
+  const offset = shape.slots.findCutBracket(text);
+  return err({ message: 'write the name without brackets around parts of it', offset });
+}
+
+class CompiledCondition implements Condition {
+  readonly isTimeBound: boolean;
+  readonly reads: readonly FactRead[];
+  readonly headers: readonly string[];
+  readonly query: readonly string[];
+  readonly #scope: ConditionScope;
+
+  constructor(
+    readonly text: string,
+    shape: ShapeReader,
+    private readonly run: ParseResult,
+  ) {
+    this.reads = [...shape.reads.values()];
+    this.isTimeBound = this.reads.some(isTimeBoundRead);
+    this.headers = keysOf(this.reads, 'headers');
+    this.query = keysOf(this.reads, 'query');
+    this.#scope = shape.slots.newScope();
+  }
+
+  evaluate(input: ConditionInput): boolean {
+    const scope = this.#scope;
+    scope.begin(input);
+    try {
+      const result: unknown = this.run(scope);
+      if (typeof result === 'boolean') return result;
+    } catch (error) {
+      // CEL's || and && pass over errors: what came out may hide that the answer hangs on a fact nobody wrote down
+      throw scope.unknown ?? this.#faultOf(error);
+    } finally {
+      scope.end();
+    }
+    throw new ConditionFault('is neither true nor false');
+  }
+
+  /** Only words of the policy: the library's own message would hold values of the request, which may be secrets. */
+  #faultOf(error: unknown): ConditionFault {
+    if (error instanceof ConditionFault) return error;
+    if (!(error instanceof EvaluationError)) return new ConditionFault('cannot be evaluated');
+    const range = error.range;
+    const part = range === undefined ? 'the condition' : this.text.slice(range.start, range.end).slice(0, 80);
+    return new ConditionFault(`${part}: ${faultWords.get(error.code) ?? 'cannot be evaluated'}`);
+  }
+}
+
+const faultWords: ReadonlyMap<string, string> = new Map([
+  ['index_out_of_bounds', 'there is no such element'],
+  ['numeric_overflow', 'the number is too large'],
+  ['division_by_zero', 'division by zero'],
+  ['modulo_by_zero', 'division by zero'],
+]);
+
+const keysOf = (reads: readonly FactRead[], field: string): readonly string[] =>
+  reads.flatMap((read) => (read.field === field && read.key !== undefined ? [read.key] : []));

@@ -1,6 +1,7 @@
 import { createHash, type Hash } from 'node:crypto';
 import type { SpiffeId } from '../identity/spiffe-id.js';
 import { type Condition, compileCondition } from './condition.js';
+import type { PolicyReads } from './condition-shape.js';
 import type { Decision, DecisionReason } from './decision.js';
 import { type ExceptionInput, type ExceptionSpan, keyOfException } from './exception.js';
 import type { PathPattern, PrincipalPattern } from './pattern.js';
@@ -8,12 +9,6 @@ import { PolicyIndex } from './policy-index.js';
 import type { Registry } from './registry.js';
 
 export type Effect = 'allow' | 'deny';
-
-/** What conditions may read of a request beyond its line: names, headers in lower case. Their values are recorded. */
-export interface PolicyReads {
-  readonly headers: readonly string[];
-  readonly query: readonly string[];
-}
 
 /** A rule as somebody wrote it, read and checked; `undefined` means any. Plain data. */
 export interface RuleInput {

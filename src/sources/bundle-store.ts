@@ -1,8 +1,9 @@
 import { randomBytes } from 'node:crypto';
 import { constants, open, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
-import type { EndpointParameters } from '../identity/bundle-endpoint-parameters.js';
+import type { BundleEndpointUrl } from '../identity/bundle-endpoint-url.js';
 import { parseFetchedBundle } from '../identity/fetched-bundle.js';
+import type { SpiffeId, TrustDomain } from '../identity/spiffe-id.js';
 import { isJsonObject, JsonNumber, parseStrictJson } from '../identity/strict-json.js';
 import type { TrustBundle } from '../identity/trust-bundle.js';
 import { err, ok, type Result } from '../reasons.js';
@@ -21,6 +22,15 @@ export interface StoredBundle {
   readonly bootstrapRevision: string;
 }
 
+/** What a kept bundle belongs to. */
+interface StoreOwner {
+  readonly trustDomain: TrustDomain;
+  readonly url: BundleEndpointUrl;
+  readonly profile:
+    | { readonly kind: 'https_web' }
+    | { readonly kind: 'https_spiffe'; readonly endpointId: SpiffeId };
+}
+
 /**
  * Keeps the last good bundle of one endpoint in a file, so that a restart during an outage loses no rotation, and cannot be
  * used to serve an older bundle again. It belongs to one trust domain and one endpoint: under others it is not used.
@@ -30,9 +40,9 @@ export class BundleStore {
 
   constructor(
     readonly file: string,
-    readonly parameters: EndpointParameters,
+    readonly owner: StoreOwner,
   ) {
-    const { url, profile } = parameters;
+    const { url, profile } = owner;
     this.#endpoint = [profile.kind, profile.kind === 'https_spiffe' ? profile.endpointId.uri : '', url.href]
       .filter((part) => part !== '')
       .join(' ');
@@ -78,14 +88,14 @@ export class BundleStore {
     if (!(version instanceof JsonNumber) || version.integer !== FORMAT)
       return err('it is of another version');
     // Never another domain's bundle (Federation 7.3), nor what another endpoint said of this one.
-    if (text('trustDomain') !== this.parameters.trustDomain) return err('it is of another trust domain');
+    if (text('trustDomain') !== this.owner.trustDomain) return err('it is of another trust domain');
     if (text('endpoint') !== this.#endpoint) return err('it came from another endpoint');
     const fetchedAtMs = Date.parse(text('fetchedAt') ?? '');
     const bootstrapRevision = text('bootstrap');
     const document = text('document');
     if (Number.isNaN(fetchedAtMs) || bootstrapRevision === undefined || document === undefined)
       return err('it is damaged');
-    const bundle = parseFetchedBundle(this.parameters.trustDomain, Buffer.from(document));
+    const bundle = parseFetchedBundle(this.owner.trustDomain, Buffer.from(document));
     return bundle.ok ? ok({ bundle: bundle.value, fetchedAtMs, bootstrapRevision }) : bundle;
   }
 
@@ -97,7 +107,7 @@ export class BundleStore {
   ): Promise<Result<void, string>> {
     const content = JSON.stringify({
       version: Number(FORMAT),
-      trustDomain: this.parameters.trustDomain,
+      trustDomain: this.owner.trustDomain,
       endpoint: this.#endpoint,
       fetchedAt: new Date(fetchedAtMs).toISOString(),
       bootstrap: bootstrapRevision,

@@ -37,11 +37,6 @@ export class DirectoryWatch {
     return this.#running;
   }
 
-  /** How many watches are open. */
-  get size(): number {
-    return this.#watched.size;
-  }
-
   close(): void {
     this.#closed = true;
     for (const folder of [...this.#watched.keys()]) this.#drop(folder);

@@ -15,7 +15,7 @@ import { err, ok, type Result } from '../reasons.js';
 import { FileSource } from './file-source.js';
 
 /** What POST /revocations may hold: it is for emergencies, and every change of it is read and written whole. */
-export const MAX_EMERGENCY_ENTRIES = 1000;
+const MAX_EMERGENCY_ENTRIES = 1000;
 /** Other processes may write the same file at the same time: each looks again until its own entries are in it. */
 const MAX_ROUNDS = 5;
 const RETRY_MS = 5000;

@@ -82,10 +82,6 @@ export class FileSource<T> implements Source {
     return [...this.spec.files(), ...(this.spec.alsoFiles?.() ?? [])];
   }
 
-  get loadedAtMs(): number | undefined {
-    return this.#loadedAtMs;
-  }
-
   get lastError(): string | undefined {
     return this.#lastError;
   }

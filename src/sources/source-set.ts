@@ -111,10 +111,9 @@ function connectFolders(
   const folders: TrustFolder[] = [];
   for (const config of trustFolders) {
     const inFront = [...folders];
-    const same = known?.folders.find(
-      (of) => of.config.folder === config.folder && of.isBeside(taken, inFront),
-    );
-    folders.push(same ?? new TrustFolder(config, taken, origins, inFront));
+    const before = known?.folders.find((of) => of.config.folder === config.folder);
+    const isSame = before?.isBeside(taken, inFront) === true;
+    folders.push(isSame ? before : new TrustFolder(config, taken, origins, inFront, before));
   }
   return folders;
 }

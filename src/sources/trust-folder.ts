@@ -29,6 +29,7 @@ export class TrustFolder implements Source {
   #listed = '';
   #files: Files = new Map();
   #checking: Promise<boolean> | undefined;
+  #before: TrustFolder | undefined;
 
   constructor(
     readonly config: TrustFolderConfig,
@@ -37,8 +38,11 @@ export class TrustFolder implements Source {
     readonly origins: TrustOrigins,
     /** Folders that are configured in front of this one, whose bundles count before those here. */
     readonly inFront: readonly TrustFolder[] = [],
+    /** The same folder in force, with something else beside it: its bundles keep their last good. */
+    before?: TrustFolder,
   ) {
     this.name = `bundles:${config.folder}`;
+    this.#before = before;
   }
 
   get hasValue(): boolean {
@@ -76,16 +80,26 @@ export class TrustFolder implements Source {
     };
   }
 
-  /** With every bundle in it: at the start a broken one, or a name that says nothing, is a broken configuration. */
+  /**
+   * With every bundle in it: at the start a broken one, or a name that says nothing, is a broken configuration. What was wrong
+   * already with the same folder in force is said, and holds up nothing: a new configuration may take access away.
+   */
   async loadNow(): Promise<boolean> {
     const listing = await this.#list();
     if (!listing.ok) return this.#fail(listing.error);
-    await this.#adopt(listing.value.files);
-    const broken = this.trust.flatMap(({ own }) => own).find((source) => !source.hasValue);
-    const problem = listing.value.problem ?? (broken && `${broken.name}: ${broken.lastError}`);
-    if (problem === undefined) return true;
-    this.#hasValue = false;
-    return this.#fail(problem);
+    const before = this.#before;
+    this.#before = undefined;
+    const known = new Set<Source>(before?.trust.flatMap(({ own }) => own));
+    await this.#adopt(listing.value.files, before?.trust);
+    const broken = this.trust
+      .flatMap(({ own }) => own)
+      .find((source) => !source.hasValue && !known.has(source));
+    const { problems } = listing.value;
+    const isNew = problems.some((problem) => before?.lastError?.split('\n').includes(problem) !== true);
+    if (problems.length > 0) this.#fail(problems.join('\n'));
+    else if (broken !== undefined) this.#fail(`${broken.name}: ${broken.lastError}`);
+    this.#hasValue = !isNew && broken === undefined;
+    return this.#hasValue;
   }
 
   check(): Promise<boolean> {
@@ -99,6 +113,7 @@ export class TrustFolder implements Source {
     return this.check();
   }
 
+  /** Files have nothing open: those that this folder's successor has go on. */
   close(): void {
     for (const { own } of this.trust) for (const source of own) source.close(false);
   }
@@ -110,12 +125,12 @@ export class TrustFolder implements Source {
       listing = await this.#list();
     }
     if (!listing.ok) return this.#fail(listing.error);
-    const { files, problem } = listing.value;
+    const { files, problems } = listing.value;
     const isNew = keyOf(files) !== this.#listed;
     if (isNew) await this.#adopt(files);
     // A misnamed file is said; it must not hold up the distrust of another domain.
-    if (problem === undefined) this.lastError = undefined;
-    else this.#fail(problem);
+    if (problems.length === 0) this.lastError = undefined;
+    else this.#fail(problems.join('\n'));
     return isNew;
   }
 
@@ -136,16 +151,15 @@ export class TrustFolder implements Source {
       else taken.push(`${join(folder, file)}: ${domain} ${place}`);
     }
     for (const [domain, candidates] of contested) {
-      const known = this.#files.get(domain);
+      const known = (this.#before ?? this).#files.get(domain);
       if (known === undefined || !candidates.includes(known)) continue;
       if (this.#placeOf(domain) === undefined) files.set(domain, known); // the one that stands stays
     }
-    const all = [...problems.map((text) => `${folder}: ${text}`), ...taken];
-    return ok({ files, problem: all.length === 0 ? undefined : all.join('\n') });
+    return ok({ files, problems: [...problems.map((text) => `${folder}: ${text}`), ...taken] });
   }
 
-  async #adopt(files: Files): Promise<void> {
-    const known = new Map(this.trust.map((sources) => [sources.config.trustDomain as string, sources]));
+  async #adopt(files: Files, trust = this.trust): Promise<void> {
+    const known = new Map(trust.map((sources) => [sources.config.trustDomain as string, sources]));
     const next: TrustSources[] = [];
     const fresh: Promise<boolean>[] = [];
     for (const [name, file] of files) {
@@ -180,7 +194,7 @@ type Files = ReadonlyMap<string, string>;
 
 interface Listing {
   readonly files: Files;
-  readonly problem: string | undefined;
+  readonly problems: readonly string[];
 }
 
 const keyOf = (files: Files): string => JSON.stringify([...files].sort());

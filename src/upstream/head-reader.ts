@@ -1,7 +1,7 @@
 import { FIELD_VALUE, isOws, TOKEN } from '../message/char-class.js';
 
 /** A head, or the trailers of one message, may take up so many octets. */
-export const MAX_HEAD_BYTES = 64 * 1024;
+const MAX_HEAD_BYTES = 64 * 1024;
 /** Octets that become text at a time: a small head in one piece, and little of a large body behind it. */
 const SLICE_BYTES = 2048;
 

@@ -12,8 +12,6 @@ export interface UpgradeTarget {
   readonly host: string;
   readonly port: number;
   readonly firstByteMs: number;
-  /** Response header names (lower case) that never reach the client. */
-  readonly hiddenResponseHeaders: ReadonlySet<string>;
 }
 
 /** http-proxy carries upgrades only; it gets a head that is rewritten already and decides nothing. */
@@ -87,11 +85,15 @@ class Tunnel implements ForwardCall {
     const pipe = proxyRequest.listeners('upgrade');
     proxyRequest.removeAllListeners('upgrade');
     proxyRequest.once('upgrade', (response: IncomingMessage, socket: Duplex, head: Buffer) => {
-      if (!this.#isAccepted(response)) {
+      const fields = this.#isAccepted(response)
+        ? this.handler.fieldsToClient(response.rawHeaders)
+        : undefined;
+      if (fields === undefined) {
         socket.destroy();
         return this.fail(undefined, 'upstream_malformed');
       }
-      this.#open(response, socket);
+      response.headers = headerObject(fields); // http-proxy writes these
+      this.#open(socket);
       for (const listener of pipe) listener.call(proxyRequest, response, socket, head);
     });
   }
@@ -120,9 +122,8 @@ class Tunnel implements ForwardCall {
     proxyRequest.setHeader('host', this.request.authority);
   }
 
-  #open(response: IncomingMessage, socket: Duplex): void {
+  #open(socket: Duplex): void {
     clearTimeout(this.#timer);
-    for (const name of this.target.hiddenResponseHeaders) delete response.headers[name];
     this.#opened = true;
     this.#upstreamSocket = socket;
     socket.once('close', () => this.#closed());

@@ -23,11 +23,6 @@ interface Entry {
 /** Every configured upstream by name. Nothing gets past it without a Permit, and the permit names the destination. */
 export class Upstreams implements UpstreamPort {
   #entries = new Map<string, Entry>();
-  readonly #hidden: ReadonlySet<string>;
-
-  constructor(hiddenResponseHeaders: ReadonlySet<string>) {
-    this.#hidden = hiddenResponseHeaders;
-  }
 
   /** Takes over a new configuration: unchanged upstreams keep their pool, gone ones finish what is in flight. */
   configure(config: Config): void {
@@ -56,7 +51,6 @@ export class Upstreams implements UpstreamPort {
       host: config.url.host,
       port: config.url.port,
       firstByteMs: config.timeouts.responseMs,
-      hiddenResponseHeaders: this.#hidden,
     };
     return openTunnel(target, request, handler);
   }

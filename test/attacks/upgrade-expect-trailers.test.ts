@@ -277,6 +277,45 @@ t.test(
   },
 );
 
+t.test('a 101 brings no identity and no framing to the client, and its own Connection', async (t) => {
+  const world = await start(t, { extra: 'forward: { headers: { X-Remote-User: "{id}" } }' });
+  const lies =
+    'X-Remote-User: y\r\nX_Remote_User: y\r\nX-Spiffe-Id: y\r\nx_spiffe_id: y\r\nClient-Cert: y\r\nKeep-Alive: y\r\nContent-Length: 3\r\n';
+  answerUpgrades(
+    world,
+    SWITCH.replace(
+      'Connection: Upgrade\r\n',
+      `${lies}X-App: 1\r\nSet-Cookie: a=1\r\nSet-Cookie: b=2\r\nConnection: Upgrade\r\n`,
+    ),
+  );
+  const client = await world.client();
+  client.send(WS);
+  await client.until(() => statusesOf(client).length > 0);
+  t.same(statusesOf(client), [101]);
+  const [, ...lines] = client.received.slice(0, client.received.indexOf('\r\n\r\n')).split('\r\n');
+  const names = lines.map((line) => line.slice(0, line.indexOf(':')).toLowerCase());
+  t.same(names.sort(), [
+    'connection',
+    'sec-websocket-accept',
+    'set-cookie',
+    'set-cookie',
+    'upgrade',
+    'via',
+    'x-app',
+  ]);
+  t.match(client.received, new RegExp(`Sec-WebSocket-Accept: ${ACCEPT.replaceAll('+', '\\+')}`, 'i'));
+});
+
+t.test('a 101 that an answer could not be made of opens no tunnel', async (t) => {
+  const world = await start(t);
+  answerUpgrades(world, SWITCH.replace('Connection: Upgrade', 'Connection: Upgrade, a b'));
+  const client = await world.client();
+  client.send(WS);
+  await client.untilClosed();
+  t.same(statusesOf(client), [502]);
+  t.equal((await world.untilRecords(1))[0]?.response.reason, 'upstream_malformed');
+});
+
 t.test('P090 CONNECT is 405 in every form, also behind another request', async (t) => {
   const world = await start(t);
   for (const target of ['svc.test:80', '127.0.0.1:22', '/public/a', 'http://svc.test/public/a', '*']) {

@@ -1,11 +1,13 @@
 import { mkdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import t from 'tap';
+import t, { type Test } from 'tap';
 import { listBundleFolder } from '../../src/config/bundle-folder.js';
 import { parseTrustDomain } from '../../src/identity/spiffe-id.js';
 import { parseTrustBundle } from '../../src/identity/trust-bundle.js';
 import { bundleDocument, subjectsOf } from '../support/bundle-server.js';
 import { bundlePem, mintRoot } from '../support/pki.js';
+import { changeConfig, GET, refusalsOf, sourceOf } from '../support/sources.js';
+import { POLICY, type ReadRecord, World, waitFor } from '../support/start-proxy.js';
 
 const list = async (path: string) => {
   const listed = await listBundleFolder(path);
@@ -83,4 +85,86 @@ t.test('a folder that cannot be listed is said with its path', async (t) => {
     error: `${join(dir, 'file')}: cannot be listed (ENOTDIR)`,
   });
   t.same([...(await list(t.testdir())).domains], [], 'an empty one holds no bundle, and that is no error');
+});
+
+/** A sidecar that trusts what lies in the folder `bundles`: a.test and b.test. */
+async function folderWorld(t: Test): Promise<{ world: World; put(name: string, text: string): void }> {
+  const world = new World();
+  await world.prepare();
+  t.teardown(() => world.close());
+  mkdirSync(join(world.dir, 'bundles'));
+  const put = (name: string, text: string): void => world.replaceIn('bundles', name, text);
+  put('a.test.pem', world.caA.certPem);
+  put('b.test.pem', world.caB.certPem);
+  const options = { trust: '\n  - { folder: bundles }' };
+  world.writeConfig(options);
+  await world.run(options);
+  return { world, put };
+}
+
+const isServed = async (world: World, identity = world.web): Promise<boolean> =>
+  (await (await world.client(identity)).ask(GET))[0]?.status === 200;
+
+for (const [name, file] of [
+  ['that is new in the folder', 'c.test.pem'],
+  ['that has a good version', 'b.test.pem'],
+] as const) {
+  t.test(`a broken bundle ${name} holds up no policy and no configuration`, async (t) => {
+    const { world, put } = await folderWorld(t);
+    put(file, 'no PEM');
+    const broken = `bundle:${file.slice(0, 6)}`;
+    await waitFor(
+      () => refusalsOf(world, broken).length > 0,
+      5000,
+      () => 'a word on the broken bundle',
+    );
+
+    const { policyRevision } = await world.snapshot();
+    world.replace('policy.yaml', POLICY.replace(/^ {2}- \{ id: public.*\n/m, ''));
+    await world.untilSnapshot((snapshot) => snapshot.policyRevision !== policyRevision, 5000);
+    t.equal(await isServed(world), false, 'the policy that takes access away is in force');
+    world.replace('policy.yaml', POLICY);
+    await waitFor(() => isServed(world), 5000);
+
+    // The revocations of this list count once the configuration that names it does.
+    world.write('others.yaml', `version: 1\nrevoked:\n  - { id: "${world.web.uri}", reason: "test" }\n`);
+    changeConfig(world, (text) => text.replace('revocations: revoked.yaml', 'revocations: others.yaml'));
+    await world.untilSnapshot(({ revocations }) => revocations === 1, 5000);
+    t.equal(await isServed(world), false, 'the configuration is in force');
+    t.equal(await isServed(world, world.bweb), true, 'the last good bundles are');
+    t.equal((await sourceOf(world, 'config')).lastError, undefined);
+    t.match((await sourceOf(world, broken)).lastError, /PEM|certificate/, 'and it is still said');
+  });
+
+  t.test(`a broken bundle ${name} holds up no entry that comes or goes beside the folder`, async (t) => {
+    const { world, put } = await folderWorld(t);
+    put(file, 'no PEM');
+    put('ca.crt', 'a name that says nothing');
+    const [broken, folder] = [`bundle:${file.slice(0, 6)}`, `bundles:${join(world.dir, 'bundles')}`];
+    await waitFor(() => refusalsOf(world, broken).length > 0 && refusalsOf(world, folder).length > 0, 5000);
+    world.write('d.pem', (await mintRoot('d.test')).certPem);
+    const entry = '  - { trustDomain: d.test, bundle: { file: d.pem } }\n  - { folder: bundles }';
+    changeConfig(world, (text) => text.replace('  - { folder: bundles }', entry));
+    const isTrusted = ({ trust }: ReadRecord): boolean =>
+      trust.some((of: ReadRecord) => of.trustDomain === 'd.test');
+    await world.untilSnapshot(isTrusted, 5000);
+    changeConfig(world, (text) => text.replace(entry, '  - { folder: bundles }'));
+    await world.untilSnapshot((snapshot) => !isTrusted(snapshot), 5000);
+    t.equal(await isServed(world), true);
+    t.equal(await isServed(world, world.bweb), true, 'by the last good version');
+    t.match((await sourceOf(world, broken)).lastError, /PEM|certificate/);
+    t.match((await sourceOf(world, folder)).lastError, /ca\.crt/);
+  });
+}
+
+t.test('a folder that a new configuration names must be good as a whole', async (t) => {
+  const { world } = await folderWorld(t);
+  mkdirSync(join(world.dir, 'more'));
+  world.replaceIn('more', 'c.test.pem', 'no PEM');
+  changeConfig(world, (text) =>
+    text.replace('{ folder: bundles }', '{ folder: bundles }\n  - { folder: more }'),
+  );
+  await waitFor(() => refusalsOf(world, 'config').length > 0, 5000);
+  t.match(refusalsOf(world, 'config')[0]?.problem, /bundle:c\.test/);
+  t.equal((await world.snapshot()).trust.length, 2);
 });

@@ -1,61 +1,8 @@
-import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import t, { type Test } from 'tap';
-
-const main = fileURLToPath(new URL('../../src/main.js', import.meta.url));
-
-interface Run {
-  readonly code: number | null;
-  readonly stdout: string;
-  readonly stderr: string;
-}
-
-/** The program as a user starts it. */
-class Program {
-  stdout = '';
-  stderr = '';
-  readonly child: ChildProcess;
-  readonly #ended: Promise<unknown>;
-
-  constructor(args: readonly string[], cwd = process.cwd()) {
-    this.child = spawn(process.execPath, [main, ...args], { cwd, stdio: ['ignore', 'pipe', 'pipe'] });
-    this.child.stdout?.setEncoding('utf8').on('data', (text: string) => {
-      this.stdout += text;
-    });
-    this.child.stderr?.setEncoding('utf8').on('data', (text: string) => {
-      this.stderr += text;
-    });
-    this.#ended = once(this.child, 'close');
-  }
-
-  async end(): Promise<Run> {
-    await this.#ended;
-    return { code: this.child.exitCode, stdout: this.stdout, stderr: this.stderr };
-  }
-
-  /** The addresses that it says it listens on. */
-  async ready(): Promise<Record<string, string>> {
-    const line = await this.says('countersign is ready');
-    return (JSON.parse(line) as { addresses: Record<string, string> }).addresses;
-  }
-
-  /** The line of its diagnostics that holds this. */
-  async says(text: string): Promise<string> {
-    for (;;) {
-      const line = this.stderr.split('\n').find((candidate) => candidate.includes(text));
-      if (line !== undefined) return line;
-      if (this.child.exitCode !== null || this.child.signalCode !== null)
-        throw new Error(`it ended (${this.child.signalCode}): ${this.stderr}`);
-      await Promise.race([once(this.child.stderr!, 'data'), this.#ended]);
-    }
-  }
-}
-
-const run = (args: readonly string[], cwd?: string): Promise<Run> => new Program(args, cwd).end();
+import { Program, run } from '../support/program.js';
 
 const CONFIG = `version: 1
 identity:

@@ -149,8 +149,12 @@ ${options.extra ?? ''}
 
   /** Puts a file in place as operators should: written beside, renamed over. */
   replace(name: string, content: string | Buffer): void {
-    writeFileSync(join(this.dir, `.${name}.tmp`), content);
-    renameSync(join(this.dir, `.${name}.tmp`), join(this.dir, name));
+    this.replaceIn('.', name, content);
+  }
+
+  replaceIn(folder: string, name: string, content: string | Buffer): void {
+    writeFileSync(join(this.dir, folder, `.${name}.tmp`), content);
+    renameSync(join(this.dir, folder, `.${name}.tmp`), join(this.dir, folder, name));
   }
 
   async client(

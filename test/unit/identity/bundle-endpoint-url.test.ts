@@ -1,59 +1,10 @@
 import t from 'tap';
-import { parseEndpointParameters } from '../../../src/identity/bundle-endpoint-parameters.js';
 import { parseBundleEndpointUrl, parseRedirectTarget } from '../../../src/identity/bundle-endpoint-url.js';
-import { allows, readVectors } from './vectors.js';
-
-interface EndpointInput {
-  readonly url?: string;
-  readonly profile?: string;
-  readonly trustDomain?: string;
-  readonly endpointSpiffeId?: string;
-  readonly redirect?: unknown;
-  readonly serverId?: unknown;
-  readonly role?: string;
-}
 
 const problemOf = (url: unknown): string => {
   const parsed = parseBundleEndpointUrl(url);
   return parsed.ok ? 'accepted' : parsed.error;
 };
-
-t.test('every vector of written parameters is judged as it asks', async (t) => {
-  let judged = 0;
-  for (const { id, input, expect, why } of readVectors<EndpointInput>('bundle-endpoint')) {
-    // A role of server is not ours: bundles are consumed, not served. The others need servers: bundle-endpoint.test.ts
-    if (input.role !== undefined || input.redirect !== undefined || input.serverId !== undefined) continue;
-    judged++;
-    const parsed = parseEndpointParameters({ trustDomain: 'a.test', ...input });
-    const outcome = parsed.ok ? 'accept' : 'reject';
-    t.ok(allows(expect, outcome), `${id}: ${why}${parsed.ok ? '' : ` (${parsed.error})`}`);
-  }
-  t.equal(judged, 7);
-});
-
-t.test('url, profile and trust domain are all needed, and none stands in for another', async (t) => {
-  const whole = {
-    trustDomain: 'a.test',
-    url: 'https://a.test/b',
-    profile: 'https_spiffe',
-    endpointSpiffeId: 'spiffe://b.test/server',
-  };
-  const problem = (changes: object): string => {
-    const parsed = parseEndpointParameters({ ...whole, ...changes });
-    return parsed.ok ? 'accepted' : parsed.error;
-  };
-  t.equal(problem({}), 'accepted');
-  t.equal(problem({ trustDomain: undefined }), 'a trust domain must be text');
-  t.equal(problem({ trustDomain: 'A.test' }), 'the trust domain has capital letters');
-  t.equal(problem({ url: undefined }), 'the URL must be text');
-  t.equal(problem({ profile: undefined }), 'the profile is missing; write https_web or https_spiffe');
-  t.equal(problem({ profile: 'https' }), '"https" is not a profile; write https_web or https_spiffe');
-  t.match(problem({ profile: 'https_web' }), /belongs to the profile https_spiffe/);
-  t.equal(problem({ profile: 'https_web', endpointSpiffeId: undefined }), 'accepted');
-  t.match(problem({ endpointSpiffeId: undefined }), /needs the endpoint's SPIFFE ID/);
-  t.match(problem({ endpointSpiffeId: 'https://b.test/x' }), /the scheme is not spiffe/);
-  t.match(problem({ endpointSpiffeId: 'spiffe://b.test' }), /has no path/);
-});
 
 t.test('a URL is read into what is connected to and what is asked', async (t) => {
   const read = (text: string) => {
