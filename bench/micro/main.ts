@@ -4,6 +4,7 @@ import { parseArgs } from 'node:util';
 import { describeEnvironment } from '../support/environment.js';
 import { markdownTable } from '../support/markdown-table.js';
 import { auditCase } from './audit-cases.js';
+import { conditionCases } from './condition-cases.js';
 import { crlCases } from './crl-cases.js';
 import { exchangeCase } from './exchange-case.js';
 import { measureAll } from './harness.js';
@@ -27,6 +28,7 @@ async function main(): Promise<void> {
     ...(await identityCases()),
     ...(await crlCases()),
     ...policyCases(),
+    ...conditionCases(),
     ...messageCases(),
     audit.subject,
     exchange.subject,

@@ -23,6 +23,8 @@ export class ConditionScope {
   readonly connection = new ConnectionView(this);
   /** The first fact that nobody wrote down, though an `||` may since have passed over it. */
   unknown: UnknownFact | undefined;
+  /** Header and query values that were read, null where absent: asked for once, however often a loop reads them. */
+  readonly values: (string | null | undefined)[] = [];
   #input: ConditionInput | undefined;
 
   begin(input: ConditionInput): void {
@@ -34,6 +36,8 @@ export class ConditionScope {
   end(): void {
     this.#input = undefined;
     this.unknown = undefined;
+    this.values.fill(undefined);
+    this.request.forget();
   }
 
   get input(): ConditionInput {
@@ -88,6 +92,12 @@ class View {
 }
 
 export class RequestView extends View {
+  #segments: readonly string[] | undefined;
+
+  forget(): void {
+    this.#segments = undefined;
+  }
+
   get method(): string {
     return this.scope.input.request.method;
   }
@@ -100,8 +110,9 @@ export class RequestView extends View {
     return bounded(this.scope.input.path, PATH_TOO_LONG);
   }
 
-  get segments(): string[] {
-    return boundedList(splitPath(this.path), PATH_TOO_DEEP);
+  get segments(): readonly string[] {
+    this.#segments ??= boundedList(splitPath(this.path), PATH_TOO_DEEP);
+    return this.#segments;
   }
 
   get route(): string {

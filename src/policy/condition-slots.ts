@@ -78,7 +78,9 @@ export class SlotTable {
 
   newScope(): ConditionScope {
     const scope = new ConditionScope();
-    for (const [name, slot] of this.#slots) Object.defineProperty(scope, name, propertyOf(slot, scope));
+    const readers = new NamedReaders(scope);
+    for (const [name, slot] of this.#slots)
+      Object.defineProperty(scope, name, propertyOf(slot, scope, readers));
     return scope;
   }
 }
@@ -89,12 +91,14 @@ export const hasRoom = (node: CelNode): boolean => node.end - node.start >= 6;
 const keyOf = (slot: Slot): string =>
   JSON.stringify(slot, (_, value: unknown) => (typeof value === 'bigint' ? `${value}n` : value));
 
-function propertyOf(slot: Slot, scope: ConditionScope): PropertyDescriptor {
+function propertyOf(slot: Slot, scope: ConditionScope, readers: NamedReaders): PropertyDescriptor {
   switch (slot.kind) {
     case 'value':
-      return { get: valueReader(slot.of, slot.key, scope) };
-    case 'presence':
-      return { get: () => read(scope, slot.of, slot.key) !== undefined };
+      return { get: valueReader(slot.of, slot.key, readers.of(slot.of, slot.key)) };
+    case 'presence': {
+      const read = readers.of(slot.of, slot.key);
+      return { get: () => read() !== null };
+    }
     case 'segment':
       return { get: segmentReader(slot.of, slot.index, scope) };
     case 'duration':
@@ -107,17 +111,43 @@ function propertyOf(slot: Slot, scope: ConditionScope): PropertyDescriptor {
   }
 }
 
-const read = (scope: ConditionScope, of: 'headers' | 'query', key: string): string | undefined =>
-  of === 'headers' ? scope.header(key) : scope.query(key);
-
-function valueReader(of: 'headers' | 'query', key: string, scope: ConditionScope): () => string {
+function valueReader(of: 'headers' | 'query', key: string, read: NamedReader): () => string {
   const name = `request.${of}[${JSON.stringify(key)}]`;
   const absent = new ConditionFault(`${name} is absent`);
   const isTooLong = tooLong(name);
   return () => {
-    const value = read(scope, of, key);
-    if (value === undefined) throw absent;
+    const value = read();
+    if (value === null) throw absent;
     return bounded(value, isTooLong);
+  };
+}
+
+/** Null where it is absent. */
+type NamedReader = () => string | null;
+
+/** One reader for each name, which asks once in an evaluation, for its presence or its value. */
+class NamedReaders {
+  readonly #readers = new Map<string, NamedReader>();
+
+  constructor(private readonly scope: ConditionScope) {}
+
+  of(of: 'headers' | 'query', key: string): NamedReader {
+    const name = `${of} ${key}`;
+    const reader = this.#readers.get(name) ?? remembered(of, key, this.scope);
+    this.#readers.set(name, reader);
+    return reader;
+  }
+}
+
+function remembered(of: 'headers' | 'query', key: string, scope: ConditionScope): NamedReader {
+  const { values } = scope;
+  const place = values.push(undefined) - 1;
+  return () => {
+    const known = values[place];
+    if (known !== undefined) return known;
+    const value = (of === 'headers' ? scope.header(key) : scope.query(key)) ?? null;
+    values[place] = value;
+    return value;
   };
 }
 

@@ -2,10 +2,13 @@ import { EvaluationError, type ParseResult } from '@marcbachmann/cel-js';
 import { err, ok, type Result } from '../reasons.js';
 import { environment, type FactRead, isTimeBoundRead } from './condition-schema.js';
 import type { ConditionScope } from './condition-scope.js';
-import { type ConditionProblem, type PolicyReads, ShapeReader } from './condition-shape.js';
+import { type ConditionProblem, ConditionShape, type PolicyReads } from './condition-shape.js';
 import { findComment, findUnfitCharacter, problemOf } from './condition-text.js';
 import { checkWhole } from './condition-types.js';
+import { ConditionWalk } from './condition-walk.js';
 import { ConditionFault, type ConditionInput } from './facts.js';
+
+export type { ConditionProblem, PolicyReads };
 
 /** A `when`: CEL, checked for names, types and cost. Evaluating reads nothing but what the expression gets to. */
 export interface Condition {
@@ -26,15 +29,15 @@ export function compileCondition(text: string, reads: PolicyReads): Result<Condi
   if (unfit !== undefined) return err(unfit);
   const parsed = parse(text);
   if (!parsed.ok) return parsed;
-  const shape = new ShapeReader(reads);
-  shape.read(parsed.value.ast);
+  const found = new ConditionShape(reads);
+  new ConditionWalk(found).read(parsed.value.ast);
   const problem =
-    shape.problem ??
-    findComment(text, shape.texts) ??
+    found.problem ??
+    findComment(text, found.texts) ??
     checkWhole(parsed.value, (error) => problemOf(error, text));
   if (problem !== undefined) return err(problem);
-  const run = substitute(text, parsed.value, shape);
-  return run.ok ? ok(new CompiledCondition(text, shape, run.value)) : run;
+  const run = substitute(text, parsed.value, found);
+  return run.ok ? ok(new CompiledCondition(text, found, run.value)) : run;
 }
 
 function parse(text: string): Result<ParseResult, ConditionProblem> {
@@ -49,13 +52,13 @@ function parse(text: string): Result<ParseResult, ConditionProblem> {
 function substitute(
   text: string,
   original: ParseResult,
-  shape: ShapeReader,
+  found: ConditionShape,
 ): Result<ParseResult, ConditionProblem> {
-  if (shape.slots.size === 0) return ok(original);
-  const parsed = parse(shape.slots.substitute(text));
-  if (parsed.ok && shape.slots.isSubstituteOf(original.ast, parsed.value.ast) && parsed.value.check().valid)
+  if (found.slots.size === 0) return ok(original);
+  const parsed = parse(found.slots.substitute(text));
+  if (parsed.ok && found.slots.isSubstituteOf(original.ast, parsed.value.ast) && parsed.value.check().valid)
     return parsed;
-  const offset = shape.slots.findCutBracket(text);
+  const offset = found.slots.findCutBracket(text);
   return err({ message: 'write the name without brackets around parts of it', offset });
 }
 
@@ -68,14 +71,14 @@ class CompiledCondition implements Condition {
 
   constructor(
     readonly text: string,
-    shape: ShapeReader,
+    found: ConditionShape,
     private readonly run: ParseResult,
   ) {
-    this.reads = [...shape.reads.values()];
+    this.reads = [...found.reads.values()];
     this.isTimeBound = this.reads.some(isTimeBoundRead);
     this.headers = keysOf(this.reads, 'headers');
     this.query = keysOf(this.reads, 'query');
-    this.#scope = shape.slots.newScope();
+    this.#scope = found.slots.newScope();
   }
 
   evaluate(input: ConditionInput): boolean {
