@@ -85,10 +85,7 @@ function registryText({ policy: { registry }, explanation: { registered } }: Exp
 }
 
 function ruleLines({ decision }: Verdict, rules: readonly RuleExplanation[], all: boolean): string[] {
-  const ordered = rules
-    .map((rule, index) => ({ rule, index, rank: rankOf(rule) }))
-    .sort((a, b) => a.rank - b.rank || a.index - b.index)
-    .map(({ rule }) => rule);
+  const ordered = nearestFirst(rules);
   const shown = all ? ordered : ordered.slice(0, MAX_SHOWN);
   const width = Math.max('default'.length, ...shown.map(({ rule }) => rule.length));
   const line = (mark: string, id: string, effect: string, text: string): string =>
@@ -131,6 +128,13 @@ const DISTANCE: Readonly<Record<Mismatch, number>> = {
   destination: 6,
   principal: 7,
 };
+
+/** What decides, what matches, then what almost did; alike ones in the order of the file. */
+export const nearestFirst = (rules: readonly RuleExplanation[]): readonly RuleExplanation[] =>
+  rules
+    .map((rule, index) => ({ rule, index, rank: rankOf(rule) }))
+    .sort((a, b) => a.rank - b.rank || a.index - b.index)
+    .map(({ rule }) => rule);
 
 const rankOf = ({ decides, mismatch }: RuleExplanation): number =>
   decides ? 0 : mismatch === undefined ? 1 : DISTANCE[mismatch];

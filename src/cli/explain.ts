@@ -4,7 +4,7 @@ import type { Config } from '../config/config.js';
 import { loadConfig } from '../config/load.js';
 import { formatProblem } from '../config/problem.js';
 import { readPemCertificates } from '../identity/pem.js';
-import { judgeLeafDates, type PeerChain, parsePeerChain } from '../identity/x509-svid.js';
+import { type PeerChain, parsePeerChain } from '../identity/x509-svid.js';
 import type { AccessRequest } from '../policy/decision.js';
 import { explain } from '../policy/explain.js';
 import type { Policy } from '../policy/policy.js';
@@ -14,7 +14,7 @@ import { EXPLAIN_USAGE, type ExplainOptions, readExplainOptions } from './explai
 import { explanationJson, explanationText } from './explain-output.js';
 import { type CliIo, exitCode } from './io.js';
 import { chooseListener, type OfflineListener, toAccessRequest } from './offline-request.js';
-import { type Told, ToldFacts } from './told-facts.js';
+import { judgeToldDates, type Told, ToldFacts } from './told-facts.js';
 
 /** `countersign explain`: 0 = allow, 1 = deny, or nobody can tell. */
 export async function runExplain(argv: readonly string[], io: CliIo, nowMs = Date.now()): Promise<number> {
@@ -73,9 +73,7 @@ function toQuestion(
   if (chain !== undefined && chain.id.uri !== as.uri)
     return refuse('svid_id_invalid', `the certificate is of ${chain.id.uri}, not of ${as.uri}`);
   const told: Told = { ...ofCertificate(chain), ...options.told };
-  const { notBeforeMs = Number.NEGATIVE_INFINITY, notAfterMs = Number.POSITIVE_INFINITY } = told;
-  const { clockSkewMs } = config.identityOptions;
-  const refusal = judgeLeafDates({ notBeforeMs, notAfterMs }, options.nowMs, clockSkewMs);
+  const refusal = judgeToldDates(told, options.nowMs, config.identityOptions.clockSkewMs);
   return refusal ?? toAccessRequest({ ...options, as, facts: new ToldFacts(told) }, listener);
 }
 

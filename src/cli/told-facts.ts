@@ -1,3 +1,4 @@
+import { judgeLeafDates } from '../identity/x509-svid.js';
 import {
   type ConnectionFacts,
   type CredentialFacts,
@@ -21,6 +22,15 @@ export interface Told {
   /** As records have it: `TLSv1.3`. */
   readonly tlsVersion?: string | undefined;
   readonly resumed?: boolean | undefined;
+}
+
+/** The refusal that the credential's dates ask for before policy is asked, as far as they were told. */
+export function judgeToldDates(
+  { notBeforeMs = Number.NEGATIVE_INFINITY, notAfterMs = Number.POSITIVE_INFINITY }: Told,
+  nowMs: number,
+  clockSkewMs: number,
+): ReturnType<typeof judgeLeafDates> {
+  return judgeLeafDates({ notBeforeMs, notAfterMs }, nowMs, clockSkewMs);
 }
 
 /** Facts of a request as they were told; of what was not, an UnknownFact. */
