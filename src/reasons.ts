@@ -46,6 +46,7 @@ const refusals = {
   policy_denied: { status: 403, title: 'Forbidden' },
   no_rule_matched: { status: 403, title: 'Forbidden' },
   identity_unregistered: { status: 403, title: 'Forbidden' },
+  external_denied: { status: 403, title: 'Forbidden' },
   // the request
   route_not_found: bad('No route', 404),
   misdirected_request: bad('Misdirected request', 421),
@@ -71,6 +72,7 @@ const refusals = {
   draining: bad('Shutting down', 503),
   not_ready: bad('Not ready', 503),
   audit_unavailable: bad('Records cannot be written', 503),
+  external_unavailable: bad('Decision cannot be taken', 503),
 } as const satisfies Record<string, Meaning>;
 
 const failures = {
@@ -125,7 +127,11 @@ export class Failure extends Error {
 const meanings: Readonly<Record<Reason, Meaning>> = { ...refusals, ...failures };
 
 export const meaningOf = (reason: Reason): Meaning => meanings[reason];
+const POLICY_NOES: ReadonlySet<Reason> = new Set<Reason>([
+  'no_rule_matched',
+  'identity_unregistered',
+  'external_denied',
+]);
 /** The reason an answer may show: every policy no reads the same, so that a caller cannot probe the rules (PRODUCT §8). */
-export const publicReason = (reason: Reason): Reason =>
-  reason === 'no_rule_matched' || reason === 'identity_unregistered' ? 'policy_denied' : reason;
+export const publicReason = (reason: Reason): Reason => (POLICY_NOES.has(reason) ? 'policy_denied' : reason);
 export const allReasons = Object.keys(meanings) as readonly Reason[];

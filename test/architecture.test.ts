@@ -15,6 +15,7 @@ const arrows: Readonly<Record<string, readonly string[]>> = {
   tls: ['snapshot', 'listener/ports'],
   listener: ['identity', 'policy', 'message', 'audit', 'config', 'snapshot', 'reasons'],
   upstream: ['message', 'config', 'policy', 'reasons', 'listener/ports'],
+  external: ['config', 'policy', 'reasons', 'listener/ports'],
   telemetry: ['audit', 'snapshot', 'reasons', 'listener/ports'],
   admin: ['config'],
   dev: ['identity'],
@@ -22,6 +23,7 @@ const arrows: Readonly<Record<string, readonly string[]>> = {
   'app/supervisor': ['*'],
   'app/operator-desk': [
     'admin/ports',
+    'external',
     'listener',
     'sources',
     'telemetry',

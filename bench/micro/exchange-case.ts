@@ -53,6 +53,7 @@ export async function exchangeCase(): Promise<{ readonly subject: MicroCase; clo
     snapshots: { current: snapshot },
     credentials,
     upstream,
+    external: { ask: () => Promise.reject(new Error('no engine is configured')) },
     records: new RecordLog(file, 'deny', 'bench'),
     metrics: new Metrics(),
     diagnostics: { info: () => undefined, warn: () => undefined, error: (detail) => console.error(detail) },

@@ -3,6 +3,7 @@ import { createHealthEndpoint } from '../admin/health-endpoint.js';
 import type { HttpEndpoint } from '../admin/http-endpoint.js';
 import type { AppProbe } from '../admin/ports.js';
 import type { Config } from '../config/config.js';
+import { ExternalEngine } from '../external/external-engine.js';
 import { CredentialIndex } from '../listener/credential.js';
 import { HttpListener, type ListenerTls } from '../listener/http-listener.js';
 import { Ids } from '../listener/ids.js';
@@ -89,6 +90,7 @@ class RunningApp implements App {
   readonly #credentials = new CredentialIndex();
   readonly #unregistered = new UnregisteredLog();
   readonly #upstreams = new Upstreams();
+  readonly #external: ExternalEngine;
   readonly #listeners: HttpListener[] = [];
   readonly #endpoints: HttpEndpoint[] = [];
   readonly #keeper: SnapshotKeeper;
@@ -115,6 +117,8 @@ class RunningApp implements App {
       this.#rejectReady = reject;
     });
     this.ready.catch(() => undefined); // for whoever waits for it
+    const { diagnostics } = options;
+    this.#external = new ExternalEngine({ metrics: this.#metrics, diagnostics, nowMs: this.#nowMs });
     this.#ownSvid = new OwnSvidWatch({
       diagnostics: options.diagnostics,
       setRevoked: (isRevoked) => this.#metrics.setOwnRevoked(isRevoked),
@@ -175,6 +179,7 @@ class RunningApp implements App {
       credentials: this.#credentials,
       listeners: this.#listeners,
       ownSvid: this.#ownSvid,
+      external: this.#external,
       diagnostics: this.options.diagnostics,
       nowMs: this.#nowMs,
       get state() {
@@ -201,6 +206,8 @@ class RunningApp implements App {
     try {
       this.#openRecords(config);
       this.#upstreams.configure(config);
+      const problem = this.#external.adopt(config.externalDecision, this.#keeper.current?.policy.revision);
+      if (problem !== undefined) throw new Error(problem);
       this.#metrics.live = {
         connections: () => new Map(this.#listeners.map(({ context, live }) => [context.name, live.size])),
         drifted: () => this.#keeper.status.filter(({ drifted }) => drifted).map(({ name }) => name),
@@ -244,6 +251,7 @@ class RunningApp implements App {
 
   async reload(): Promise<void> {
     this.#file?.reopenIfRotated();
+    this.#external.renew();
     await this.#keeper.reload();
   }
 
@@ -284,6 +292,7 @@ class RunningApp implements App {
     await Promise.all(this.#listeners.map((listener) => listener.drain(0)));
     await Promise.all(this.#endpoints.map((endpoint) => endpoint.close()));
     await this.#upstreams.close();
+    this.#external.close();
     this.#changes.record('process.stopped', undefined, this.#keeper.current);
     await this.#file?.close();
     this.#resolveClosed();
@@ -339,6 +348,7 @@ class RunningApp implements App {
       snapshots: this.#keeper,
       credentials: this.#credentials,
       upstream: this.#upstreams,
+      external: this.#external,
       records: this.#records!,
       metrics: this.#metrics,
       diagnostics: this.options.diagnostics,
@@ -369,6 +379,7 @@ class RunningApp implements App {
   }
 
   #adopted(source: string, next: Snapshot, before: Snapshot | undefined, causeMs: number): void {
+    this.#external.adopt(next.config.externalDecision, next.policy.revision);
     if (before === undefined) {
       if (this.#state === 'waiting') this.#serve(next).catch((cause: unknown) => this.#rejectReady(cause));
       return;

@@ -1,4 +1,5 @@
 import type { AdminView, RevocationPort } from '../admin/ports.js';
+import type { ExternalEngine } from '../external/external-engine.js';
 import type { CredentialIndex } from '../listener/credential.js';
 import type { HttpListener } from '../listener/http-listener.js';
 import type { Diagnostics } from '../listener/ports.js';
@@ -20,6 +21,7 @@ export interface RunningParts {
   readonly credentials: CredentialIndex;
   readonly listeners: readonly HttpListener[];
   readonly ownSvid: OwnSvidWatch;
+  readonly external: ExternalEngine;
   readonly diagnostics: Diagnostics;
   readonly canRecord: boolean;
   nowMs(): number;
@@ -126,6 +128,7 @@ export class OperatorDesk {
       /** Known certificates: those of live connections, and the last ones seen. */
       credentials: this.parts.credentials.size,
       longLived: describeLongLived(this.parts.credentials),
+      external: this.parts.external.status,
       restartNeeded,
       sources: status,
     };

@@ -112,7 +112,9 @@ export function mergeSnapshots(answers: readonly Answer<object>[]): object {
     const { state, sequence, policyRevision, trustRevision, own } = value as Record<string, unknown>;
     const ownSerial = (own as { readonly serial?: string } | undefined)?.serial;
     const problems = problemsOf(value);
-    return { worker: index, pid, state, sequence, policyRevision, trustRevision, ownSerial, problems };
+    const { external } = value as { readonly external?: object };
+    const stands = { state, sequence, policyRevision, trustRevision, ownSerial, external };
+    return { worker: index, pid, ...stands, problems };
   });
   // The own SVID too: an authority is taken away only when no worker shows a certificate of it any more.
   const revisions = new Set(

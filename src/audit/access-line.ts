@@ -1,4 +1,10 @@
-import type { AccessRecord, DecisionFields, RequestFields, ResponseFields } from './record.js';
+import type {
+  AccessRecord,
+  DecisionFields,
+  ExternalFields,
+  RequestFields,
+  ResponseFields,
+} from './record.js';
 
 /** A field that a record has and this file does not write would be evidence lost: then it does not compile. */
 type Complete<T, Written extends keyof T> = Exclude<keyof T, Written> extends never ? T : never;
@@ -19,8 +25,10 @@ type Decision = Complete<
   | 'conditionErrors'
   | 'policyRevision'
   | 'trustRevision'
+  | 'external'
   | 'detail'
 >;
+type External = Complete<ExternalFields, 'id' | 'result' | 'cached' | 'durationMs'>;
 type Request = Complete<
   RequestFields,
   | 'listener'
@@ -61,7 +69,14 @@ function decisionText(decision: Decision): string {
   const revisions = member(',"policyRevision":', policyRevision) + member(',"trustRevision":', trustRevision);
   const named = member(',"rule":', rule) + member(',"exception":', exception);
   const more = json(',"shadow":', shadow) + json(',"conditionErrors":', conditionErrors);
-  return `,"decision":{"effect":"${effect}","reason":"${reason}"${named}${more}${revisions}${member(',"detail":', detail)}}`;
+  return `,"decision":{"effect":"${effect}","reason":"${reason}"${named}${more}${revisions}${externalText(decision.external)}${member(',"detail":', detail)}}`;
+}
+
+function externalText(external: External | undefined): string {
+  if (external === undefined) return '';
+  const { id, result, cached, durationMs } = external;
+  const from = cached === undefined ? '' : ',"cached":true';
+  return `,"external":{"result":"${result}"${member(',"id":', id)}${from},"durationMs":${durationMs}}`;
 }
 
 function requestText(request: Request): string {

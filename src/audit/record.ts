@@ -22,7 +22,7 @@ export interface PrincipalFields {
 
 export interface DecisionFields {
   readonly effect: 'allow' | 'deny';
-  readonly reason: Reason | 'rule_allowed' | 'exception_allowed';
+  readonly reason: Reason | 'rule_allowed' | 'exception_allowed' | 'external_allowed';
   readonly rule: string | undefined;
   /** The exception that let it in. */
   readonly exception?: string | undefined;
@@ -32,8 +32,20 @@ export interface DecisionFields {
   readonly conditionErrors?: readonly { readonly rule: string; readonly error: string }[] | undefined;
   readonly policyRevision: string | undefined;
   readonly trustRevision: string | undefined;
+  /** What an external engine said, where one was asked. */
+  readonly external?: ExternalFields | undefined;
   /** What exactly was wrong, for people; never shown to the client. */
   readonly detail: string | undefined;
+}
+
+export interface ExternalFields {
+  readonly result: 'allow' | 'deny' | 'unavailable';
+  /** The engine's `decision_id`. */
+  readonly id: string | undefined;
+  /** It was not asked: an earlier answer still held. */
+  readonly cached: true | undefined;
+  /** How long the request waited for it. */
+  readonly durationMs: number;
 }
 
 export interface ShadowFields {

@@ -10,6 +10,7 @@ import type {
 } from './config.js';
 import type { RawConfig } from './config-schema.js';
 import type { Environment } from './environment.js';
+import { externalDecisionOf } from './external-decision.js';
 import { Places } from './places.js';
 import type { Problem } from './problem.js';
 import type { YamlText } from './yaml-text.js';
@@ -56,6 +57,7 @@ export function compileConfig(
       ? {}
       : { shadowPolicyFile: places.file(['shadowPolicy'], raw.shadowPolicy) }),
     ...(registry === undefined ? {} : { registryFile: places.file(['registry'], registry) }),
+    ...externalDecisionOf(raw.externalDecision, places),
     trustedPeers: { gateways: raw.trustedPeers.gateways.map((gateway) => gateway.spiffeId) },
     forward: toForward(raw.forward),
     audit: {

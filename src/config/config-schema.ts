@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { parseAddress, parseUpstreamUrl } from './address.js';
+import { externalDecision } from './external-schema.js';
 import {
   count,
   duration,
@@ -177,6 +178,7 @@ export const configSchema = z
       'A policy that is only tried out: records say what it would have decided.',
     ).optional(),
     registry: place('registry.yaml: who owns which identity.').optional(),
+    externalDecision: externalDecision.optional(),
     trustedPeers: z
       .strictObject({
         gateways: z.array(z.strictObject({ spiffeId: workloadId('Exact SPIFFE ID.') })).default([]),

@@ -2,6 +2,7 @@ import type { BundleEndpointUrl } from '../identity/bundle-endpoint-url.js';
 import type { SpiffeId, TrustDomain } from '../identity/spiffe-id.js';
 import type { XfccMode } from '../message/forward-policy.js';
 import type { PathPattern } from '../policy/pattern.js';
+import type { DecisionUrl } from './decision-url.js';
 
 /** Where to listen. `host` is a literal IP address or a name, IPv6 without brackets. */
 export type Address =
@@ -33,6 +34,7 @@ export interface Config {
   readonly shadowPolicyFile?: string;
   /** Who owns which identity. */
   readonly registryFile?: string;
+  readonly externalDecision?: ExternalDecisionConfig;
   readonly trustedPeers: { readonly gateways: readonly SpiffeId[] };
   readonly forward: ForwardSettings;
   readonly audit: AuditConfig;
@@ -122,6 +124,26 @@ export interface UpstreamConfig {
   /** Filled from `deadlines` where the upstream says nothing. */
   readonly timeouts: { readonly connectMs: number; readonly responseMs: number };
   readonly maxConnections?: number;
+}
+
+/** An engine beside the policy, asked by OPA's data API. */
+export interface ExternalDecisionConfig {
+  readonly url: DecisionUrl;
+  /** A unix socket to connect to in place of the URL's host. */
+  readonly socketPath?: string;
+  /** PEM, in place of the public roots. */
+  readonly caFile?: string;
+  readonly allowPlaintext: boolean;
+  readonly timeoutMs: number;
+  /** Its yes counts also where no rule matches. It never beats a deny. */
+  readonly mayAllow: boolean;
+  /** Names of routes; undefined = all. */
+  readonly routes?: readonly string[];
+  /** Lower case. */
+  readonly headers: readonly string[];
+  readonly maxConcurrent: number;
+  readonly circuit: { readonly failures: number; readonly openMs: number };
+  readonly cacheEntries: number;
 }
 
 export interface ForwardSettings {

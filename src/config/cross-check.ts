@@ -1,6 +1,7 @@
 import { parseForwardTemplate, problemOfForwardHeader } from '../message/forward-policy.js';
 import { formatAddress, isLoopback } from './address.js';
 import type { Address, Config } from './config.js';
+import { checkExternalDecision } from './external-decision.js';
 import { nearestKey } from './issues.js';
 import type { PolicyFile } from './policy-file.js';
 import type { Problem } from './problem.js';
@@ -16,6 +17,7 @@ export function crossCheck(config: Config, at: ProblemAt): Problem[] {
     ...checkRoutes(config, at),
     ...checkForward(config, at),
     ...checkSideDoors(config, at),
+    ...checkExternalDecision(config, at),
   ];
 }
 

@@ -3,6 +3,7 @@ import { type BundleEndpointUrl, parseBundleEndpointUrl } from '../identity/bund
 import type { Result } from '../reasons.js';
 import { parseAddress, parseUpstreamUrl } from './address.js';
 import type { Address, UpstreamConfig } from './config.js';
+import { type DecisionUrl, parseDecisionUrl } from './decision-url.js';
 import { MAX_UNIX_PATH_BYTES, parseEndpointSocket, resolveEndpointSocket } from './endpoint-socket.js';
 import { type Environment, expandEnvironment } from './environment.js';
 import type { Problem } from './problem.js';
@@ -41,6 +42,18 @@ export class Places {
   url(path: KeyPath, text: string): UpstreamConfig['url'] {
     const nowhere = { protocol: 'http:', host: '', port: 0, authority: '' } as const;
     return this.#parse(path, text, parseUpstreamUrl) ?? nowhere;
+  }
+
+  unixSocket(path: KeyPath, text: string): string {
+    const address = this.address(path, text);
+    if (address.kind === 'unix') return address.path;
+    this.problems.push(this.yaml.problemAt(path, 'must be unix:/path; another host stands in the URL'));
+    return '';
+  }
+
+  decisionUrl(path: KeyPath, text: string): DecisionUrl {
+    const nowhere = { protocol: 'https:', host: '', port: 0, authority: '', target: '' } as const;
+    return this.#parse(path, text, parseDecisionUrl) ?? nowhere;
   }
 
   endpointUrl(path: KeyPath, text: string): BundleEndpointUrl {

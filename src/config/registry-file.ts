@@ -3,7 +3,8 @@ import { patternKey, type RegistryEntry, type RegistryInput } from '../policy/re
 import { checkShape } from './issues.js';
 import type { Problem } from './problem.js';
 import { type RawRegistry, registrySchema } from './registry-schema.js';
-import { type KeyPath, readYaml } from './yaml-text.js';
+import { readYamlOrJson } from './yaml-or-json.js';
+import type { KeyPath } from './yaml-text.js';
 
 export interface RegistryFile {
   /** In the order of the file; undefined when there are problems. */
@@ -16,7 +17,7 @@ export interface RegistryFile {
 
 /** Reads a registry file whole: who owns which identity, or every problem in it. */
 export function readRegistryFile(text: string | Uint8Array, file: string): RegistryFile {
-  const yaml = readYaml(text, file);
+  const yaml = readYamlOrJson(text, file);
   const { problemAt } = yaml;
   const { value, problems } = checkShape(registrySchema, yaml);
   if (value === undefined) return { naming: [], problems, problemAt };

@@ -4,7 +4,7 @@ import type { Config } from './config.js';
 export function shareLimits(config: Config, workers: number): Config {
   if (workers === 1) return config;
   const share = (limit: number): number => Math.ceil(limit / workers);
-  const { limits, upstreams } = config;
+  const { limits, upstreams, externalDecision: external } = config;
   return {
     ...config,
     limits: {
@@ -12,6 +12,9 @@ export function shareLimits(config: Config, workers: number): Config {
       connections: share(limits.connections),
       connectionsPerPrincipal: share(limits.connectionsPerPrincipal),
     },
+    ...(external === undefined
+      ? {}
+      : { externalDecision: { ...external, maxConcurrent: share(external.maxConcurrent) } }),
     upstreams: new Map(
       [...upstreams].map(([name, upstream]) => [
         name,

@@ -56,6 +56,7 @@ export async function checkTrust(
   const file = await checkRevocations(config, at, read, found);
   const emergency = await checkEmergency(config, at, read, found);
   const revocations = revocationListOf(joinRevocations(file.entries, emergency?.entries ?? []));
+  await checkCa(config.externalDecision?.caFile, ['externalDecision', 'ca'], at, read, found);
   const own = await checkOwnFiles(config, at, read, found);
   if (own !== undefined) judgeOwn(config, own, { bundles, crls, revocations, nowMs }, at, found);
   return found;
@@ -106,20 +107,28 @@ async function checkOrigin(
       return undefined;
     case 'endpoint': {
       const { profile, bootstrapFile } = bundle;
-      if (profile.kind === 'https_web' && profile.caFile !== undefined) {
-        const bytes = await read(profile.caFile);
-        const cas = bytes.ok ? readPemCertificates(bytes.value) : bytes;
-        const caPath = [...path, 'endpoint', 'ca'];
-        if (!cas.ok) found.problems.push(at(caPath, named(profile.caFile, cas.error)));
-        else if (cas.value.length === 0)
-          found.problems.push(at(caPath, `${profile.caFile}: holds no certificate`));
-      }
+      if (profile.kind === 'https_web')
+        await checkCa(profile.caFile, [...path, 'endpoint', 'ca'], at, read, found);
       if (bootstrapFile === undefined) return undefined;
       const bootstrapPath = [...path, 'endpoint', 'bootstrap'];
       await checkBundle(trustDomain, bootstrapFile, bootstrapPath, at, read, found);
       return undefined; // what is in force will be what the endpoint says
     }
   }
+}
+
+async function checkCa(
+  file: string | undefined,
+  path: KeyPath,
+  at: ProblemAt,
+  read: FileReader,
+  found: Findings,
+): Promise<void> {
+  if (file === undefined) return;
+  const bytes = await read(file);
+  const cas = bytes.ok ? readPemCertificates(bytes.value) : bytes;
+  if (!cas.ok) found.problems.push(at(path, named(file, cas.error)));
+  else if (cas.value.length === 0) found.problems.push(at(path, `${file}: holds no certificate`));
 }
 
 async function checkBundle(

@@ -3,6 +3,7 @@ import type { Ids } from './ids.js';
 import type {
   Clock,
   Diagnostics,
+  ExternalDecisions,
   ListenerMetrics,
   RecordSink,
   SnapshotHolder,
@@ -16,6 +17,7 @@ export interface ListenerContext {
   readonly snapshots: SnapshotHolder;
   readonly credentials: CredentialIndex;
   readonly upstream: UpstreamPort;
+  readonly external: ExternalDecisions;
   readonly records: RecordSink;
   readonly metrics: ListenerMetrics;
   readonly diagnostics: Diagnostics;

@@ -55,12 +55,17 @@ function decisionFields(exchange: Exchange): DecisionFields {
     conditionErrors: decision?.conditionErrors,
     policyRevision: snapshot?.policy.revision,
     trustRevision: snapshot?.trustRevision,
+    external: exchange.external,
     detail: refusal === undefined || refusal.detail === '' ? undefined : refusal.detail,
   };
 }
 
-const allowedBy = ({ decision }: Permit): 'rule_allowed' | 'exception_allowed' =>
-  decision.exception === undefined ? 'rule_allowed' : 'exception_allowed';
+type AllowedBy = 'rule_allowed' | 'exception_allowed' | 'external_allowed';
+
+const allowedBy = ({ decision }: Permit): AllowedBy => {
+  if (decision.reason === 'external_allowed') return decision.reason;
+  return decision.exception === undefined ? 'rule_allowed' : 'exception_allowed';
+};
 
 function requestFields(exchange: Exchange): RequestFields {
   const { head, route, listener } = exchange;

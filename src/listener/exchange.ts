@@ -1,9 +1,8 @@
-import type { AccessRecord, Outcome, PrincipalFields } from '../audit/record.js';
+import type { AccessRecord, ExternalFields, Outcome, PrincipalFields } from '../audit/record.js';
 import type { RouteConfig } from '../config/config.js';
 import type { RequestHead } from '../message/request-head.js';
 import type { Decision } from '../policy/decision.js';
-import type { Permit } from '../policy/permit.js';
-import { authorize } from '../policy/permit.js';
+import { authorizeExternally, isStillPermitted, type Permit } from '../policy/permit.js';
 import { matchRoute } from '../policy/route-table.js';
 import type { Reason, Refusal } from '../reasons.js';
 import type { Snapshot } from '../snapshot.js';
@@ -11,6 +10,9 @@ import type { Connection } from './connection.js';
 import { unregisteredRecord } from './connection-record.js';
 import type { ListenerContext } from './context.js';
 import { accessRecord } from './exchange-record.js';
+import { askEngine, isRouteAsked } from './external-question.js';
+import type { Admitted, Pending } from './pipeline.js';
+import type { ExternalAnswer } from './ports.js';
 
 /** One request from accept to close, whatever carries it. Writes its one record (two for a tunnel) exactly once. */
 export abstract class Exchange {
@@ -24,6 +26,9 @@ export abstract class Exchange {
   /** As it was judged; what becomes of the credential later is not this request's. */
   principal: PrincipalFields | undefined;
   refusal: Refusal | undefined;
+  /** What an external engine said of it last. */
+  external: ExternalFields | undefined;
+  #asking: AbortController | undefined;
   /** Why the answer is ours, or why it was broken off. */
   reason: Reason | undefined;
   outcome: Outcome = 'complete';
@@ -62,7 +67,8 @@ export abstract class Exchange {
     const placeOf = (of: Snapshot | undefined): string | undefined =>
       of?.config.upstreams.get(route.upstream)?.url.authority;
     if (placeOf(snapshot) !== placeOf(this.snapshot)) return false;
-    return authorize(snapshot.policy, { ...permit.request, nowMs }).ok;
+    const mayAllow = isRouteAsked(snapshot, now) && snapshot.config.externalDecision?.mayAllow === true;
+    return isStillPermitted(snapshot.policy, permit, nowMs, mayAllow);
   }
 
   /** What stands against it at this moment, when it is only now to be sent: what is true now decides. */
@@ -73,8 +79,44 @@ export abstract class Exchange {
     const nowMs = listener.clock.nowMs();
     const refusal = connection.judge(snapshot, nowMs);
     if (refusal !== undefined) return refusal;
-    const isAllowed = snapshot === this.snapshot || this.isStillAllowed(snapshot, nowMs);
+    if (snapshot === this.snapshot && !snapshot.policy.isTimeBound) return undefined;
+    const isNew = snapshot !== this.snapshot && this.external === undefined;
+    if (isNew && this.route !== undefined && isRouteAsked(snapshot, this.route))
+      return { reason: 'external_unavailable', detail: 'to be asked about only since it began' };
+    const isAllowed = this.isStillAllowed(snapshot, nowMs);
     return isAllowed ? undefined : { reason: 'policy_denied', detail: '' };
+  }
+
+  /** Asks the external engine, for as long as the exchange lasts. */
+  protected async ask(pending: Pending, isBackground: boolean): Promise<ExternalAnswer> {
+    const sinceMs = performance.now();
+    this.#asking = new AbortController();
+    const answer = await askEngine(this, pending, this.#asking.signal, isBackground);
+    this.#asking = undefined;
+    const { id, result, cached } = answer;
+    const durationMs = Math.round((performance.now() - sinceMs) * 1000) / 1000;
+    this.external = { result, id, cached: cached ? true : undefined, durationMs };
+    return answer;
+  }
+
+  protected stopAsking(): void {
+    this.#asking?.abort();
+  }
+
+  /** What came of a request that had to wait for the engine: everything is judged again, as of now. */
+  protected admitAnswered({ asks, route, snapshot }: Pending, answer: ExternalAnswer): Admitted | Refusal {
+    const { listener } = this;
+    if (!listener.records.available) return { reason: 'audit_unavailable', detail: '' };
+    const mayAllow = snapshot.config.externalDecision?.mayAllow === true;
+    const request = { ...asks, nowMs: listener.clock.nowMs() };
+    const permit = authorizeExternally(snapshot.policy, request, { ...answer, mayAllow });
+    this.decision = permit.ok ? permit.value.decision : permit.error.decision;
+    if (!permit.ok) return permit.error;
+    this.permit = permit.value;
+    const refusal = this.judgeAgain();
+    if (refusal === undefined) return { permit: permit.value, route, snapshot };
+    this.permit = undefined;
+    return refusal;
   }
 
   protected setRefusal(reason: Reason, detail: string): void {

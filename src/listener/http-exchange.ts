@@ -2,7 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Outcome } from '../audit/record.js';
 import { formatProblem } from '../message/problem.js';
 import { rewriteResponseHeaders } from '../message/rewrite-response.js';
-import { Failure, type Reason } from '../reasons.js';
+import { Failure, type Reason, type Refusal } from '../reasons.js';
 import type { Snapshot } from '../snapshot.js';
 import { type AnswerSender, AnswerStream } from './answer-stream.js';
 import type { Connection, OpenExchange } from './connection.js';
@@ -15,7 +15,9 @@ import {
   firstByteMsOf,
   forwardRequest,
   isAdmitted,
+  isPending,
   outgoingHeaders,
+  type Pending,
 } from './pipeline.js';
 import type { ForwardCall, ForwardHandler } from './ports.js';
 import { ProgressWatch } from './progress-watch.js';
@@ -59,14 +61,33 @@ export class HttpExchange extends Exchange implements ForwardHandler, AnswerSend
   run(expectsContinue: boolean): void {
     try {
       const answer = admit(this, this.#request);
-      if (!isAdmitted(answer)) return this.refuse(answer.reason, answer.detail);
-      if (this.head?.maxForwards === 0) return this.#answerAsFinalRecipient();
-      if (expectsContinue) this.#response.writeContinue();
-      this.#forward(answer);
+      if (isPending(answer)) void this.#askFirst(answer, expectsContinue);
+      else this.#goOn(answer, expectsContinue);
     } catch (cause) {
-      this.listener.diagnostics.error({ err: cause, id: this.id }, 'a request failed inside the proxy');
-      this.refuse('internal_error');
+      this.#fail(cause);
     }
+  }
+
+  /** Meanwhile nothing of the body is read, no 100 is sent, and what is pipelined behind waits. */
+  async #askFirst(pending: Pending, expectsContinue: boolean): Promise<void> {
+    try {
+      const answer = await this.ask(pending, false);
+      if (!this.#done) this.#goOn(this.admitAnswered(pending, answer), expectsContinue);
+    } catch (cause) {
+      this.#fail(cause);
+    }
+  }
+
+  #goOn(answer: Admitted | Refusal, expectsContinue: boolean): void {
+    if (!isAdmitted(answer)) return this.refuse(answer.reason, answer.detail);
+    if (this.head?.maxForwards === 0) return this.#answerAsFinalRecipient();
+    if (expectsContinue) this.#response.writeContinue();
+    this.#forward(answer);
+  }
+
+  #fail(cause: unknown): void {
+    this.listener.diagnostics.error({ err: cause, id: this.id }, 'a request failed inside the proxy');
+    this.refuse('internal_error');
   }
 
   #forward(admitted: Admitted): void {
@@ -166,6 +187,7 @@ export class HttpExchange extends Exchange implements ForwardHandler, AnswerSend
   override refuse(reason: Reason, detail = ''): void {
     if (this.#done) return;
     this.setRefusal(reason, detail);
+    this.stopAsking();
     this.#call?.abort();
     // A permit that nothing was sent under is taken back: `allow` in a record means that the upstream may have seen it.
     if (this.#call?.hasBegun !== true && !reason.startsWith('upstream_')) this.permit = undefined;
@@ -243,6 +265,7 @@ export class HttpExchange extends Exchange implements ForwardHandler, AnswerSend
 
   /** The response is out, or its connection is gone. */
   connectionClosed(): void {
+    this.stopAsking();
     this.requestBytes = this.#body?.bytes ?? 0;
     if (!this.#response.writableFinished) {
       if (this.reason === undefined) {

@@ -240,7 +240,8 @@ export class LiveConnections {
   #applyPolicy(credential: Credential, next: Snapshot, nowMs: number, cause: Termination['cause']): void {
     const svid = credential.svid;
     if (svid === undefined) return;
-    const nothingLeft = !hasAnyAllow(next.policy, svid.id, nowMs);
+    const mayAllow = next.config.externalDecision?.mayAllow === true; // then no rule need be there for it
+    const nothingLeft = !mayAllow && !hasAnyAllow(next.policy, svid.id, nowMs);
     const graceMs = next.config.deadlines.accessEndMs;
     for (const connection of credential.connections) {
       if (!this.#all.has(connection)) continue;

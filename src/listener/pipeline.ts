@@ -9,6 +9,7 @@ import { matchRoute } from '../policy/route-table.js';
 import type { Refusal } from '../reasons.js';
 import type { Snapshot } from '../snapshot.js';
 import type { Exchange } from './exchange.js';
+import { isAskedAbout } from './external-question.js';
 import type { ForwardRequest } from './ports.js';
 import { LiveFacts } from './request-facts.js';
 
@@ -19,13 +20,20 @@ export interface Admitted {
   readonly snapshot: Snapshot;
 }
 
+/** Policy has spoken, and an external engine is to be asked before anything is let through. */
+export interface Pending {
+  readonly asks: AccessRequest;
+  readonly route: RouteConfig;
+  readonly snapshot: Snapshot;
+}
+
 const no = (reason: Refusal['reason'], detail = ''): Refusal => ({ reason, detail });
 
 /**
  * Steps 3 to 7 of a request's way, the same for requests and upgrades: who is it, is the message sane, where does it go,
  * may it. What it finds is left on the exchange for the record, also when the answer is no.
  */
-export function admit(exchange: Exchange, request: IncomingMessage): Admitted | Refusal {
+export function admit(exchange: Exchange, request: IncomingMessage): Admitted | Pending | Refusal {
   const { listener, connection, snapshot } = exchange;
   if (snapshot === undefined) return no('not_ready', 'no snapshot is in force');
   const { limits } = snapshot.config;
@@ -90,6 +98,7 @@ export function admit(exchange: Exchange, request: IncomingMessage): Admitted | 
   };
   const answer = authorize(snapshot.policy, question);
   exchange.decision = answer.ok ? answer.value.decision : answer.error.decision;
+  if (isAskedAbout(snapshot, route, exchange.decision)) return { asks: question, route, snapshot };
   if (!answer.ok) return answer.error;
   exchange.permit = answer.value;
   return { permit: answer.value, route, snapshot };
@@ -141,3 +150,4 @@ export function firstByteMsOf({ route, snapshot: { config } }: Admitted): number
 }
 
 export const isAdmitted = (answer: Admitted | Refusal): answer is Admitted => 'permit' in answer;
+export const isPending = (answer: Admitted | Pending | Refusal): answer is Pending => 'asks' in answer;

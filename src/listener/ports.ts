@@ -86,6 +86,33 @@ export interface UpstreamPort {
   upgrade(permit: Permit, request: UpgradeRequest, handler: UpgradeHandler): ForwardCall;
 }
 
+/** One reading of one request, as an external engine is to judge it. */
+export interface ExternalQuestion {
+  /** JSON of the input document without its time: the same text is the same question. */
+  readonly input: string;
+  /** Whoever asks has gone. */
+  readonly signal: AbortSignal;
+  /** Nobody waits for it: it leaves room for those who do. */
+  readonly isBackground: boolean;
+}
+
+export interface ExternalAnswer {
+  /** `unavailable`: there is no answer, and nothing may be let through. */
+  readonly result: 'allow' | 'deny' | 'unavailable';
+  readonly id: string | undefined;
+  readonly cached: boolean;
+  readonly detail: string;
+  /** For how long the engine stands by it, from now; 0 = it did not say. */
+  readonly validForMs: number;
+  /** Unavailable only because too many questions are under way. */
+  readonly isBusy: boolean;
+}
+
+export interface ExternalDecisions {
+  /** Never rejects: what goes wrong is an answer that lets nothing through. */
+  ask(question: ExternalQuestion): Promise<ExternalAnswer>;
+}
+
 /** Where records go. */
 export interface RecordSink {
   /** False while records cannot be written and the configuration says to refuse then. */

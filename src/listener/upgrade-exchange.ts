@@ -3,13 +3,15 @@ import type { Readable } from 'node:stream';
 import type { TLSSocket } from 'node:tls';
 import { rewriteUpgradeHeaders } from '../message/rewrite-request.js';
 import { rewriteResponseHeaders } from '../message/rewrite-response.js';
-import { type Failure, meaningOf, type Reason } from '../reasons.js';
+import { type Failure, meaningOf, type Reason, type Refusal } from '../reasons.js';
 import type { Snapshot } from '../snapshot.js';
 import { answerOnSocket } from './answer.js';
 import type { Connection, OpenExchange } from './connection.js';
 import type { ListenerContext } from './context.js';
+import { EngineWatch } from './engine-watch.js';
 import { Exchange } from './exchange.js';
-import { admit, isAdmitted, rewriteContext } from './pipeline.js';
+import { isRouteAsked } from './external-question.js';
+import { type Admitted, admit, isAdmitted, isPending, type Pending, rewriteContext } from './pipeline.js';
 import type { ForwardCall, UpgradeHandler } from './ports.js';
 
 const MAX_REFUSAL_BYTES = 64 * 1024;
@@ -21,6 +23,8 @@ export class UpgradeExchange extends Exchange implements UpgradeHandler, OpenExc
   #tunnelIdleMs = 3_600_000;
   #movedAtMs = 0;
   #movedBytes = 0;
+  /** What an external engine once allowed is asked about again. */
+  readonly #watch = new EngineWatch();
   /** By then the client has taken an answer that is no tunnel (a tick). */
   #takenByMs = Number.POSITIVE_INFINITY;
   readonly #readBefore: number;
@@ -51,32 +55,57 @@ export class UpgradeExchange extends Exchange implements UpgradeHandler, OpenExc
   run(): void {
     try {
       const answer = admit(this, this.request);
-      if (!isAdmitted(answer)) return this.refuse(answer.reason, answer.detail);
-      // The parser hands the socket over for HTTP/1.0 too, where Upgrade means nothing (RFC 9110 7.8) and was not judged.
-      if (this.head?.upgrade === undefined) {
-        this.permit = undefined;
-        return this.refuse('upgrade_refused', 'not an upgrade of HTTP/1.1');
-      }
-      const { config } = answer.snapshot;
-      const rewritten = rewriteUpgradeHeaders(this.head!, rewriteContext(this, answer));
-      this.traceId = rewritten.traceId;
-      this.#tunnelIdleMs = answer.route.deadlines?.tunnelIdleMs ?? config.deadlines.tunnelIdleMs;
-      const { target } = this.head!;
-      this.#call = this.listener.upstream.upgrade(
-        answer.permit,
-        {
-          target: target.path + target.query,
-          authority: target.authority,
-          headers: rewritten.headers,
-          socket: this.socket,
-          head: this.first,
-        },
-        this,
-      );
+      if (isPending(answer)) void this.#askFirst(answer);
+      else this.#goOn(answer);
     } catch (cause) {
-      this.listener.diagnostics.error({ err: cause, id: this.id }, 'an upgrade failed inside the proxy');
-      this.refuse('internal_error');
+      this.#fail(cause);
     }
+  }
+
+  /** What the client sends meanwhile stays in its socket. */
+  async #askFirst(pending: Pending): Promise<void> {
+    try {
+      const answer = await this.ask(pending, false);
+      if (this.reason !== undefined || this.socket.destroyed) return;
+      this.#watch.answered(answer, this.snapshot!, performance.now());
+      this.#goOn(this.admitAnswered(pending, answer));
+    } catch (cause) {
+      this.#fail(cause);
+    }
+  }
+
+  #goOn(answer: Admitted | Refusal): void {
+    if (!isAdmitted(answer)) return this.refuse(answer.reason, answer.detail);
+    // The parser hands the socket over for HTTP/1.0 too, where Upgrade means nothing (RFC 9110 7.8) and was not judged.
+    if (this.head?.upgrade === undefined) {
+      this.permit = undefined;
+      return this.refuse('upgrade_refused', 'not an upgrade of HTTP/1.1');
+    }
+    this.#openTunnel(answer);
+  }
+
+  #openTunnel(answer: Admitted): void {
+    const { config } = answer.snapshot;
+    const rewritten = rewriteUpgradeHeaders(this.head!, rewriteContext(this, answer));
+    this.traceId = rewritten.traceId;
+    this.#tunnelIdleMs = answer.route.deadlines?.tunnelIdleMs ?? config.deadlines.tunnelIdleMs;
+    const { target } = this.head!;
+    this.#call = this.listener.upstream.upgrade(
+      answer.permit,
+      {
+        target: target.path + target.query,
+        authority: target.authority,
+        headers: rewritten.headers,
+        socket: this.socket,
+        head: this.first,
+      },
+      this,
+    );
+  }
+
+  #fail(cause: unknown): void {
+    this.listener.diagnostics.error({ err: cause, id: this.id }, 'an upgrade failed inside the proxy');
+    this.refuse('internal_error');
   }
 
   fieldsToClient(rawHeaders: readonly string[]): readonly string[] | undefined {
@@ -146,6 +175,7 @@ export class UpgradeExchange extends Exchange implements UpgradeHandler, OpenExc
 
   override refuse(reason: Reason, detail = ''): void {
     this.setRefusal(reason, detail);
+    this.stopAsking();
     this.outcome = this.permit === undefined ? 'refused' : 'upstream_failed';
     this.status = meaningOf(reason).status;
     this.#call?.abort();
@@ -168,6 +198,7 @@ export class UpgradeExchange extends Exchange implements UpgradeHandler, OpenExc
       if (tickMs >= this.#takenByMs) this.cut('deadline_exceeded');
       return;
     }
+    this.#lookToEngine(tickMs);
     const moved = this.socket.bytesRead + this.socket.bytesWritten;
     if (moved !== this.#movedBytes) {
       this.#movedBytes = moved;
@@ -175,7 +206,30 @@ export class UpgradeExchange extends Exchange implements UpgradeHandler, OpenExc
     } else if (tickMs - this.#movedAtMs >= this.#tunnelIdleMs) this.cut('deadline_exceeded');
   }
 
+  #lookToEngine(tickMs: number): void {
+    const { permit, route, connection } = this;
+    const snapshot = this.listener.snapshots.current;
+    if (snapshot?.config.externalDecision === undefined || permit === undefined || route === undefined)
+      return;
+    if (connection.credential?.svid === undefined) return; // its end is under way
+    if (!isRouteAsked(snapshot, route) || !this.#watch.isDue(tickMs, snapshot)) return;
+    const asks = { ...permit.request, nowMs: this.listener.clock.nowMs() };
+    void this.#askAgain({ asks, route, snapshot });
+  }
+
+  async #askAgain(pending: Pending): Promise<void> {
+    try {
+      const answer = await this.ask(pending, true);
+      const over = this.#watch.answered(answer, pending.snapshot, performance.now());
+      if (over !== undefined && this.reason === undefined && !this.socket.destroyed) this.cut(over);
+    } catch (cause) {
+      this.listener.diagnostics.error({ err: cause, id: this.id }, 'a tunnel could not be asked about');
+      this.cut('internal_error');
+    }
+  }
+
   connectionClosed(): void {
+    this.stopAsking();
     if (this.#open) {
       this.requestBytes = this.socket.bytesRead - this.#readBefore;
       this.responseBytes = this.socket.bytesWritten - this.#writtenBefore;

@@ -2,6 +2,7 @@ import type { SpiffeId } from '../identity/spiffe-id.js';
 import { ConditionRun } from './condition-run.js';
 import type { RequestFacts } from './facts.js';
 import type { Effect, Policy } from './policy.js';
+import { isTurnedAway } from './registry.js';
 
 /** The question: may this principal do this, there, now? */
 export interface AccessRequest {
@@ -26,6 +27,8 @@ export interface AccessRequest {
 export type DecisionReason =
   | 'rule_allowed'
   | 'exception_allowed'
+  /** Never of `evaluate`: see authorizeExternally. */
+  | 'external_allowed'
   | 'policy_denied'
   | 'no_rule_matched'
   | 'identity_unregistered';
@@ -64,8 +67,7 @@ export function evaluate(policy: Policy, request: AccessRequest): Decision {
 
 function decide(policy: Policy, request: AccessRequest): Decision {
   const { registry, decisions } = policy;
-  const isUnknown = registry?.unregistered === 'deny' && registry.find(request.principal) === undefined;
-  if (isUnknown) return decisions.unregistered;
+  if (isTurnedAway(registry, request.principal)) return decisions.unregistered;
   const run = policy.hasConditions ? new ConditionRun(request, registry) : undefined;
   const index = policy.index.find(request, run);
   const decision = decisions.ofRule(index) ?? decideByException(policy, request, run);

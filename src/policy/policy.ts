@@ -6,7 +6,7 @@ import type { Decision, DecisionReason } from './decision.js';
 import { type ExceptionInput, type ExceptionSpan, keyOfException } from './exception.js';
 import type { PathPattern, PrincipalPattern } from './pattern.js';
 import { PolicyIndex } from './policy-index.js';
-import type { Registry } from './registry.js';
+import { isTurnedAway, type Registry } from './registry.js';
 
 export type Effect = 'allow' | 'deny';
 
@@ -101,8 +101,8 @@ export const DEFAULT_RULE = 'default';
 /** What is named where the registry says no. */
 export const REGISTRY_RULE = 'registry';
 
-/** Rules compiled in one step: about a millisecond's worth. */
-const RULES_A_STEP = 100;
+/** Rules compiled in one step: a millisecond or two where each has a condition of its own. */
+const RULES_A_STEP = 25;
 const NOTHING_READ: PolicyReads = { headers: [], query: [] };
 
 /** Compiles what was read and checked; ids must be unique. `candidate` is tried out beside it. */
@@ -136,7 +136,7 @@ export function withGrants(policy: Policy, grants: readonly ExceptionInput[]): P
 /** Could this identity still reach anything at all? Conservative: an allow that only narrow denies touch counts. */
 export function hasAnyAllow(policy: Policy, principal: SpiffeId, nowMs: number): boolean {
   const { registry, index, exceptionIndex } = policy;
-  if (registry?.unregistered === 'deny' && registry.find(principal) === undefined) return false;
+  if (isTurnedAway(registry, principal)) return false;
   return index.hasAnyAllow(principal) || exceptionIndex?.hasAnyLive(principal, nowMs) === true;
 }
 

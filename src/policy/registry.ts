@@ -34,6 +34,10 @@ export interface Registry extends RegistryInput {
   find(id: SpiffeId): RegistryEntry | undefined;
 }
 
+/** Whether a registry turns this identity away because no entry knows it. */
+export const isTurnedAway = (registry: Registry | undefined, id: SpiffeId): boolean =>
+  registry?.unregistered === 'deny' && registry.find(id) === undefined;
+
 /** Compiles checked entries at once. */
 export function compileRegistry(input: RegistryInput): Registry {
   const steps = compileRegistrySteps(packRegistry(input));

@@ -2,6 +2,7 @@ import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom
 import type { ListenerMetrics } from '../listener/ports.js';
 import type { Reason } from '../reasons.js';
 import type { Snapshot } from '../snapshot.js';
+import { ExternalMetrics } from './external-metrics.js';
 import { RequestMetrics } from './request-metrics.js';
 
 /** What only the live process can tell at the moment of a scrape. */
@@ -19,6 +20,7 @@ export class Metrics implements ListenerMetrics {
   live: LiveGauges = { connections: () => new Map(), drifted: () => [], authoritiesInUse: () => [] };
 
   readonly #requests = new RequestMetrics(this.registry);
+  readonly #external = new ExternalMetrics(this.registry);
   readonly #refusals = this.#counter('refusals_total', 'Refusals and failures by reason.', [
     'listener',
     'reason',
@@ -157,6 +159,14 @@ export class Metrics implements ListenerMetrics {
 
   observeRevocation(ms: number): void {
     this.#revocation.observe(Math.max(0, ms) / 1000);
+  }
+
+  countExternal(result: string): void {
+    this.#external.count(result);
+  }
+
+  observeExternal(seconds: number): void {
+    this.#external.observe(seconds);
   }
 
   countReload(source: string, result: 'adopted' | 'refused', nowMs: number): void {

@@ -64,6 +64,15 @@ const records: fc.Arbitrary<AccessRecord> = fc.record({
     rule: maybe,
     policyRevision: maybe,
     trustRevision: maybe,
+    external: fc.option(
+      fc.record({
+        result: fc.constantFrom('allow' as const, 'deny' as const, 'unavailable' as const),
+        id: maybe,
+        cached: fc.constantFrom(true as const, undefined),
+        durationMs: fc.nat(),
+      }),
+      { nil: undefined },
+    ),
     detail: maybe,
   }),
   request: fc.record({
