@@ -139,6 +139,8 @@ function whyOf(test: PolicyTest, policy: Policy, { unknown, rules, shadow }: Exp
   if (shadow?.unknown !== undefined)
     return `in shadow it hangs on ${shadow.unknown}, which is not known; tell it: ${keyFor(shadow.unknown)}`;
   const wanted = rules.find(({ rule, matched }) => rule === (test.exception ?? test.rule) && !matched);
-  const named = wanted ?? nearestFirst(rules)[0];
-  return named === undefined ? 'the policy has no rules' : `${named.rule}: ${named.text}`;
+  const decider = rules.find(({ decides }) => decides);
+  const near = nearestFirst(rules).find(({ mode, effect }) => mode === 'enforce' && effect === test.expect);
+  const named = wanted ?? decider ?? near;
+  return named === undefined ? `no rule of the policy says ${test.expect}` : `${named.rule}: ${named.text}`;
 }

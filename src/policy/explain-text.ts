@@ -13,7 +13,7 @@ interface Match {
 export function matchText(rule: Rule, { decides, isTried, decision, error }: Match): string {
   const why =
     error === undefined ? '' : ` (its condition cannot be evaluated, which counts in a deny: ${error})`;
-  if (isTried) return `matches, and is only tried out${why}`;
+  if (isTried) return `would match${why}`;
   if (decides) return `matches and decides: ${rule.effect}${why}`;
   if (decision === undefined) return `matches${why}`;
   if (decision.effect === rule.effect) return `matches too, after ${decision.rule}${why}`;

@@ -1,3 +1,4 @@
+import { ConditionLint } from './lint-condition.js';
 import { CoverIndex } from './lint-cover.js';
 import { Reach, type Surroundings } from './lint-reach.js';
 import { type LintFinding, type LintSubject, subjectsOf } from './lint-subject.js';
@@ -19,8 +20,10 @@ export function* lintPolicy(
   const reach = new Reach(around, budget);
   const denies = new CoverIndex(reach, true, budget);
   const allows = new CoverIndex(reach, false, budget);
+  const conditions = new ConditionLint(policy.reads ?? { headers: [], query: [] });
   const useful: LintSubject[] = [];
   for (const subject of subjectsOf(policy)) {
+    yield* conditions.findingsOf(subject);
     const findings = reach.findingsOf(subject);
     yield* findings;
     if (findings.every(({ path }) => path !== subject.at)) useful.push(subject);

@@ -125,6 +125,18 @@ t.test('a condition that another rule makes needless is named, in whatever order
   t.same(lint(bound, { ...bound, when: 'request.method == "HEAD"' }), []);
 });
 
+t.test('a condition that reads nothing is told what it comes to', async (t) => {
+  t.same(lint({ when: '1 > 2' }), ['rules.0.when: never holds: this can never match']);
+  t.same(lint({ when: 'true || false' }), ['rules.0.when: always holds: leave it out']);
+  t.same(lint({ when: '[1][7] == 1' }), [
+    'rules.0.when: can never be evaluated, which is no match in an allow',
+  ]);
+  t.same(lint({ when: '[1][7] == 1', effect: 'deny' }), [
+    'rules.0.when: can never be evaluated, which is a match in a deny: leave it out if that is meant',
+  ]);
+  t.same(lint({ when: 'request.path == ""' }), []);
+});
+
 t.test('an exception that nothing needs, or that a deny takes away, is named', async (t) => {
   const exception = (paths: readonly string[]) => ({
     ...rule({ paths }),
