@@ -68,6 +68,8 @@ const refusals = {
   request_timeout: bad('Request timeout', 408),
   loop_detected: bad('Loop detected', 508),
   // overload and lifecycle
+  rate_limited: bad('Too many requests', 429),
+  concurrency_limited: bad('Too many requests at once', 429),
   connection_limit: bad('Too many connections', 503),
   draining: bad('Shutting down', 503),
   not_ready: bad('Not ready', 503),

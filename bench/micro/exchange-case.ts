@@ -8,6 +8,7 @@ import { CredentialIndex } from '../../src/listener/credential.js';
 import { HttpExchange } from '../../src/listener/http-exchange.js';
 import { Ids } from '../../src/listener/ids.js';
 import type { ForwardCall, ForwardHandler, UpstreamPort } from '../../src/listener/ports.js';
+import { RequestLimits } from '../../src/listener/request-limits.js';
 import { UnregisteredLog } from '../../src/listener/unregistered.js';
 import type { Snapshot } from '../../src/snapshot.js';
 import { SnapshotKeeper } from '../../src/sources/snapshot-keeper.js';
@@ -60,6 +61,7 @@ export async function exchangeCase(): Promise<{ readonly subject: MicroCase; clo
     clock: { nowMs: Date.now },
     ids: new Ids(),
     unregistered: new UnregisteredLog(),
+    limits: new RequestLimits(),
     draining: false,
   };
   const leaf = new X509Certificate(pki.caller.certificate).raw;

@@ -26,6 +26,10 @@ export interface CountersignOptions {
   readonly crowd?: number;
   /** 1 unless told otherwise. */
   readonly workers?: number;
+  /** Further words of `limits`. */
+  readonly limits?: string;
+  /** To the origin; 256 unless told otherwise. */
+  readonly maxConnections?: number;
 }
 
 /** Countersign as a user would run it, everything on: identity, 100 rules, XFCC, audit to a file, metrics, admin. */
@@ -34,7 +38,7 @@ export async function startCountersign(
   pki: BenchPki,
   originPort: number,
   nodePath: string,
-  { crowd, workers = 1 }: CountersignOptions = {},
+  { crowd, workers = 1, limits = '', maxConnections = 256 }: CountersignOptions = {},
 ): Promise<CountersignProgram> {
   const [port, adminPort] = [await freePort(), await freePort()];
   const auditFile = folder.log('audit.ndjson');
@@ -42,7 +46,16 @@ export async function startCountersign(
   folder.write('revoked.yaml', NOTHING_REVOKED);
   const config = folder.write(
     'countersign.yaml',
-    configYaml(pki, { port, adminPort, originPort, auditFile, connections: crowd ?? 10_000, workers }),
+    configYaml(pki, {
+      port,
+      adminPort,
+      originPort,
+      auditFile,
+      connections: crowd ?? 10_000,
+      workers,
+      limits,
+      maxConnections,
+    }),
   );
   const main = fileURLToPath(new URL('../../src/main.js', import.meta.url));
   const program = await RunningProgram.start({
@@ -63,6 +76,8 @@ function configYaml(
     auditFile: string;
     connections: number;
     workers: number;
+    limits: string;
+    maxConnections: number;
   },
 ): string {
   return `version: 1
@@ -74,11 +89,11 @@ listeners:
   - name: inbound
     address: 127.0.0.1:${at.port}
     routes: [{ name: everything, path: /**, upstream: origin }]
-upstreams: { origin: { url: "http://127.0.0.1:${at.originPort}" } }
+upstreams: { origin: { url: "http://127.0.0.1:${at.originPort}", maxConnections: ${at.maxConnections} } }
 policy: policy.yaml
 audit: { file: ${at.auditFile} }
 admin: { address: 127.0.0.1:${at.adminPort} }
-limits: { requestsPerConnection: 0, connections: ${at.connections} }
+limits: { requestsPerConnection: 0, connections: ${at.connections}${at.limits === '' ? '' : `, ${at.limits}`} }
 deadlines: { idle: 10m }
 workers: ${at.workers}
 drain: { delay: 0s, deadline: 1s }

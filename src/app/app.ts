@@ -8,6 +8,7 @@ import { CredentialIndex } from '../listener/credential.js';
 import { HttpListener, type ListenerTls } from '../listener/http-listener.js';
 import { Ids } from '../listener/ids.js';
 import type { Diagnostics } from '../listener/ports.js';
+import { RequestLimits } from '../listener/request-limits.js';
 import { UnregisteredLog } from '../listener/unregistered.js';
 import type { Snapshot } from '../snapshot.js';
 import { SnapshotKeeper } from '../sources/snapshot-keeper.js';
@@ -91,6 +92,7 @@ class RunningApp implements App {
   readonly #unregistered = new UnregisteredLog();
   readonly #upstreams = new Upstreams();
   readonly #external: ExternalEngine;
+  readonly #limits = new RequestLimits();
   readonly #listeners: HttpListener[] = [];
   readonly #endpoints: HttpEndpoint[] = [];
   readonly #keeper: SnapshotKeeper;
@@ -355,6 +357,7 @@ class RunningApp implements App {
       clock: { nowMs: this.#nowMs },
       ids: this.#ids,
       unregistered: this.#unregistered,
+      limits: this.#limits,
       draining: false,
     };
     const listener = new HttpListener(context, listenerTls, snapshot);

@@ -3,9 +3,12 @@ import type {
   Config,
   Deadlines,
   ForwardSettings,
+  Limits,
   ListenerConfig,
+  RequestRate,
   RouteConfig,
   RouteDeadlines,
+  RouteLimits,
   UpstreamConfig,
 } from './config.js';
 import type { RawConfig } from './config-schema.js';
@@ -74,7 +77,7 @@ export function compileConfig(
           },
         }),
     ...(health === undefined ? {} : { health: toHealth(health, places) }),
-    limits: raw.limits,
+    limits: toLimits(raw.limits),
     deadlines,
     workers: raw.workers,
     drain: { delayMs: raw.drain.delay, deadlineMs: raw.drain.deadline },
@@ -101,7 +104,39 @@ const toRoute = (raw: RawRoute): RouteConfig => ({
   accept: raw.accept,
   encodedSlash: raw.encodedSlash === 'allow',
   ...(raw.bodyBytes === undefined ? {} : { bodyBytes: raw.bodyBytes }),
+  ...(raw.limits === undefined ? {} : { limits: toRouteLimits(raw.limits) }),
   ...(raw.deadlines === undefined ? {} : { deadlines: toRouteDeadlines(raw.deadlines) }),
+});
+
+type RawRouteLimits = NonNullable<RawRoute['limits']>;
+
+const toRate = ({ rate, burst }: NonNullable<RawRouteLimits['requests']>): RequestRate => ({
+  ...rate,
+  burst,
+});
+
+const toRouteLimits = (raw: RawRouteLimits): RouteLimits => ({
+  ...(raw.requests === undefined ? {} : { requests: toRate(raw.requests) }),
+  ...(raw.concurrent === undefined ? {} : { concurrent: raw.concurrent }),
+  ...toPrincipalLimits(raw),
+});
+
+const toPrincipalLimits = (
+  raw: Pick<RawRouteLimits, 'requestsPerPrincipal' | 'concurrentPerPrincipal'>,
+): Pick<RouteLimits, 'requestsPerPrincipal' | 'concurrentPerPrincipal'> => ({
+  ...(raw.requestsPerPrincipal === undefined
+    ? {}
+    : { requestsPerPrincipal: toRate(raw.requestsPerPrincipal) }),
+  ...(raw.concurrentPerPrincipal === undefined ? {} : { concurrentPerPrincipal: raw.concurrentPerPrincipal }),
+});
+
+const toLimits = ({
+  requestsPerPrincipal,
+  concurrentPerPrincipal,
+  ...rest
+}: RawConfig['limits']): Limits => ({
+  ...rest,
+  ...toPrincipalLimits({ requestsPerPrincipal, concurrentPerPrincipal }),
 });
 
 const toRouteDeadlines = (raw: NonNullable<RawRoute['deadlines']>): Partial<RouteDeadlines> => ({

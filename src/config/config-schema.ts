@@ -9,6 +9,7 @@ import {
   pathPattern,
   place,
   placeLike,
+  rate,
   routeHost,
   size,
   sizeOrUnlimited,
@@ -29,6 +30,28 @@ const routeDeadlines = z.strictObject({
   }).optional(),
 });
 
+const requestRate = (description: string) =>
+  z
+    .strictObject({
+      rate: rate('In the long run, such as 500/s, 30/m or 1000/h.'),
+      burst: count('Most at once, after a pause.', 1, 1_000_000),
+    })
+    .describe(description);
+
+const requestsPerPrincipal = requestRate('Requests of one SPIFFE ID.').optional();
+const concurrentPerPrincipal = count(
+  'Most requests of one SPIFFE ID under way at once.',
+  1,
+  1_000_000,
+).optional();
+
+const routeLimits = z.strictObject({
+  requests: requestRate('Requests of all callers together.').optional(),
+  requestsPerPrincipal,
+  concurrent: count('Most requests under way at once, of all callers together.', 1, 1_000_000).optional(),
+  concurrentPerPrincipal,
+});
+
 const route = z.strictObject({
   name: name('Unique name; policy may use it as a destination.'),
   host: routeHost('One exact host, lower-case; left out = any.').optional(),
@@ -43,6 +66,9 @@ const route = z.strictObject({
     'refuse',
   ),
   bodyBytes: sizeOrUnlimited('Replaces limits.bodyBytes here.').optional(),
+  limits: routeLimits
+    .describe('How many requests; the general words of the same name do not count here.')
+    .optional(),
   deadlines: routeDeadlines.describe('Replace the general deadlines here.').optional(),
 });
 
@@ -136,6 +162,12 @@ const limits = z.strictObject({
   requestsPerConnection: count('Requests before a connection is closed; 0 = no limit.', 0, 1e9).default(
     10_000,
   ),
+  requestsPerPrincipal,
+  concurrentPerPrincipal,
+  rateLimitHeaders: z
+    .boolean()
+    .default(false)
+    .describe('RateLimit headers on every answer, not on 429 alone.'),
 });
 
 const deadlines = z.strictObject({

@@ -108,6 +108,7 @@ export interface RouteConfig {
   readonly encodedSlash: boolean;
   /** Replaces limits.bodyBytes on this route; Infinity = unlimited. */
   readonly bodyBytes?: number;
+  readonly limits?: RouteLimits;
   /** Replace the global ones on this route; these beat the upstream's timeouts too. */
   readonly deadlines?: Partial<RouteDeadlines>;
 }
@@ -179,6 +180,27 @@ export interface Limits {
   readonly bodyBytes: number;
   /** 0 = no limit. */
   readonly requestsPerConnection: number;
+  /** Of one verified SPIFFE ID, on all listeners together. */
+  readonly requestsPerPrincipal?: RequestRate;
+  readonly concurrentPerPrincipal?: number;
+  /** RateLimit headers on answers of the upstream too. */
+  readonly rateLimitHeaders: boolean;
+}
+
+/** `burst` at once after a pause; in the long run `count` in `perMs` milliseconds. */
+export interface RequestRate {
+  readonly count: number;
+  readonly perMs: number;
+  readonly burst: number;
+}
+
+/** The words that the general limits have as well replace those on this route. */
+export interface RouteLimits {
+  /** Of all callers together. */
+  readonly requests?: RequestRate;
+  readonly requestsPerPrincipal?: RequestRate;
+  readonly concurrent?: number;
+  readonly concurrentPerPrincipal?: number;
 }
 
 /** All finite and within what a Node timer can hold (2^31-1 ms). */

@@ -3,6 +3,7 @@ import { formatAddress, isLoopback } from './address.js';
 import type { Address, Config } from './config.js';
 import { checkExternalDecision } from './external-decision.js';
 import { nearestKey } from './issues.js';
+import { checkLimits, warnLimits } from './limits-check.js';
 import type { PolicyFile } from './policy-file.js';
 import type { Problem } from './problem.js';
 import type { KeyPath } from './yaml-text.js';
@@ -18,6 +19,7 @@ export function crossCheck(config: Config, at: ProblemAt): Problem[] {
     ...checkForward(config, at),
     ...checkSideDoors(config, at),
     ...checkExternalDecision(config, at),
+    ...checkLimits(config, at),
   ];
 }
 
@@ -42,7 +44,7 @@ export function crossWarn(config: Config, at: ProblemAt): Problem[] {
       at(['audit', 'onFailure'], 'requests are served without evidence while records cannot be written'),
     );
   }
-  return warnings;
+  return [...warnings, ...warnLimits(config, at)];
 }
 
 /** Policy beside configuration: a name that leads nowhere is a rule that never works, which is worst in a deny. */

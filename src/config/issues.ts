@@ -13,7 +13,6 @@ const LATER = new Set([
   'upstreams.*.spiffeId',
   'forward.assertion',
   'audit.seal',
-  'limits.requestsPerPrincipal',
   'limits.streams',
   'tests.*.behalfOf',
 ]);

@@ -7,8 +7,10 @@ import { parseRouteHost } from './address.js';
 import {
   DURATION_PATTERN,
   parseDuration,
+  parseRate,
   parseSize,
   parseTimestamp,
+  RATE_PATTERN,
   SIZE_OR_UNLIMITED_PATTERN,
   SIZE_PATTERN,
 } from './units.js';
@@ -69,6 +71,10 @@ export const sizeOrUnlimited = (description: string) =>
     (text) => parseSize(text, true),
     withUnit('1MiB').meta({ pattern: SIZE_OR_UNLIMITED_PATTERN, description }),
   );
+
+/** So many in so many milliseconds. */
+export const rate = (description: string) =>
+  parsed(parseRate, withUnit('500/s').meta({ pattern: RATE_PATTERN, description }));
 
 /** Names are metric labels and stand in records: short, and nothing that needs quoting. */
 export const name = (description: string) =>

@@ -15,6 +15,7 @@ const UNIT_BYTES: Readonly<Record<string, number>> = {
 };
 
 export const DURATION_PATTERN = '^[0-9]{1,9}(ms|s|m|h|d)$';
+export const RATE_PATTERN = '^[0-9]{1,6}/(s|m|h)$';
 export const SIZE_PATTERN = '^[0-9]{1,9}(B|KiB|MiB|GiB)$';
 export const SIZE_OR_UNLIMITED_PATTERN = '^([0-9]{1,9}(B|KiB|MiB|GiB)|unlimited)$';
 
@@ -43,6 +44,29 @@ export function parseSize(text: string, mayBeUnlimited: boolean): Result<number,
   const factor = Object.hasOwn(UNIT_BYTES, unit) ? UNIT_BYTES[unit] : undefined;
   if (factor === undefined) return err(`"${unit}" is not a unit of size; use B, KiB, MiB or GiB`);
   return ok(Number(match[1]) * factor);
+}
+
+const RATE = /^([0-9]{1,6})\/([A-Za-z]*)$/;
+/** A bucket counts in fractions of a millisecond that this many fit in: sums of them stay exact for years. */
+const MAX_RATE = 100_000;
+
+/** `500/s`, `30/m`, `1000/h` -> so many in so many milliseconds. */
+export function parseRate(text: string): Result<{ readonly count: number; readonly perMs: number }, string> {
+  const match = RATE.exec(text);
+  if (match === null) {
+    return err(
+      /^[0-9]+$/.test(text)
+        ? `"${text}" has no unit; write ${text}/s or ${text}/m`
+        : `"${text}" is not a rate, such as 500/s, 30/m or 1000/h`,
+    );
+  }
+  const unit = match[2] ?? '';
+  if (unit !== 's' && unit !== 'm' && unit !== 'h') {
+    return err(`"${unit}" is not what a rate is counted by; use s, m or h`);
+  }
+  const count = Number(match[1]);
+  if (count < 1 || count > MAX_RATE) return err(`must be from 1/${unit} to ${MAX_RATE}/${unit}`);
+  return ok({ count, perMs: UNIT_MS[unit]! });
 }
 
 const TIMESTAMP = /^(\d{4})-(\d{2})-(\d{2})T(\d{2}):(\d{2}):(\d{2})(?:\.\d{1,9})?(Z|[+-]\d{2}:\d{2})$/;

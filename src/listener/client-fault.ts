@@ -31,7 +31,7 @@ export function onClientError(
     if (error.code === 'HPE_INVALID_EOF_STATE') return unfinished.refuse('client_aborted', refusal.detail);
     return unfinished.refuse(refusal.reason, refusal.detail);
   }
-  if (error.code === 'HPE_CLOSED_CONNECTION') return void (connection.open.size === 0 && socket.destroy());
+  if (error.code === 'HPE_CLOSED_CONNECTION') return void (!connection.isBusy && socket.destroy());
   if (refusal.reason === 'request_timeout' && connection.isSilent) return connection.close();
   refuseInTurn(context, connection, refusal);
 }
@@ -45,6 +45,6 @@ export function refuseInTurn(
 ): void {
   connection.closing = true;
   const turn = new RefusedTurn(context, connection, refusal, request);
-  if (connection.open.size === 0) turn.take();
+  if (!connection.isBusy) turn.take();
   else connection.turns.wait(turn);
 }

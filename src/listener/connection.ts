@@ -107,6 +107,11 @@ export class Connection {
     );
   }
 
+  /** What comes now has to wait: behind the exchange that is open, or those that wait, or until it is read again. */
+  get isBusy(): boolean {
+    return this.open.size > 0 || this.turns.isHeld;
+  }
+
   /** Nothing of any request has arrived. */
   get isSilent(): boolean {
     return this.requests === 0 && this.socket.bytesRead === this.#bytesAtOpen;
@@ -148,6 +153,20 @@ export class Connection {
       // a unix socket has no reset
     }
     this.socket.destroy();
+  }
+
+  /** Whoever asks for more than it may is read more slowly: what a flood costs must not be the others' time. */
+  holdBack(ms: number): void {
+    this.turns.hold(ms, () => {
+      if (this.open.size === 0) this.turns.next();
+    });
+  }
+
+  /** Its socket is gone. */
+  closed(): void {
+    for (const exchange of this.open) exchange.connectionClosed();
+    this.turns.letGo();
+    this.turns.next(); // what was held back is recorded all the same
   }
 
   /** The answer under way is the last: what came behind it, or still comes, has no effect. */

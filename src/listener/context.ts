@@ -9,6 +9,7 @@ import type {
   SnapshotHolder,
   UpstreamPort,
 } from './ports.js';
+import type { RequestLimits } from './request-limits.js';
 import type { UnregisteredLog } from './unregistered.js';
 
 /** What every exchange of one listener works with. */
@@ -24,6 +25,8 @@ export interface ListenerContext {
   readonly clock: Clock;
   readonly ids: Ids;
   readonly unregistered: UnregisteredLog;
+  /** One for all listeners: a caller does not get more by calling at several. */
+  readonly limits: RequestLimits;
   /** Set while draining: every answer carries `Connection: close`. */
   draining: boolean;
 }

@@ -13,6 +13,9 @@ import { accessRecord } from './exchange-record.js';
 import { askEngine, isRouteAsked } from './external-question.js';
 import type { Admitted, Pending } from './pipeline.js';
 import type { ExternalAnswer } from './ports.js';
+import type { RouteLimiter } from './route-limiter.js';
+
+const NONE: readonly string[] = [];
 
 /** One request from accept to close, whatever carries it. Writes its one record (two for a tunnel) exactly once. */
 export abstract class Exchange {
@@ -37,6 +40,13 @@ export abstract class Exchange {
   responseBytes = 0;
   upstreamMs: number | undefined;
   traceId: string | undefined;
+  /** Flat: what a refusal tells the client besides its reason. */
+  refusalHeaders: readonly string[] = NONE;
+  /** For how long its caller is read no further, having asked for too much. */
+  protected holdBackMs = 0;
+  /** What it was counted by, for as long as it is under way, and as whose. */
+  #limiter: RouteLimiter | undefined;
+  #countedAs = '';
   #recorded = false;
 
   constructor(
@@ -54,6 +64,30 @@ export abstract class Exchange {
 
   /** Says no, or that something failed, as far as this exchange still can. */
   abstract refuse(reason: Reason, detail?: string): void;
+
+  /** Counts it as one more of its caller's, whatever becomes of it later; where that is one too many, why. */
+  takeShare(): Refusal | undefined {
+    const { snapshot, connection, listener, route, startedMs } = this;
+    const id = connection.credential?.svid?.id.uri;
+    if (snapshot === undefined || id === undefined) return undefined; // nobody's, and refused for that
+    const limiter = listener.limits.limiterOf(snapshot.config, route?.name, startedMs);
+    if (limiter === undefined) return undefined;
+    const refusal = limiter.enter(id, startedMs);
+    if (refusal !== undefined) {
+      this.refusalHeaders = refusal.headers;
+      this.holdBackMs = listener.limits.holdBackMs(id, startedMs);
+      return refusal;
+    }
+    this.#limiter = limiter;
+    this.#countedAs = id;
+    return undefined;
+  }
+
+  /** For an answer that is no refusal, where the configuration wants the caller to know what is left to it. */
+  protected limitHeaders(): readonly string[] {
+    if (this.snapshot?.config.limits.rateLimitHeaders !== true) return NONE;
+    return this.#limiter?.headers(this.#countedAs, performance.now()) ?? NONE;
+  }
 
   /** True where the same request would be let through to the same place under a newer snapshot. */
   isStillAllowed(snapshot: Snapshot, nowMs: number): boolean {
@@ -128,6 +162,7 @@ export abstract class Exchange {
   finish(): void {
     if (this.#recorded) return;
     this.#recorded = true;
+    this.#limiter?.leave(this.#countedAs);
     const { connection } = this;
     connection.open.delete(this as never);
     const tickMs = performance.now();

@@ -130,6 +130,7 @@ export class HttpExchange extends Exchange implements ForwardHandler, AnswerSend
     const { headers, contentLength } = rewritten.value;
     this.status = status;
     if (contentLength !== undefined && status !== 204) headers.push('content-length', String(contentLength)); // RFC 9110 8.6
+    headers.push(...this.limitHeaders());
     if (this.#mustClose()) {
       headers.push('connection', 'close');
       this.connection.endAfterAnswer();
@@ -192,14 +193,14 @@ export class HttpExchange extends Exchange implements ForwardHandler, AnswerSend
     // A permit that nothing was sent under is taken back: `allow` in a record means that the upstream may have seen it.
     if (this.#call?.hasBegun !== true && !reason.startsWith('upstream_')) this.permit = undefined;
     this.outcome = outcomeOf(reason);
-    const problem = formatProblem(reason, this.id);
+    const problem = formatProblem(reason, this.id, this.refusalHeaders);
     if (problem.status === 0 || this.#response.headersSent) return this.#destroy();
     this.status = problem.status;
     const headers = [...problem.headers, 'content-length', String(Buffer.byteLength(problem.body))];
     if (problem.close || this.#isUnread || this.#mustClose()) {
       headers.push('connection', 'close');
       this.connection.endAfterAnswer();
-    }
+    } else if (this.holdBackMs > 0) this.connection.holdBack(this.holdBackMs);
     this.#answer.begin(problem.status, headers);
     const body = this.#request.method === 'HEAD' ? undefined : problem.body;
     this.responseBytes = body === undefined ? 0 : Buffer.byteLength(body);

@@ -191,7 +191,7 @@ export class HttpListener {
 
   #onClosed(connection: Connection): void {
     this.live.remove(connection);
-    for (const exchange of connection.open) exchange.connectionClosed();
+    connection.closed();
     const { records, name, clock, metrics } = this.context;
     // One that was let in and ended later has its record of that, and its handshake was no refusal.
     if (
@@ -213,7 +213,7 @@ export class HttpListener {
     // After an answer that closes, later bytes are never acted on, whatever the parser made of them (P067, P087).
     if (connection === undefined || connection.closing) return;
     const { context } = this;
-    if (connection.open.size > 0) {
+    if (connection.isBusy) {
       connection.turns.wait(new RequestTurn(context, connection, request, response, expectsContinue));
       return;
     }
@@ -226,7 +226,7 @@ export class HttpListener {
     if (stream !== socket) stream.on('error', () => undefined); // ends with the socket, and says so
     const connection = socket[connectionOf];
     if (connection === undefined || connection.closing) return void socket.destroy();
-    if (connection.open.size > 0) {
+    if (connection.open.size > 0 || connection.turns.size > 0) {
       keepFlowing(socket);
       const reason = request.method === 'CONNECT' ? 'method_not_allowed' : 'upgrade_refused';
       const detail = 'came before the request in front of it was answered';

@@ -62,8 +62,11 @@ export function admit(exchange: Exchange, request: IncomingMessage): Admitted | 
 
   const view = snapshot.listeners.get(listener.name);
   const route = view && matchRoute(view.routes, target.host, target.path);
-  if (route === undefined) return no('route_not_found');
   exchange.route = route;
+  // Before anything that tells of routes or policy, so that looking for them is not free.
+  const excess = exchange.takeShare();
+  if (excess !== undefined) return excess;
+  if (route === undefined) return no('route_not_found');
   const { serverName } = connection.tls;
   if (route.host !== undefined && serverName !== undefined && serverName !== target.host) {
     return no('misdirected_request', `TLS was asked for ${serverName}`); // RFC 9110 15.5.20

@@ -24,6 +24,8 @@ export class Turns {
   #waiting: Turn[] = [];
   #isPausePlanned = false;
   #isPaused = false;
+  /** Until then nothing more is read or taken. */
+  #held: NodeJS.Timeout | undefined;
 
   constructor(socket: Socket) {
     this.#socket = socket;
@@ -37,9 +39,33 @@ export class Turns {
     return this.#waiting.at(-1);
   }
 
+  get isHeld(): boolean {
+    return this.#held !== undefined;
+  }
+
+  /** For so long nothing more is read or taken; `over` is called then. */
+  hold(ms: number, over: () => void): void {
+    if (this.#held !== undefined) return;
+    this.#held = setTimeout(() => {
+      this.letGo();
+      over();
+    }, ms).unref();
+    this.#planPause();
+  }
+
+  letGo(): void {
+    clearTimeout(this.#held);
+    this.#held = undefined;
+    if (this.#waiting.length < MANY) this.#resume();
+  }
+
   wait(turn: Turn): void {
     this.#waiting.push(turn);
-    if (this.#waiting.length < MANY || this.#isPausePlanned) return;
+    if (this.#waiting.length >= MANY) this.#planPause();
+  }
+
+  #planPause(): void {
+    if (this.#isPausePlanned) return;
     this.#isPausePlanned = true;
     // Node starts reading again, one tick later, at the end of each message that it has parsed: the pause comes after that.
     process.nextTick(() => process.nextTick(() => this.#pause()));
@@ -52,6 +78,7 @@ export class Turns {
       for (const turn of this.#takeAll()) turn.drop();
       return;
     }
+    if (this.isHeld) return;
     const turn = this.#waiting.shift();
     if (this.#waiting.length < MANY) this.#resume();
     turn?.take();
@@ -71,7 +98,7 @@ export class Turns {
 
   #pause(): void {
     this.#isPausePlanned = false;
-    if (this.#waiting.length < MANY) return;
+    if (this.#waiting.length < MANY && !this.isHeld) return;
     this.#isPaused = true;
     this.#socket.pause();
   }

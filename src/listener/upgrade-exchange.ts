@@ -179,7 +179,7 @@ export class UpgradeExchange extends Exchange implements UpgradeHandler, OpenExc
     this.outcome = this.permit === undefined ? 'refused' : 'upstream_failed';
     this.status = meaningOf(reason).status;
     this.#call?.abort();
-    answerOnSocket(this.socket, reason, this.id);
+    answerOnSocket(this.socket, reason, this.id, this.refusalHeaders);
   }
 
   cut(reason: Reason): void {

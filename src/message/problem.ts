@@ -34,8 +34,11 @@ const CLOSING: ReadonlySet<Reason> = new Set<Reason>([
 /** RFC 9110 15.5.6: a 405 says what is allowed. */
 const ALLOWED_METHODS = 'GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS';
 
-/** The body tells the public reason and where to look; nothing of the policy, the rule or the certificate. */
-export function formatProblem(reason: Reason, requestId: string): Problem {
+/**
+ * The body tells the public reason and where to look; nothing of the policy, the rule or the certificate.
+ * @param more header fields that this one answer has besides, flat.
+ */
+export function formatProblem(reason: Reason, requestId: string, more: readonly string[] = []): Problem {
   const shown = publicReason(reason);
   const meaning = meaningOf(shown);
   const body = `${JSON.stringify({
@@ -52,6 +55,7 @@ export function formatProblem(reason: Reason, requestId: string): Problem {
     'no-store',
     'x-request-id',
     requestId,
+    ...more,
   ];
   if (meaning.status === 405) headers.push('allow', ALLOWED_METHODS);
   return { status: meaning.status, headers, body, close: meaning.credential === true || CLOSING.has(reason) };

@@ -2,7 +2,7 @@ import type { Config } from '../config/config.js';
 import { loadConfig } from '../config/load.js';
 import { loadConfigOffThread } from '../config/load-off-thread.js';
 import { formatProblem } from '../config/problem.js';
-import { shareLimits } from '../config/share-limits.js';
+import { shareLimits, type TooSmall, tooSmallToShare } from '../config/share-limits.js';
 import type { Policy } from '../policy/policy.js';
 import type { Registry } from '../policy/registry.js';
 import { err, ok, type Result } from '../reasons.js';
@@ -53,6 +53,8 @@ export class ConfigReader {
     if (whole === undefined || policy === undefined || problems.length > 0) {
       return err(problems.map(formatProblem).join('\n') || 'the configuration cannot be read');
     }
+    const tooSmall = tooSmallToShare(whole, workers);
+    if (tooSmall.length > 0) return err(tooSmall.map(formatTooSmall).join('\n'));
     const config = shareLimits(whole, workers);
     const sources = this.connect(config);
     const failed = isFirst ? undefined : await this.#loadFresh(sources);
@@ -103,6 +105,9 @@ export class ConfigReader {
     );
   }
 }
+
+/** With `workers: auto` this shows only here, where their number is known. */
+const formatTooSmall = ({ path, message }: TooSmall): string => `${path.join('.')}: ${message}`;
 
 /** A deny rule or a list that is gone gives access: the file may be half written. An allow rule that is gone only takes it. */
 export function hasLostDeny(next: Loaded, current: Loaded): boolean {

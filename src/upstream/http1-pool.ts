@@ -3,6 +3,7 @@ import { Failure } from '../reasons.js';
 import { type ConnectionOwner, Http1Connection, type UpstreamAddress } from './http1-connection.js';
 import { formatRequestHead } from './request-head.js';
 import { type CallQueue, UpstreamCall } from './upstream-call.js';
+import { WaitingCalls } from './waiting-calls.js';
 
 /** So many requests may wait for a connection of one upstream. */
 const MAX_WAITING = 1024;
@@ -25,8 +26,7 @@ export class Http1Pool implements ConnectionOwner, CallQueue {
   readonly #connections = new Set<Http1Connection>();
   /** The last one became free last. */
   readonly #idle: Http1Connection[] = [];
-  /** In the order of their arrival. */
-  readonly #waiting = new Set<UpstreamCall>();
+  readonly #waiting = new WaitingCalls(MAX_WAITING);
   #connecting = 0;
   #order = 0;
   #isClosing = false;
@@ -38,8 +38,9 @@ export class Http1Pool implements ConnectionOwner, CallQueue {
     this.#sweeper = setInterval(() => this.#sweep(), SWEEP_MS).unref();
   }
 
-  forward(request: ForwardRequest, handler: ForwardHandler): ForwardCall {
-    const call = new UpstreamCall(request, handler, this);
+  /** @param caller whose request it is: where requests wait, callers take turns. */
+  forward(caller: string, request: ForwardRequest, handler: ForwardHandler): ForwardCall {
+    const call = new UpstreamCall(caller, request, handler, this);
     // Octets that came with the head may show that the body is malformed: they are read first (a tick is too early, the
     // parser lets those run after each piece), and then the upstream sees nothing of it.
     if (request.body === undefined) this.#start(call);
@@ -59,7 +60,7 @@ export class Http1Pool implements ConnectionOwner, CallQueue {
     this.#isDestroyed = true;
     this.close();
     const waiting = [...this.#waiting];
-    this.#waiting.clear();
+    for (const call of waiting) this.#waiting.delete(call);
     for (const connection of [...this.#connections]) connection.destroy();
     for (const call of waiting) call.fail(upstreamGone());
   }
@@ -75,14 +76,14 @@ export class Http1Pool implements ConnectionOwner, CallQueue {
     this.#serve(connection);
   }
 
-  /** Fails the first that waits, if it waited when this connection was begun: those behind it have theirs. */
+  /** Fails the one that waits longest, if it waited when this connection was begun: those behind it have theirs. */
   onRefused(connection: Http1Connection, failure: Failure): void {
     this.#connecting--;
     this.#connections.delete(connection);
-    const [first] = this.#waiting;
-    if (first !== undefined && first.order <= connection.order) {
-      this.#waiting.delete(first);
-      first.fail(failure);
+    const { oldest } = this.#waiting;
+    if (oldest !== undefined && oldest.order <= connection.order) {
+      this.#waiting.delete(oldest);
+      oldest.fail(failure);
     }
     this.#openAsNeeded();
   }
@@ -123,12 +124,10 @@ export class Http1Pool implements ConnectionOwner, CallQueue {
 
   #enqueue(call: UpstreamCall): void {
     if (this.#isDestroyed) return call.fail(upstreamGone());
-    if (this.#waiting.size >= MAX_WAITING) {
-      return call.fail(new Failure('upstream_overloaded', `${MAX_WAITING} requests wait for the upstream`));
-    }
     call.order = ++this.#order;
-    this.#waiting.add(call);
-    this.#openAsNeeded();
+    const crowdedOut = this.#waiting.add(call);
+    if (crowdedOut !== call) this.#openAsNeeded();
+    crowdedOut?.fail(new Failure('upstream_overloaded', `${MAX_WAITING} requests wait for the upstream`));
   }
 
   #openAsNeeded(): void {
@@ -138,12 +137,10 @@ export class Http1Pool implements ConnectionOwner, CallQueue {
     }
   }
 
-  /** Gives a free connection to the first that waits and still may begin; else keeps it. */
+  /** Gives a free connection to the next in turn that still may begin; else keeps it. */
   #serve(connection: Http1Connection): void {
-    for (const call of this.#waiting) {
-      this.#waiting.delete(call);
+    for (let call = this.#waiting.takeNext(); call !== undefined; call = this.#waiting.takeNext())
       if (this.#begin(connection, call)) return;
-    }
     this.#keep(connection);
   }
 

@@ -22,6 +22,8 @@ export class UpstreamCall implements ForwardCall {
   #finished = false;
 
   constructor(
+    /** Whose it is: callers take turns. */
+    readonly caller: string,
     readonly request: ForwardRequest,
     readonly handler: ForwardHandler,
     readonly queue: CallQueue,

@@ -42,7 +42,7 @@ export class Upstreams implements UpstreamPort {
   }
 
   forward(permit: Permit, request: ForwardRequest, handler: ForwardHandler): ForwardCall {
-    return this.#entry(permit).pool.forward(request, handler);
+    return this.#entry(permit).pool.forward(permit.request.principal.uri, request, handler);
   }
 
   upgrade(permit: Permit, request: UpgradeRequest, handler: UpgradeHandler): ForwardCall {

@@ -72,7 +72,8 @@ t.test('without a registry nothing is said of owners, and `allow` flags nobody',
   t.teardown(() => world.close());
   await (await world.client()).ask(GET);
   const [record] = await world.untilRecords(1);
-  t.notOk('owner' in record?.principal || 'registered' in record?.principal);
+  const { principal = {} } = record ?? {};
+  t.notOk('owner' in principal || 'registered' in principal);
   t.equal((await world.snapshot()).registry, undefined);
 
   const other = await start(t, registry('allow', A_ALL));

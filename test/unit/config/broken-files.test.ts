@@ -138,10 +138,6 @@ const expected: readonly [file: string, problems: readonly string[]][] = [
     'config-later-outbound.yaml',
     ['9:16 listeners[0].direction: `outbound` is not built yet in this version'],
   ],
-  [
-    'config-later-rate.yaml',
-    ['15:11 limits.requestsPerPrincipal: `requestsPerPrincipal` is not built yet in this version'],
-  ],
   ['config-later-tcp.yaml', ['9:15 listeners[0].protocol: `tcp` is not built yet in this version']],
   ['config-later-tokens.yaml', ['15:1 tokens: `tokens` is not built yet in this version']],
   [
@@ -154,12 +150,33 @@ const expected: readonly [file: string, problems: readonly string[]][] = [
       '15:10 workers: must be `auto` (one for each CPU that the cgroup grants) or a whole number from 1 to 256',
     ],
   ],
+  [
+    'config-limits-beyond-workers.yaml',
+    [
+      '15:55 limits.requestsPerPrincipal.burst: 3 cannot be shared by 4 workers: write at least 4',
+      '15:84 limits.concurrentPerPrincipal: 1 cannot be shared by 4 workers: write at least 4',
+    ],
+  ],
   ['config-list.yaml', ['1:1 must be a mapping, not a list']],
   ['config-listener-name-twice.yaml', ['12:11 listeners[1].name: "inbound" is also listeners[0]']],
   ['config-no-trust.yaml', ['4:8 trust: must name at least one trust domain']],
   ['config-not-utf8.yaml', ['13:4 is not UTF-8 text']],
   ['config-policy-file-missing.yaml', ['14:9 policy: no-such-policy.yaml: there is no such file']],
   ['config-proto-key.yaml', ['15:1 `__proto__` cannot be a key']],
+  [
+    'config-rate-quoted-without-unit.yaml',
+    [
+      '15:41 limits.requestsPerPrincipal.rate: "500" has no unit; write 500/s or 500/m',
+      '15:55 limits.requestsPerPrincipal.burst: must be at least 1',
+    ],
+  ],
+  [
+    'config-rate-unknown-unit.yaml',
+    ['15:41 limits.requestsPerPrincipal.rate: "day" is not what a rate is counted by; use s, m or h'],
+  ],
+  ['config-rate-without-burst.yaml', ['15:33 limits.requestsPerPrincipal.burst: is required']],
+  ['config-rate-without-unit.yaml', ['15:41 limits.requestsPerPrincipal.rate: add a unit, such as 500/s']],
+  ['config-rate-zero.yaml', ['15:41 limits.requestsPerPrincipal.rate: must be from 1/s to 100000/s']],
   [
     'config-route-host-port.yaml',
     ['11:28 listeners[0].routes[0].host: must be without a port: the port is not part of the match'],

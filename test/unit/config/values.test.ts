@@ -2,7 +2,7 @@ import t from 'tap';
 import { isLoopback, parseAddress, parseRouteHost, parseUpstreamUrl } from '../../../src/config/address.js';
 import { expandEnvironment } from '../../../src/config/environment.js';
 import { nearestKey } from '../../../src/config/issues.js';
-import { parseDuration, parseSize, parseTimestamp } from '../../../src/config/units.js';
+import { parseDuration, parseRate, parseSize, parseTimestamp } from '../../../src/config/units.js';
 
 t.test('durations and sizes carry a unit, and mean what it says', async (t) => {
   t.same(parseDuration('250ms'), { ok: true, value: 250 });
@@ -31,6 +31,28 @@ t.test('durations and sizes carry a unit, and mean what it says', async (t) => {
   for (const text of ['10', '10KB', '10K', '1kib', 'unlimited', '1constructor']) {
     t.equal(parseSize(text, false).ok, false, text);
   }
+});
+
+t.test('a rate says how many, and in what time', async (t) => {
+  t.same(parseRate('500/s'), { ok: true, value: { count: 500, perMs: 1000 } });
+  t.same(parseRate('30/m'), { ok: true, value: { count: 30, perMs: 60_000 } });
+  t.same(parseRate('1000/h'), { ok: true, value: { count: 1000, perMs: 3_600_000 } });
+  t.same(parseRate('100000/s'), { ok: true, value: { count: 100_000, perMs: 1000 } });
+  for (const text of [
+    '500',
+    '0/s',
+    '100001/s',
+    '1/d',
+    '1/ms',
+    '1/S',
+    '1/',
+    '/s',
+    '-1/s',
+    '1.5/s',
+    '1 /s',
+    '1/constructor',
+  ])
+    t.equal(parseRate(text).ok, false, text);
 });
 
 t.test('a time has a date that exists and a zone', async (t) => {

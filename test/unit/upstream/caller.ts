@@ -49,8 +49,8 @@ export class Caller implements ForwardHandler {
     });
   }
 
-  send(pool: Http1Pool, request: ForwardRequest): this {
-    this.call = pool.forward(request, this);
+  send(pool: Http1Pool, request: ForwardRequest, caller = 'spiffe://a.test/web'): this {
+    this.call = pool.forward(caller, request, this);
     return this;
   }
 
