@@ -19,6 +19,10 @@ const verbs: Readonly<Record<string, { readonly does: string; load(): Promise<Ve
     does: '`policy test`: run the tests of the policy file',
     load: async () => (await import('./cli/policy-test.js')).runPolicy,
   },
+  replay: {
+    does: 'decide recorded requests again under a new configuration; exit 1 if an answer changes',
+    load: async () => (await import('./cli/replay.js')).runReplay,
+  },
   pki: { does: 'a throwaway development CA', load: async () => (await import('./cli/pki.js')).runPki },
   demo: {
     does: 'see it work: a legacy service, real calls, a CA rotation, a revocation',
@@ -70,6 +74,8 @@ const io: CliIo = {
   stderr: (text) => void process.stderr.write(text),
   env: process.env,
   cwd: process.cwd(),
+  stdin: () => process.stdin,
+  isTerminal: process.stderr.isTTY === true,
 };
 
 main(process.argv.slice(2), io).then(

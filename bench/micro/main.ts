@@ -10,16 +10,23 @@ import { exchangeCase } from './exchange-case.js';
 import { measureAll } from './harness.js';
 import { identityCases } from './identity-cases.js';
 import { messageCases } from './message-cases.js';
+import { plotEvaluation } from './plot.js';
 import { policyCases, scalingOf } from './policy-cases.js';
 
-const USAGE = `Usage: npm run bench:micro -- [--only TEXT] [--out DIR]
+const USAGE = `Usage: npm run bench:micro -- [--only TEXT] [--out DIR] [--plot FILE]
 
-Times the hot functions one by one: median ns and bytes allocated for each call. Results go to bench/results/micro.json.
+Times the hot functions one by one: median ns and bytes allocated for each call. Results go to bench/results/micro.json;
+--plot draws how long a decision takes with ever more rules (docs/evaluation.svg).
 `;
 
 async function main(): Promise<void> {
   const { values } = parseArgs({
-    options: { only: { type: 'string' }, out: { type: 'string' }, help: { type: 'boolean', short: 'h' } },
+    options: {
+      only: { type: 'string' },
+      out: { type: 'string' },
+      plot: { type: 'string' },
+      help: { type: 'boolean', short: 'h' },
+    },
   });
   if (values.help) return void process.stdout.write(USAGE);
   const audit = auditCase();
@@ -49,6 +56,7 @@ async function main(): Promise<void> {
   for (const { dimension, ratio } of scaling) {
     console.log(`\n10,000 rules of many ${dimension} take ${ratio} × the time of 10`);
   }
+  if (values.plot !== undefined) writeFileSync(values.plot, plotEvaluation(results));
   if (values.only !== undefined) return; // a part is no result
   const out = values.out ?? join('bench', 'results');
   mkdirSync(out, { recursive: true });

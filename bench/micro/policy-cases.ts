@@ -4,7 +4,7 @@ import { GivenFacts } from '../../src/policy/given-facts.js';
 import { CALLER, compileRules, type Dimension, must, rulesAlong } from '../support/bench-rules.js';
 import type { MicroCase, MicroResult } from './harness.js';
 
-export const ruleCounts = [10, 1000, 10_000] as const;
+export const ruleCounts = [10, 100, 1000, 10_000] as const;
 export const dimensions: readonly Dimension[] = ['principals', 'destinations', 'paths'];
 /** More than the index remembers, so that going round never meets a remembered one. */
 const STRANGERS = 12_000;
@@ -22,7 +22,48 @@ export function policyCases(): MicroCase[] {
   );
   let next = 0;
   const unseen = (): SpiffeId => strangers[next++ % STRANGERS]!;
-  return [...cases, ...ruleCounts.map((count) => unseenCase(count, unseen))];
+  return [
+    ...cases,
+    ...ruleCounts.map((count) => unseenCase(count, unseen)),
+    ...ruleCounts.map((count) => identitiesCase(IDENTITIES, count, undefined)),
+    ...ruleCounts.map((count) => identitiesCase(CONDITIONS, count, CONDITION)),
+  ];
+}
+
+const IDENTITIES = 'identities (1,000, in turn)';
+const CONDITIONS = 'identities (1,000, in turn, each rule with a condition)';
+const CONDITION = 'request.segments.size() > 2 && credential.remaining > duration("5m")';
+/** All lines of the plot in docs. */
+export const plotted = [IDENTITIES, CONDITIONS, 'paths', 'principals (caller unseen)'] as const;
+export const evaluateName = nameOf;
+
+/** Rules of up to 1,000 identities, a tenth with a wildcard: every identity asks in turn, and its last rule is the one that matches. */
+function identitiesCase(dimension: string, count: number, when: string | undefined): MicroCase {
+  const identities = Math.min(1000, count);
+  const idOf = (i: number, namespace: string): string => `spiffe://example.org/ns/${namespace}/sa/w${i}`;
+  const rules = Array.from({ length: count }, (_, i) => ({
+    id: `rule-${i}`,
+    effect: 'allow' as const,
+    principal: idOf(i % identities, i % 10 === 0 ? '*' : 'prod'),
+    destination: 'origin',
+    path: `/items/${i}/**`,
+    when,
+  }));
+  const policy = compileRules(rules);
+  const requests = Array.from({ length: identities }, (_, i) => ({
+    ...requestOf(must(parseSpiffeId(idOf(i, 'prod')))),
+    path: `/items/${count - identities + i}/x`,
+  }));
+  let next = 0;
+  return {
+    name: nameOf(dimension, count),
+    run: () => {
+      const at = next++ % identities;
+      const decision = evaluate(policy, requests[at]!);
+      if (decision.effect !== 'allow') throw new Error(`decided by ${decision.rule}`);
+      return decision;
+    },
+  };
 }
 
 function evaluateCase(dimension: Dimension, count: number, principalOf: () => SpiffeId): MicroCase {
@@ -56,6 +97,8 @@ function unseenCase(count: number, principalOf: () => SpiffeId): MicroCase {
   };
 }
 
+const CREDENTIAL = { kind: 'x509', notBeforeMs: 0, notAfterMs: 3_600_000, issuer: 'CN=root' } as const;
+
 const requestOf = (principal: SpiffeId): AccessRequest => ({
   principal,
   method: 'GET',
@@ -65,7 +108,7 @@ const requestOf = (principal: SpiffeId): AccessRequest => ({
   destination: 'origin',
   listener: 'inbound',
   nowMs: 0,
-  facts: new GivenFacts({}),
+  facts: new GivenFacts({ credential: CREDENTIAL }),
 });
 
 export interface Scaling {
@@ -77,7 +120,7 @@ export interface Scaling {
 export function scalingOf(results: readonly MicroResult[]): Scaling[] {
   const nsOf = (dimension: string, count: number): number =>
     results.find(({ name }) => name === nameOf(dimension, count))?.nsPerOp ?? Number.NaN;
-  return [...dimensions, 'principals (caller unseen)'].map((dimension) => ({
+  return [...dimensions, 'principals (caller unseen)', IDENTITIES, CONDITIONS].map((dimension) => ({
     dimension,
     ratio: Number((nsOf(dimension, 10_000) / nsOf(dimension, 10)).toFixed(2)),
   }));

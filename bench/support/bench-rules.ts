@@ -8,6 +8,7 @@ export interface BenchRule {
   readonly principal: string;
   readonly destination: string;
   readonly path: string;
+  readonly when?: string | undefined;
 }
 
 /** What the rules of a policy differ in. */
@@ -69,6 +70,7 @@ export function compileRules(rules: readonly BenchRule[]): Policy {
       principals: [must(parsePrincipalPattern(rule.principal))],
       destinations: [rule.destination],
       paths: [must(parsePathPattern(rule.path))],
+      when: rule.when,
     })),
   });
 }

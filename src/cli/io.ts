@@ -1,9 +1,15 @@
+import type { Readable } from 'node:stream';
+
 /** What a verb may touch of the process: handed in, so that a verb is a function that tests can call. */
 export interface CliIo {
   stdout(text: string): void;
   stderr(text: string): void;
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly cwd?: string;
+  /** A function, so that nothing touches it but who reads it. */
+  stdin?(): Readable;
+  /** Standard error is shown to somebody as it is written. */
+  readonly isTerminal?: boolean;
 }
 
 /** Exit codes of every verb (sysexits where it has one). */

@@ -1,9 +1,9 @@
-import { createReadStream } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { request } from 'node:http';
 import { resolve } from 'node:path';
-import { createInterface } from 'node:readline';
+import { fieldsOf, parseRecordLine, parseRecordTime, type RecordLine, textOf } from '../audit/record-line.js';
 import { err, ok, type Result } from '../reasons.js';
+import { readRecordLines } from './record-reader.js';
 
 /** One identity by the newest credential that was seen of it. */
 export interface SeenIdentity {
@@ -57,69 +57,43 @@ function take(identities: Map<string, Draft>, draft: Draft): void {
   identities.set(draft.id, { ...newest, times, lastSeenMs });
 }
 
-interface RecordLine {
-  readonly time?: unknown;
-  readonly principal?: Readonly<Record<string, unknown>>;
-  readonly reason?: unknown;
-  readonly decision?: { readonly reason?: unknown };
-}
-
 async function readRecords(
   file: string,
   trustDomain: string,
   identities: Map<string, Draft>,
 ): Promise<Result<void, string>> {
-  let number = 0;
-  try {
-    for await (const line of createInterface({
-      input: createReadStream(file),
-      crlfDelay: Number.POSITIVE_INFINITY,
-    })) {
-      number++;
-      if (!line.includes('"principal"')) continue;
-      const record = parseLine(line);
-      // It could be anybody's: to leave it out would be to say that it is nobody's.
-      if (record === undefined) return err(`${file}:${number} is not a record`);
-      takeRecord(record, trustDomain, identities);
-    }
-    return ok(undefined);
-  } catch (cause) {
-    return err(`${file}: cannot be read (${(cause as { code?: string }).code ?? String(cause)})`);
-  }
-}
-
-function parseLine(line: string): RecordLine | undefined {
-  try {
-    return JSON.parse(line) as RecordLine;
-  } catch {
-    return undefined;
-  }
+  let broken: number | undefined;
+  const read = await readRecordLines({ file }, ({ number, text, state }) => {
+    if (state !== 'too_long' && !text.includes('"principal"')) return;
+    const record = parseRecordLine(text);
+    if (record === undefined) broken ??= number;
+    else takeRecord(record, trustDomain, identities);
+  });
+  if (!read.ok) return read;
+  // It could be anybody's: to leave it out would be to say that it is nobody's.
+  return broken === undefined ? ok(undefined) : err(`${file}:${broken} is not a record`);
 }
 
 function takeRecord(
-  { time, principal, reason, decision }: RecordLine,
+  { timeMs, fields }: RecordLine,
   trustDomain: string,
   identities: Map<string, Draft>,
 ): void {
-  if (principal?.kind !== 'workload' || principal.trustDomain !== trustDomain) return;
+  const principal = fieldsOf(fields.principal);
+  if (principal.kind !== 'workload' || principal.trustDomain !== trustDomain) return;
   // Whom we refused for its credential is locked out already.
-  if (/^svid_/.test(String(decision?.reason ?? reason))) return;
+  if (/^svid_/.test(String(fieldsOf(fields.decision).reason ?? fields.reason))) return;
   const { id, authority, notBefore, notAfter } = principal;
   if (typeof id !== 'string' || typeof authority !== 'string') return;
   take(identities, {
     id,
     authority,
-    lastSeenMs: msOf(time),
-    issuedMs: msOf(notBefore),
-    notAfter: typeof notAfter === 'string' ? notAfter : undefined,
+    lastSeenMs: timeMs,
+    issuedMs: parseRecordTime(notBefore) ?? 0,
+    notAfter: textOf(notAfter),
     times: 1,
   });
 }
-
-const msOf = (time: unknown): number => {
-  const ms = typeof time === 'string' ? Date.parse(time) : Number.NaN;
-  return Number.isNaN(ms) ? 0 : ms;
-};
 
 interface SnapshotText {
   readonly trust?: readonly {
@@ -146,18 +120,27 @@ function takeSnapshot(
   identities: Map<string, Draft>,
   unnamed: Map<string, number>,
 ): Result<void, string> {
-  const snapshot = parseLine(text) as SnapshotText | undefined;
+  const snapshot = parseSnapshot(text);
   const domain = snapshot?.trust?.find((entry) => entry.trustDomain === trustDomain);
   if (domain === undefined) return err(`is no snapshot with the trust domain ${trustDomain}`);
   for (const { sha256: authority, dependents } of domain.authorities) {
     if (dependents === undefined) return err('is of a version that does not say who depends on an authority');
     for (const { id, connections, lastSeen, issued, notAfter } of dependents.shown) {
-      const times = { lastSeenMs: msOf(lastSeen), issuedMs: msOf(issued), times: connections };
+      const lastSeenMs = parseRecordTime(lastSeen) ?? 0;
+      const times = { lastSeenMs, issuedMs: parseRecordTime(issued) ?? 0, times: connections };
       take(identities, { id, authority, notAfter, ...times });
     }
     unnamed.set(authority, dependents.identities - dependents.shown.length);
   }
   return ok(undefined);
+}
+
+function parseSnapshot(text: string): SnapshotText | undefined {
+  try {
+    return JSON.parse(text) as SnapshotText;
+  } catch {
+    return undefined;
+  }
 }
 
 const TIMEOUT_MS = 5000;

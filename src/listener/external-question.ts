@@ -8,14 +8,21 @@ import type { Pending } from './pipeline.js';
 import type { ExternalAnswer } from './ports.js';
 
 /** Whether requests of this route are an external engine's to judge as well. */
-export function isRouteAsked({ config }: Snapshot, { name }: Pick<RouteConfig, 'name'>): boolean {
+export function isRouteAsked(
+  { config }: Pick<Snapshot, 'config'>,
+  { name }: Pick<RouteConfig, 'name'>,
+): boolean {
   const { externalDecision } = config;
   if (externalDecision === undefined) return false;
   return externalDecision.routes === undefined || externalDecision.routes.includes(name);
 }
 
 /** What a local rule denies is denied: there is nothing to ask. What none allows is asked only where the engine may allow. */
-export function isAskedAbout(snapshot: Snapshot, route: RouteConfig, decision: Decision): boolean {
+export function isAskedAbout(
+  snapshot: Pick<Snapshot, 'config'>,
+  route: RouteConfig,
+  decision: Decision,
+): boolean {
   if (!isRouteAsked(snapshot, route)) return false;
   if (decision.effect === 'allow') return true;
   return snapshot.config.externalDecision?.mayAllow === true && decision.reason === 'no_rule_matched';
