@@ -15,6 +15,10 @@ const verbs: Readonly<Record<string, { readonly does: string; load(): Promise<Ve
     does: 'decide one request offline and show which rule decided, and why no other did',
     load: async () => (await import('./cli/explain.js')).runExplain,
   },
+  policy: {
+    does: '`policy test`: run the tests of the policy file',
+    load: async () => (await import('./cli/policy-test.js')).runPolicy,
+  },
   replay: {
     does: 'decide recorded requests again under a new configuration; exit 1 if an answer changes',
     load: async () => (await import('./cli/replay.js')).runReplay,

@@ -1,9 +1,10 @@
 import { isAbsolute, relative, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
-import { loadAll } from '../config/load.js';
-import { formatProblem, type Problem } from '../config/problem.js';
+import { type LoadedConfig, loadAll } from '../config/load.js';
+import { compareProblems, formatProblem, type Problem } from '../config/problem.js';
 import { type Against, checkAgainst } from './check-against.js';
 import { type CliIo, exitCode } from './io.js';
+import { runPolicyTests } from './policy-answers.js';
 
 const USAGE = `Usage: countersign check -c FILE [--json]
        countersign check -c FILE --against BUNDLE [--trust-domain D] [--audit FILE]... [--snapshot FROM] [--since TIME]
@@ -37,10 +38,12 @@ export async function runCheck(argv: readonly string[], io: CliIo, nowMs = Date.
     return exitCode.yes;
   }
   const cwd = io.cwd ?? process.cwd();
-  const { config, problems, warnings } = await loadAll(resolve(cwd, options.config), io.env, nowMs);
+  const loaded = await loadAll(resolve(cwd, options.config), io.env, nowMs);
+  const { config, problems } = loaded;
   const good = problems.length === 0;
   if (good && config !== undefined && options.against !== undefined)
     return checkAgainst(config, options.against, io, nowMs);
+  const warnings = [...loaded.warnings, ...warnOfTests(loaded, nowMs)].sort(compareProblems);
   if (options.json) {
     io.stdout(`${JSON.stringify({ ok: good, problems, warnings })}\n`);
     return good ? exitCode.yes : exitCode.config;
@@ -53,6 +56,17 @@ export async function runCheck(argv: readonly string[], io: CliIo, nowMs = Date.
   if (good) io.stdout(`${options.config}: good${summary(warnings.length, 'warning')}\n`);
   else io.stderr(`${options.config}:${summary(problems.length, 'problem').replace(',', '')}\n`);
   return good ? exitCode.yes : exitCode.config;
+}
+
+/** Not a problem: a test may speak of a moment that is over. */
+function warnOfTests({ config, policy, policyTests }: LoadedConfig, nowMs: number): Problem[] {
+  if (config === undefined || policy === undefined) return [];
+  return runPolicyTests(policyTests, config, policy, nowMs)
+    .filter(({ ok }) => !ok)
+    .map(({ test, wrong, why }) => ({
+      ...test.place,
+      message: `the test fails: ${wrong.join('; ')} (${why})`,
+    }));
 }
 
 /** Files below the working directory by their relative name, as the user would type it. */

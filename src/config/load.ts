@@ -11,8 +11,10 @@ import { crossCheck, crossCheckPolicy, crossWarn, crossWarnPolicy } from './cros
 import { type Environment, expandEnvironment } from './environment.js';
 import { checkExceptions, readGrants, warnOfEnds, warnOfGrants } from './grants-check.js';
 import { checkShape } from './issues.js';
+import { lintWarnings } from './lint-warnings.js';
 import { type PackedPolicy, packPolicy, unpackPolicy } from './packed-policy.js';
-import { type PolicyFile, type PolicyTest, readPolicyFile } from './policy-file.js';
+import { type PolicyFile, readPolicyFile } from './policy-file.js';
+import type { PolicyTest } from './policy-test.js';
 import { compareProblems, type Problem } from './problem.js';
 import { crossWarnRegistry } from './registry-check.js';
 import { type RegistryFile, readRegistryFile } from './registry-file.js';
@@ -59,7 +61,7 @@ export async function loadAll(file: string, env: Environment, nowMs: number): Pr
   const grants = await readGrants(config, draft.problemAt, readBytes, nowMs);
   const problems = [...draft.problems, ...trust.problems, ...(grants?.problems ?? [])];
   const loaded = await compileData(
-    finish({ ...draft, problems, warnings: [...draft.warnings, ...trust.warnings] }),
+    finish({ ...draft, problems, warnings: [...draft.warnings, ...draft.lint(), ...trust.warnings] }),
   );
   if (grants === undefined || loaded.policy === undefined) return loaded;
   const warnings = warnOfGrants(grants, { config, policy: loaded.policy }, nowMs);
@@ -114,19 +116,24 @@ export async function readWorkers(file: string, env: Environment): Promise<Confi
 
 interface Draft extends ConfigData {
   problemAt(path: KeyPath, message: string): Problem;
+  /** Further warnings, for who asks for them. */
+  lint(): readonly Problem[];
 }
+
+const NO_LINT = (): readonly Problem[] => [];
 
 async function loadDraft(file: string, env: Environment, nowMs: number): Promise<Draft> {
   const path = resolve(file);
   const read = await readBytes(path);
   if (!read.ok) {
     const problem = { file: path, line: 1, column: 1, path: '', message: read.error };
-    return { problems: [problem], warnings: [], namedFiles: [], policyTests: [], problemAt: () => problem };
+    const nothing = { warnings: [], namedFiles: [], policyTests: [], lint: NO_LINT };
+    return { ...nothing, problems: [problem], problemAt: () => problem };
   }
   const yaml = readYaml(read.value, path);
   const { problemAt } = yaml;
   const shape = checkShape(configSchema, yaml);
-  const nothing = { warnings: [], policyTests: [], problemAt };
+  const nothing = { warnings: [], policyTests: [], problemAt, lint: NO_LINT };
   if (shape.value === undefined) {
     const policy = await filesAlone(yaml, dirname(path), env);
     return { ...nothing, ...policy, problems: [...shape.problems, ...policy.problems] };
@@ -161,6 +168,10 @@ async function loadDraft(file: string, env: Environment, nowMs: number): Promise
     problems: [...problemsHere, ...twice, ...files.flatMap(({ problems }) => problems)],
     warnings: [...warningsHere, ...owned, ...files.flatMap(({ warnings }) => warnings)],
     problemAt,
+    lint: () =>
+      [policy, candidate].flatMap((file) =>
+        file?.read === undefined ? [] : lintWarnings(config, file.read),
+      ),
   };
 }
 
@@ -246,6 +257,7 @@ function finish({
   candidate,
   registry,
   problemAt: _,
+  lint: __,
   ...draft
 }: ConfigData & Partial<Draft>): ConfigData {
   const problems = [...draft.problems].sort(compareProblems);

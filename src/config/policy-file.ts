@@ -1,23 +1,11 @@
-import type { SpiffeId } from '../identity/spiffe-id.js';
 import { compileCondition } from '../policy/condition.js';
 import { DEFAULT_RULE, type PolicyInput, REGISTRY_RULE, type RuleInput } from '../policy/policy.js';
 import { toExceptionInput } from './exception-schema.js';
 import { checkShape } from './issues.js';
 import { policySchema, type RawPolicy } from './policy-schema.js';
+import { type PolicyTest, toPolicyTest } from './policy-test.js';
 import type { Problem } from './problem.js';
 import { type KeyPath, readYaml, type YamlText } from './yaml-text.js';
-
-/** One of the policy file's own examples. */
-export interface PolicyTest {
-  readonly as: SpiffeId;
-  readonly method: string;
-  readonly url: string;
-  readonly listener: string | undefined;
-  readonly atMs: number | undefined;
-  readonly expect: 'allow' | 'deny';
-  readonly rule: string | undefined;
-  readonly line: number;
-}
 
 export interface PolicyFile {
   /** Plain data, which another thread may have read; undefined when there are problems. */
@@ -38,7 +26,7 @@ export function readPolicyFile(text: string | Uint8Array, file: string): PolicyF
   const { value, problems } = checkShape(policySchema, yaml);
   if (value === undefined) return { tests: [], problems, problemAt };
   const wrong = [...checkRules(value, problemAt), ...checkConditions(value, yaml)];
-  const tests = value.tests.map((test, i) => toTest(test, problemAt(['tests', i], '').line));
+  const tests = value.tests.map((test, i) => toPolicyTest(test, problemAt(['tests', i], '')));
   if (wrong.length > 0) return { tests, problems: wrong, problemAt };
   return {
     input: {
@@ -123,17 +111,3 @@ const toRuleInput = (rule: RawPolicy['rules'][number]): RuleInput => ({
   mode: rule.mode,
   when: rule.when,
 });
-
-function toTest(test: RawPolicy['tests'][number], line: number): PolicyTest {
-  const space = test.request.indexOf(' ');
-  return {
-    as: test.as,
-    method: test.request.slice(0, space),
-    url: test.request.slice(space + 1),
-    listener: test.listener,
-    atMs: test.at,
-    expect: test.expect,
-    rule: test.rule,
-    line,
-  };
-}

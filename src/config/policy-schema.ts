@@ -1,16 +1,8 @@
 import { z } from 'zod';
 import { problemOfReadHeader } from '../message/header-names.js';
 import { exceptionSchema } from './exception-schema.js';
-import {
-  method,
-  name,
-  oneOf,
-  pathPattern,
-  principalPattern,
-  text,
-  timestamp,
-  workloadId,
-} from './schema-values.js';
+import { policyTestSchema } from './policy-test.js';
+import { method, name, oneOf, pathPattern, principalPattern, text } from './schema-values.js';
 
 const MAX_CONDITION = 2048;
 const MAX_READS = 20;
@@ -70,18 +62,6 @@ const reads = z
   })
   .describe('What conditions may read of a request beyond its line; their values are recorded.');
 
-const test = z.strictObject({
-  as: workloadId('SPIFFE ID of the caller.'),
-  request: z
-    .string()
-    .regex(/^[A-Z][A-Z-]{0,31} \S+$/, 'must be a method, one space and a URL')
-    .describe('Method and URL: GET https://billing.internal/invoices/7'),
-  listener: name('Listener that gets the request.').optional(),
-  at: timestamp('When.').optional(),
-  expect: oneOf('The right answer.', ['allow', 'deny']),
-  rule: name('The rule that must decide.').optional(),
-});
-
 export const policySchema = z
   .strictObject({
     version: z.literal(1).describe('Version of this file format.'),
@@ -94,7 +74,7 @@ export const policySchema = z
       .array(exceptionSchema)
       .default([])
       .describe('What is let in until a time; dead after, without a reload.'),
-    tests: z.array(test).default([]).describe('Examples with their right answer.'),
+    tests: z.array(policyTestSchema).default([]).describe('Examples with their right answer.'),
   })
   .meta({ title: 'Countersign policy' });
 

@@ -17,7 +17,7 @@ export function crossWarnRegistry(file: RegistryFile, policy: PolicyFile | undef
   return policy === undefined ? own : [...own, ...firstOf(warnPrincipals(policy, file.naming, lint))];
 }
 
-function firstOf(warnings: Iterable<Problem>): Problem[] {
+export function firstOf(warnings: Iterable<Problem>): Problem[] {
   const first: Problem[] = [];
   for (const warning of warnings) {
     if (first.length === MAX_WARNINGS) {

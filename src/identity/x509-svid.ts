@@ -129,7 +129,7 @@ export function verifyX509Svid(
 
 /** The refusal that the leaf's own dates ask for, if any. */
 export function judgeLeafDates(
-  leaf: Certificate,
+  leaf: Pick<Certificate, 'notBeforeMs' | 'notAfterMs'>,
   nowMs: number,
   clockSkewMs: number,
 ): ReturnType<typeof refuse> | undefined {

@@ -27,7 +27,7 @@ export interface RequestHead {
 }
 
 /** Registered methods without CONNECT (no tunnel), TRACE (it would echo what we add) and PRI; a closed set bounds labels too. */
-const METHODS: ReadonlySet<string> = new Set(
+export const FORWARDED_METHODS: ReadonlySet<string> = new Set(
   (
     'GET HEAD POST PUT PATCH DELETE OPTIONS QUERY PROPFIND PROPPATCH MKCOL COPY MOVE LOCK UNLOCK REPORT SEARCH ' +
     'ACL BIND REBIND UNBIND LINK UNLINK MKACTIVITY MKCALENDAR CHECKOUT MERGE PURGE NOTIFY SUBSCRIBE UNSUBSCRIBE ' +
@@ -45,7 +45,7 @@ export function parseRequestHead(
   pseudonym = '',
 ): Result<RequestHead> {
   if (httpVersion !== '1.1' && httpVersion !== '1.0') return refuse('http_version_unsupported', httpVersion);
-  if (!METHODS.has(method)) return refuse('method_not_allowed');
+  if (!FORWARDED_METHODS.has(method)) return refuse('method_not_allowed');
   if (rawHeaders.length % 2 !== 0) return refuse('request_malformed', 'a header name without a value');
   const fields = new HeaderFields();
   for (let i = 0; i < rawHeaders.length; i += 2) {

@@ -1,6 +1,8 @@
+import { type DescribedRead, describeRead } from './condition-reads.js';
 import { ConditionRun } from './condition-run.js';
 import { type AccessRequest, type Decision, evaluate } from './decision.js';
 import { stateOf } from './exception.js';
+import { matchText, mismatchText } from './explain-text.js';
 import { UnknownFact } from './facts.js';
 import { matchPath, matchPathFolded, matchPrincipal } from './pattern.js';
 import type { Effect, Policy, Rule } from './policy.js';
@@ -29,86 +31,166 @@ export interface RuleExplanation {
   readonly mismatch: Mismatch | undefined;
   readonly text: string;
   readonly decides: boolean;
+  /** What its condition speaks of; where the rest of the rule matches. */
+  readonly reads: readonly DescribedRead[];
 }
 
-export interface Explanation {
-  /** undefined where it hangs on a fact that is not known. */
+export interface Verdict {
+  /** undefined where it hangs on a fact that is not known; known also where whatever that fact is, it is the same. */
+  readonly effect: Effect | undefined;
+  /** undefined where effect or rule hang on a fact that is not known. Without its shadow. */
   readonly decision: Decision | undefined;
   /** That fact. */
   readonly unknown: string | undefined;
+}
+
+export interface Explanation extends Verdict {
   /** Who owns the caller, by the registry. */
   readonly registered: RegistryEntry | undefined;
   readonly rules: readonly RuleExplanation[];
+  /** What the policy that is tried out says; its rules where they are those of another file. */
+  readonly shadow: (Verdict & { readonly rules: readonly RuleExplanation[] }) | undefined;
 }
 
 /** Says of every rule and exception whether it matched and, if not, the first thing that did not; reads all one by one. */
 export function explain(policy: Policy, request: AccessRequest): Explanation {
-  const { decision, unknown } = decisionOf(policy, request);
-  const ofRules = explainAll(policy, policy.rules, request, decision);
-  const ofExceptions = explainAll(policy, policy.exceptionRules, request, decision);
+  const { shadow } = policy;
   const registered = policy.registry?.find(request.principal);
-  return { decision, unknown, registered, rules: [...ofRules, ...ofExceptions] };
+  const own = explainAlone(policy, request, false);
+  if (shadow === undefined) return { ...own, registered, shadow: undefined };
+  const isSameFile = shadow.rules === policy.rules;
+  const tried = explainAlone(shadow, request, isSameFile);
+  return { ...own, registered, shadow: isSameFile ? { ...tried, rules: [] } : tried };
 }
 
-function decisionOf(policy: Policy, request: AccessRequest): Pick<Explanation, 'decision' | 'unknown'> {
+/** `all`: its rules in shadow count as well. */
+function explainAlone(
+  policy: Policy,
+  request: AccessRequest,
+  all: boolean,
+): Verdict & { readonly rules: readonly RuleExplanation[] } {
+  const { decision, unknown } = decide(policy, request);
+  const sets = [policy.rules, policy.exceptionRules];
+  const rules = sets.flatMap((set) => explainSet(policy, set, request, all, decision));
+  const effect = decision?.effect ?? impliedEffect(rules.filter(({ mode }) => all || mode === 'enforce'));
+  return { effect, decision, unknown, rules };
+}
+
+function decide(policy: Policy, request: AccessRequest): Pick<Verdict, 'decision' | 'unknown'> {
   try {
-    return { decision: evaluate(policy, request), unknown: undefined };
+    return { decision: evaluate({ ...policy, shadow: undefined }, request), unknown: undefined };
   } catch (cause) {
     if (!(cause instanceof UnknownFact)) throw cause;
     return { decision: undefined, unknown: cause.fact };
   }
 }
 
-function explainAll(
+/** What holds whatever the unknown facts are: each can only make a rule count or not. */
+export function impliedEffect(
+  rules: readonly Pick<RuleExplanation, 'effect' | 'matched' | 'mismatch'>[],
+): Effect | undefined {
+  const denies = rules.filter(({ effect }) => effect === 'deny');
+  const allows = rules.filter(({ effect }) => effect === 'allow');
+  const mayMatch = ({ matched, mismatch }: (typeof rules)[number]): boolean =>
+    matched || mismatch === 'undecidable';
+  if (denies.some(({ matched }) => matched) || !allows.some(mayMatch)) return 'deny';
+  if (allows.some(({ matched }) => matched) && !denies.some(mayMatch)) return 'allow';
+  return undefined;
+}
+
+/** One of the two lists, each of which must allow both readings of a path by itself. */
+function explainSet(
   policy: Policy,
   rules: readonly Rule[],
   request: AccessRequest,
+  all: boolean,
   decision: Decision | undefined,
 ): RuleExplanation[] {
-  const enforced = rules.filter(({ mode }) => mode === 'enforce');
   const run = new ConditionRun(request, policy.registry);
-  const decodedAllowed = isDecodedAllowed(enforced, request, run);
-  return rules.map((rule) => explainRule(rule, request, decision, decodedAllowed, policy));
+  const inForce = all ? rules : rules.filter(({ mode }) => mode === 'enforce');
+  const decodedAllowed = isDecodedAllowed(inForce, request, run);
+  const ifTried = inForce === rules ? decodedAllowed : isDecodedAllowed(rules, request, run);
+  return rules.map((rule) => {
+    const isTried = !all && rule.mode === 'shadow';
+    return explainRule(policy, rule, request, isTried ? ifTried : decodedAllowed, isTried, decision);
+  });
 }
 
 function explainRule(
+  policy: Policy,
   rule: Rule,
   request: AccessRequest,
+  decodedAllowed: boolean | undefined,
+  isTried: boolean,
   decision: Decision | undefined,
-  decodedAllowed: boolean,
-  policy: Policy,
 ): RuleExplanation {
   const run = new ConditionRun(request, policy.registry);
-  const mismatch = mismatchOf(rule, request, decodedAllowed, run);
+  const { mismatch, unknown } = judge(rule, request, decodedAllowed, run);
   const matched = mismatch === undefined;
-  const decides = matched && rule.mode === 'enforce' && rule.id === decision?.rule;
+  const decides = matched && !isTried && rule.id === decision?.rule;
   const error = run.errors?.[0]?.error;
   const text = matched
-    ? matchText(rule, decides, decision, error)
-    : mismatchText(rule, request, mismatch, error);
+    ? matchText(rule, { decides, isTried, decision, error })
+    : mismatchText(rule, request, mismatch, unknown ?? error);
   const isException = rule.term !== undefined;
   const { id, effect, owner, mode } = rule;
-  return { rule: id, effect, owner, mode, isException, matched, mismatch, decides, text };
+  const reads = readsOf(policy, rule, request, mismatch);
+  return { rule: id, effect, owner, mode, isException, matched, mismatch, decides, text, reads };
 }
 
-/** True when there is no second reading of the path, or some rule allows it: without that no allow rule counts. */
-export function isDecodedAllowed(rules: readonly Rule[], request: AccessRequest, run: ConditionRun): boolean {
+const BEFORE_CONDITION: ReadonlySet<Mismatch | undefined> = new Set<Mismatch>([
+  'principal',
+  'destination',
+  'method',
+  'path',
+  'pending',
+  'expired',
+]);
+
+function readsOf(
+  policy: Policy,
+  { condition }: Rule,
+  request: AccessRequest,
+  mismatch: Mismatch | undefined,
+): readonly DescribedRead[] {
+  if (condition === undefined || BEFORE_CONDITION.has(mismatch)) return [];
+  const registered = policy.registry?.find(request.principal);
+  return describeRead(condition, { request, path: request.path, registered });
+}
+
+/**
+ * True when there is no second reading of the path, or some rule allows it: without that no allow rule counts. undefined
+ * where that hangs on a fact that is not known.
+ */
+export function isDecodedAllowed(
+  rules: readonly Rule[],
+  request: AccessRequest,
+  run: ConditionRun,
+): boolean | undefined {
   if (request.decodedSlashPath === undefined) return true;
   const decoded = { ...request, path: request.decodedSlashPath, decodedSlashPath: undefined };
-  return rules.some((rule) => rule.effect === 'allow' && mismatchOf(rule, decoded, true, run) === undefined);
+  const allows = rules.filter(({ effect }) => effect === 'allow');
+  const found = allows.map((rule) => judge(rule, decoded, true, run).mismatch);
+  if (found.includes(undefined)) return true;
+  return found.includes('undecidable') ? undefined : false;
 }
 
-function mismatchOf(
+interface Judged {
+  readonly mismatch: Mismatch | undefined;
+  readonly unknown?: string;
+}
+
+function judge(
   rule: Rule,
   request: AccessRequest,
-  decodedAllowed: boolean,
+  decodedAllowed: boolean | undefined,
   run: ConditionRun,
-): Mismatch | undefined {
+): Judged {
   try {
-    return findMismatch(rule, request, decodedAllowed, run);
+    return { mismatch: findMismatch(rule, request, decodedAllowed, run) };
   } catch (cause) {
     if (!(cause instanceof UnknownFact)) throw cause;
-    return 'undecidable';
+    return { mismatch: 'undecidable', unknown: cause.fact };
   }
 }
 
@@ -116,7 +198,7 @@ function mismatchOf(
 export function findMismatch(
   rule: Rule,
   request: AccessRequest,
-  decodedAllowed: boolean,
+  decodedAllowed: boolean | undefined,
   run: ConditionRun,
 ): Mismatch | undefined {
   if (!rule.principals.some((pattern) => matchPrincipal(pattern, request.principal))) return 'principal';
@@ -133,6 +215,7 @@ export function findMismatch(
   }
   if (!matchesPath(rule, path)) return 'path';
   if (!run.holds(rule, path)) return whyNot(rule, request, run);
+  if (decodedAllowed === undefined) return 'undecidable';
   return decodedAllowed ? undefined : 'decoded_path';
 }
 
@@ -145,59 +228,4 @@ function whyNot(rule: Rule, { nowMs }: AccessRequest, run: ConditionRun): Mismat
 function matchesPath(rule: Rule, path: string): boolean {
   const match = rule.effect === 'deny' ? matchPathFolded : matchPath;
   return rule.paths === undefined || rule.paths.some((pattern) => match(pattern, path));
-}
-
-function matchText(
-  rule: Rule,
-  decides: boolean,
-  decision: Decision | undefined,
-  error: string | undefined,
-): string {
-  const why =
-    error === undefined ? '' : ` (its condition cannot be evaluated, which counts in a deny: ${error})`;
-  if (rule.mode === 'shadow') return `matches, and is only tried out${why}`;
-  if (decides) return `matches and decides: ${rule.effect}${why}`;
-  if (decision === undefined) return `matches${why}`;
-  if (decision.effect === rule.effect) return `matches too, after ${decision.rule}${why}`;
-  return `matches, but ${decision.rule} denies and deny wins`;
-}
-
-function mismatchText(
-  rule: Rule,
-  request: AccessRequest,
-  mismatch: Mismatch,
-  error: string | undefined,
-): string {
-  switch (mismatch) {
-    case 'principal':
-      return `principal ${request.principal.uri} is none of ${list(rule.principals.map((p) => p.text))}`;
-    case 'destination':
-      return `destination ${request.destination} (route ${request.route}) is none of ${list([...rule.destinations])}`;
-    case 'method':
-      return `method ${request.method} is none of ${list([...(rule.methods ?? [])])}`;
-    case 'path':
-      return `path ${request.path} is none of ${list((rule.paths ?? []).map((p) => p.text))}`;
-    case 'decoded_path':
-      return `path ${request.path} matches, but no rule allows ${request.decodedSlashPath}, which is how it reads with %2F decoded`;
-    case 'pending':
-      return `starts at ${iso(rule.term?.startsMs)}`;
-    case 'expired':
-      return `is dead since ${iso(rule.term?.expiresMs)}`;
-    case 'condition':
-      return `its condition does not hold: ${rule.condition?.text}`;
-    case 'condition_error':
-      return `its condition cannot be evaluated: ${error}`;
-    case 'undecidable':
-      return `its condition reads what is not known: ${rule.condition?.text}`;
-    default:
-      return mismatch satisfies never;
-  }
-}
-
-const iso = (ms = 0): string => new Date(ms).toISOString();
-const LISTED = 5;
-
-function list(values: readonly string[]): string {
-  const shown = values.slice(0, LISTED).join(', ');
-  return values.length > LISTED ? `${shown} and ${values.length - LISTED} more` : shown;
 }

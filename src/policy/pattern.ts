@@ -101,11 +101,12 @@ export function foldSegments(segments: readonly string[]): readonly string[] {
 /** Through upper case, so that letters of one upper case are one: `ſ` is an `s` to a caseless upstream. */
 const foldText = (text: string): string => text.normalize('NFKC').toUpperCase().toLowerCase();
 
-/** Windows, and some frameworks, drop these. */
+/** Windows, and some frameworks, drop these. A segment of nothing else stays one: `*` of a deny must go on matching it. */
 function withoutTail(segment: string): string {
   let end = segment.length;
   while (end > 0 && (segment[end - 1] === '.' || segment[end - 1] === ' ')) end--;
-  return end === segment.length ? segment : segment.slice(0, end);
+  if (end === segment.length) return segment;
+  return end === 0 ? '.' : segment.slice(0, end);
 }
 
 /** Greedy with one point of return: at most pattern x path steps, however many `**` there are. */

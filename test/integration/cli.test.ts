@@ -48,7 +48,7 @@ t.test('help names every verb; without a verb it is wrong usage', async (t) => {
     const { code, stdout, stderr } = await run(args);
     t.equal(code, 0);
     t.equal(stderr, '');
-    for (const verb of ['run', 'check', 'explain', 'pki', 'demo', 'health'])
+    for (const verb of ['run', 'check', 'explain', 'policy', 'pki', 'demo', 'health'])
       t.match(stdout, new RegExp(`^  ${verb} +\\S`, 'm'));
   }
   const { code, stdout, stderr } = await run([]);
@@ -67,7 +67,7 @@ t.test('an unknown verb is wrong usage, also one that every object has', async (
 });
 
 t.test('each verb explains itself, and refuses an option that it does not have', async (t) => {
-  for (const verb of ['run', 'check', 'explain', 'pki', 'demo', 'health']) {
+  for (const verb of ['run', 'check', 'explain', 'policy', 'pki', 'demo', 'health']) {
     const help = await run([verb, '--help']);
     t.equal(help.code, 0, verb);
     t.match(help.stdout, `Usage: countersign ${verb}`);

@@ -227,7 +227,7 @@ t.test('a policy keeps its revision through comments, spacing and style', async 
   const same = `# other\n${text.replace('[GET, HEAD]', '\n      - HEAD\n      - "GET"')}\n\n`;
   t.equal(revisionOf(same), before);
   const { tests } = readPolicyFile(text, 'policy.yaml');
-  t.same(tests.map((test) => [test.line, test.method, test.expect, test.rule])[0], [
+  t.same(tests.map((test) => [test.place.line, test.method, test.expect, test.rule])[0], [
     27,
     'GET',
     'allow',

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t from 'tap';
 import { runExplain } from '../../../src/cli/explain.js';
+import { mintRoot } from '../../support/pki.js';
 
 const CONFIG = `version: 1
 identity: { files: { certificate: a.pem, key: b.pem } }
@@ -123,4 +124,201 @@ t.test('wrong usage is 64 and a broken configuration 78', async (t) => {
   );
   t.equal(broken.code, 78);
   t.match(broken.err, /^c\.yaml:1:10 version: must be 1, not 9$/m);
+});
+
+const TOLD = `version: 1
+default: deny
+reads: { headers: [x-region], query: [dry_run] }
+rules:
+  - { id: web, effect: allow, principals: ["spiffe://a.test/web"], destinations: [u], paths: ["/public/web/**"], when: 'credential.remaining > duration("5m") && connection.tlsVersion == "TLSv1.3"' }
+  - { id: region, effect: allow, principals: ["spiffe://a.test/**"], destinations: [u], paths: ["/public/region"], when: 'request.headers["x-region"] == "eu"' }
+  - { id: again, effect: deny, principals: ["spiffe://a.test/**"], destinations: [u], paths: ["/public/region"], when: 'connection.resumed' }
+  - { id: dry, effect: allow, principals: ["spiffe://a.test/**"], destinations: [u], paths: ["/public/dry"], when: 'request.query["dry_run"] == "1"' }
+  - { id: tried, mode: shadow, effect: deny, principals: ["spiffe://a.test/**"], destinations: [u], paths: ["/public/dry"] }
+`;
+
+function toldWorld(t: { teardown(handler: () => void): void }): string {
+  const cwd = world(t);
+  writeFileSync(join(cwd, 'policy.yaml'), TOLD);
+  return cwd;
+}
+const web = (path: string): string[] => ask('spiffe://a.test/web', 'GET', `https://svc.test${path}`);
+
+t.test(
+  'what is not told is unknown: the answer is undecidable, and names the option that tells it',
+  async (t) => {
+    const cwd = toldWorld(t);
+    const first = await run(cwd, ...web('/public/web/a'));
+    t.equal(first.code, 1);
+    t.match(
+      first.out,
+      /^undecidable: hangs on credential\.notAfter, which is not known; tell it with --not-after TIME/,
+    );
+    const second = await run(cwd, ...web('/public/web/a'), '--not-after', '1970-01-01T01:00:00Z');
+    t.match(second.out, /^undecidable: hangs on connection\.tlsVersion, .*--tls 1\.3$/m);
+    const third = await run(
+      cwd,
+      ...web('/public/web/a'),
+      '--not-after',
+      '1970-01-01T01:00:00Z',
+      '--tls',
+      '1.3',
+    );
+    t.equal(third.code, 0);
+    t.match(third.out, /^allow: rule_allowed, rule web/);
+    t.match(third.out, /^ +credential\.remaining = 1h$/m);
+    const json = await run(cwd, ...web('/public/web/a'), '--json');
+    t.match(JSON.parse(json.out), {
+      effect: 'undecidable',
+      unknown: 'credential.notAfter',
+      tell: /--not-after/,
+    });
+  },
+);
+
+t.test('a fact that cannot change the answer need not be told', async (t) => {
+  const cwd = toldWorld(t);
+  const denied = await run(cwd, ...web('/public/web/a'), '--not-after', '1970-01-01T00:01:00Z');
+  t.match(denied.out, /^deny: no_rule_matched/, 'too short a time, whatever the version');
+  const whatever = await run(cwd, ...web('/public/region'), '--header', 'x-region=us');
+  t.equal(whatever.code, 1);
+  t.match(whatever.out, /^deny: whatever connection\.resumed is, which is not known/);
+});
+
+t.test('headers and query are told as a listener reads them', async (t) => {
+  const cwd = toldWorld(t);
+  const fresh = [...web('/public/region'), '--no-resumed'];
+  t.equal((await run(cwd, ...fresh, '--header', 'X-Region= eu ')).code, 0);
+  t.match((await run(cwd, ...fresh)).out, /^undecidable: .*--header x-region=VALUE/);
+  const absent = await run(cwd, ...fresh, '--header', 'x-region');
+  t.match(absent.out, /^deny: no_rule_matched/);
+  t.match(absent.out, /region .*its condition cannot be evaluated: .*absent/);
+  const twice = await run(cwd, ...fresh, '--header', 'x-region=eu', '--header', 'x-region=us');
+  t.match(twice.out, /request\.headers\["x-region"\] = "eu, us"/);
+  t.equal((await run(cwd, ...web('/public/dry?dry_run=1'))).code, 0);
+  t.equal((await run(cwd, ...web('/public/dry'))).code, 1);
+  t.match((await run(cwd, ...web('/public/dry?dry_run=1&dry_run=1'))).out, /there more than once/);
+  const other = await run(cwd, ...web('/public/dry?dry_run=1'), '--header', 'x-other=1');
+  t.match(other.err, /--header x-other: no condition reads it/);
+});
+
+t.test('the decision of what is tried out stands beside the one in force', async (t) => {
+  const { code, out } = await run(toldWorld(t), ...web('/public/dry?dry_run=1'));
+  t.equal(code, 0);
+  t.match(out, /^allow: rule_allowed, rule dry/);
+  t.match(out, /^ \+ tried +deny +in shadow: would match$/m);
+  t.match(out, /^tried out: deny: policy_denied, rule tried/m);
+});
+
+t.test('the rules of a policy file that is tried out are explained too', async (t) => {
+  const cwd = world(t, `${CONFIG}shadowPolicy: next.yaml\n`);
+  writeFileSync(
+    join(cwd, 'next.yaml'),
+    'version: 1\ndefault: deny\nrules:\n  - { id: next, effect: allow, principals: ["spiffe://a.test/batch"], destinations: [u] }\n',
+  );
+  const { code, out } = await run(cwd, ...web('/public/a'));
+  t.equal(code, 0);
+  t.match(out, /^tried out: deny: no_rule_matched, rule default/m);
+  t.match(out, /^ - next +allow +principal spiffe:\/\/a\.test\/web is none of spiffe:\/\/a\.test\/batch$/m);
+  const json = JSON.parse((await run(cwd, ...web('/public/a'), '--json')).out);
+  t.match(json, {
+    effect: 'allow',
+    shadow: { effect: 'deny', rules: [{ rule: 'next', mismatch: 'principal' }] },
+  });
+});
+
+t.test('the registry has its word: who owns the caller, or that nobody does', async (t) => {
+  const cwd = world(t, `${CONFIG}registry: registry.yaml\n`);
+  const registry = (unregistered: string): void =>
+    writeFileSync(
+      join(cwd, 'registry.yaml'),
+      `version: 1\nunregistered: ${unregistered}\nidentities:\n  - { id: "spiffe://a.test/web", owner: team-web, environment: prod }\n`,
+    );
+  registry('deny');
+  t.match(
+    (await run(cwd, ...web('/public/a'))).out,
+    /^registry: owner team-web, environment prod, by spiffe:\/\/a\.test\/web$/m,
+  );
+  const stranger = ask('spiffe://a.test/stranger', 'GET', 'https://svc.test/public/a');
+  const denied = await run(cwd, ...stranger);
+  t.equal(denied.code, 1);
+  t.match(denied.out, /^deny: identity_unregistered, rule registry/);
+  t.match(denied.out, /^=> registry .*the registry does not know the caller/m);
+  registry('flag');
+  t.match((await run(cwd, ...stranger)).out, /^registry: not registered \(unregistered: flag\)$/m);
+  t.match(JSON.parse((await run(cwd, ...stranger, '--json')).out), {
+    registry: { registered: false, unregistered: 'flag' },
+  });
+});
+
+t.test(
+  'a certificate tells who asks, its dates and its issuer, and is refused as the listener would',
+  async (t) => {
+    const cwd = toldWorld(t);
+    const root = await mintRoot('a.test');
+    const own = await root.issue('spiffe://a.test/web');
+    writeFileSync(join(cwd, 'web.pem'), own.chainPem);
+    const asked = [
+      '--credential',
+      'web.pem',
+      '--method',
+      'GET',
+      '--url',
+      'https://svc.test/public/web/a',
+      '--tls',
+      '1.3',
+    ];
+    const now = new Date().toISOString().replace(/\.\d+/, '');
+    t.match(await run(cwd, ...asked, '--at', now), { code: 0, out: /^allow: rule_allowed, rule web/ });
+    t.match(await run(cwd, ...asked, '--at', '1999-01-01T00:00:00Z'), {
+      code: 1,
+      out: /^deny: svid_not_yet_valid/,
+    });
+    t.match(await run(cwd, ...asked, '--at', '2199-01-01T00:00:00Z'), {
+      code: 1,
+      out: /^deny: svid_expired/,
+    });
+    t.match(await run(cwd, ...asked, '--as', 'spiffe://a.test/other'), {
+      code: 1,
+      out: /^deny: svid_id_invalid/,
+    });
+    t.match((await run(cwd, ...asked.with(1, 'gone.pem'))).err, /--credential gone\.pem: ENOENT/);
+  },
+);
+
+t.test(
+  'of ten thousand rules the deciding, the matching and the nearest are shown, and all when asked for',
+  async (t) => {
+    const cwd = world(t);
+    const rules = Array.from(
+      { length: 10_000 },
+      (_, i) =>
+        `  - { id: r${i}, effect: allow, principals: ["spiffe://a.test/w${i}"], destinations: [u], methods: [GET], paths: ["/public/${i}"] }`,
+    );
+    writeFileSync(join(cwd, 'policy.yaml'), `version: 1\ndefault: deny\nrules:\n${rules.join('\n')}\n`);
+    const asked = ask('spiffe://a.test/w9998', 'GET', 'https://svc.test/public/a');
+    const brief = await run(cwd, ...asked);
+    t.ok(brief.out.split('\n').length < 40);
+    const lines = brief.out.split('\n').filter((line) => /^( -|=>)/.test(line));
+    t.match(lines[0], /^=> default/);
+    t.match(lines[1], /^ - r9998 +allow +path \/public\/a is none of/, 'the nearest first');
+    t.match(brief.out, /^ … 9975 more, none of which matches; --all shows them$/m);
+    t.equal((await run(cwd, ...asked, '--all')).out.match(/^ - r/gm)?.length, 10_000);
+    t.equal(JSON.parse((await run(cwd, ...asked, '--json')).out).rules.length, 10_000);
+  },
+);
+
+t.test('wrong values of options are wrong usage, and say what is right', async (t) => {
+  const cwd = toldWorld(t);
+  for (const [option, value, says] of [
+    ['--tls', '1.1', /must be 1\.2 or 1\.3/],
+    ['--not-after', 'soon', /--not-after: .* is not a time/],
+    ['--header', 'authorization=x', /--header authorization: /],
+    ['--header', 'x-spiffe-id=x', /--header x-spiffe-id: never crosses/],
+    ['--as', 'spiffe://a.test', /names a trust domain, not a workload/],
+  ] as const) {
+    const { code, err } = await run(cwd, ...web('/public/web/a'), option, value);
+    t.equal(code, 64, `${option} ${value}`);
+    t.match(err, says);
+  }
 });

@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import fc from 'fast-check';
 import t from 'tap';
 import { parseSpiffeId } from '../../../src/identity/spiffe-id.js';
 import {
@@ -152,6 +153,28 @@ t.test('the reading of deny rules has no way round by case, encoding or a traili
   t.ok(matchPathFolded(path('/kilo'), '/%E2%84%AAilo'), 'the Kelvin sign lower-cases to k');
   t.notOk(matchPathFolded(path('/admin'), '/administrator'));
   t.notOk(matchPathFolded(path('/admin'), '/admin/x'));
+});
+
+t.test('a deny takes a segment of nothing but dots and spaces for a segment', async (t) => {
+  for (const request of ['/admin/...', '/admin/%C2%A0', '/admin/%20.%20', '/admin/%E3%80%80']) {
+    t.ok(matchPathFolded(path('/admin/*'), request), request);
+  }
+  t.notOk(matchPathFolded(path('/admin/*'), '/admin/'));
+});
+
+t.test('what a pattern matches byte for byte it matches in the reading of deny rules too', async () => {
+  const segment = fc.constantFrom('a', 'A', 'b.', '...', '%C2%A0', '%20', 'a%2Fb', '%2A', '%E3%80%80', '');
+  const ofPattern = fc.oneof(segment, fc.constantFrom('*', '**'));
+  const pathOf = (segments: readonly string[]): string => `/${segments.join('/')}`;
+  fc.assert(
+    fc.property(fc.array(ofPattern, { maxLength: 5 }), fc.array(segment, { maxLength: 5 }), (some, asked) => {
+      const pattern = parsePathPattern(pathOf(some));
+      fc.pre(pattern.ok);
+      const request = pathOf(asked);
+      return !matchPath(pattern.value, request) || matchPathFolded(pattern.value, request);
+    }),
+    { seed: 4, numRuns: 5000 },
+  );
 });
 
 t.test('a path pattern that no request could match is refused and says why', async (t) => {

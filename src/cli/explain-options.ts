@@ -1,0 +1,158 @@
+import { parseArgs } from 'node:util';
+import { parseTimestamp } from '../config/units.js';
+import { parseSpiffeId, type SpiffeId } from '../identity/spiffe-id.js';
+import { problemOfReadHeader } from '../message/header-names.js';
+import { err, ok, type Result } from '../reasons.js';
+import type { Told } from './told-facts.js';
+
+export const EXPLAIN_USAGE = `Usage: countersign explain -c FILE --as ID --method M --url U [--listener L] [--at TIME] [--json]
+
+Decides one request offline, the way the listener would, and says of every rule why it matched or not.
+
+  -c, --config FILE     the configuration
+      --as ID           SPIFFE ID of the caller; may be left out with --credential
+      --method M        method, such as GET
+      --url U           https://host/path?query, or /path where no route asks for a host
+      --listener L      listener that gets the request; needed when there are several
+      --at TIME         the moment, such as 2026-11-21T10:00:00Z; default now
+      --all             every rule, also where there are many
+      --json            one JSON object on standard output, always with every rule
+  -h, --help            this text
+
+What conditions read is unknown unless it is told; where the answer hangs on it, it is "undecidable":
+
+      --header N=V      a header of the request; N alone: it has no such header. May be given again
+      --credential FILE the caller's certificate (PEM): its dates and issuer. Its chain is not verified
+      --not-before TIME --not-after TIME --issuer DN   the same, one by one
+      --tls VERSION     1.2 or 1.3
+      --resumed         the TLS session was resumed; --no-resumed: it was not
+
+Exit code: 0 = allow, 1 = deny or undecidable, 64 = wrong usage, 78 = the configuration has problems.
+`;
+
+export interface ExplainOptions {
+  readonly config: string;
+  readonly as: SpiffeId | undefined;
+  readonly method: string;
+  readonly url: string;
+  readonly listener: string | undefined;
+  readonly nowMs: number;
+  readonly credential: string | undefined;
+  /** Keys that were not told are not there. */
+  readonly told: Told;
+  readonly all: boolean;
+  readonly json: boolean;
+}
+
+/** The options, `help`, or what is wrong with them. */
+export function readExplainOptions(argv: readonly string[], nowMs: number): ExplainOptions | string {
+  const values = parse(argv);
+  if (typeof values === 'string') return values;
+  if (values.help) return 'help';
+  const { config, method, url, listener, credential, all = false, json = false } = values;
+  if (config === undefined) return 'say which file: -c FILE';
+  if (values.as === undefined && credential === undefined)
+    return 'say who asks: --as spiffe://… or --credential FILE';
+  if (method === undefined) return 'say which method: --method GET';
+  if (url === undefined) return 'say what for: --url https://host/path';
+  if (!/^(https?:\/)?\//.test(url)) return `--url ${url}: must be https://host/path or /path`;
+  const as = readId(values.as);
+  if (!as.ok) return `--as ${values.as}: ${as.error}`;
+  const at = readTime(values.at);
+  if (!at.ok) return `--at: ${at.error}`;
+  const told = readTold(values, url);
+  if (!told.ok) return told.error;
+  return {
+    config,
+    as: as.value,
+    method,
+    url,
+    listener,
+    nowMs: at.value ?? nowMs,
+    credential,
+    told: told.value,
+    all,
+    json,
+  };
+}
+
+type Values = Exclude<ReturnType<typeof parse>, string>;
+
+function parse(argv: readonly string[]) {
+  try {
+    return parseArgs({
+      args: [...argv],
+      options: {
+        config: { type: 'string', short: 'c' },
+        as: { type: 'string' },
+        method: { type: 'string' },
+        url: { type: 'string' },
+        listener: { type: 'string' },
+        at: { type: 'string' },
+        header: { type: 'string', multiple: true },
+        credential: { type: 'string' },
+        'not-before': { type: 'string' },
+        'not-after': { type: 'string' },
+        issuer: { type: 'string' },
+        tls: { type: 'string' },
+        resumed: { type: 'boolean' },
+        all: { type: 'boolean' },
+        json: { type: 'boolean' },
+        help: { type: 'boolean', short: 'h' },
+      },
+      strict: true,
+      allowNegative: true,
+      allowPositionals: false,
+    }).values;
+  } catch (error) {
+    return (error as Error).message;
+  }
+}
+
+function readId(text: string | undefined): Result<SpiffeId | undefined, string> {
+  if (text === undefined) return ok(undefined);
+  const id = parseSpiffeId(text);
+  if (id.ok && id.value.path === '') return err('names a trust domain, not a workload');
+  return id;
+}
+
+const readTime = (text: string | undefined): Result<number | undefined, string> =>
+  text === undefined ? ok(undefined) : parseTimestamp(text);
+
+function readTold(values: Values, url: string): Result<Told, string> {
+  const headers = readHeaders(values.header ?? []);
+  if (!headers.ok) return headers;
+  const notBefore = readTime(values['not-before']);
+  if (!notBefore.ok) return err(`--not-before: ${notBefore.error}`);
+  const notAfter = readTime(values['not-after']);
+  if (!notAfter.ok) return err(`--not-after: ${notAfter.error}`);
+  const tls = values.tls === undefined ? undefined : /^(?:TLSv)?(1\.[23])$/.exec(values.tls)?.[1];
+  if (tls === undefined && values.tls !== undefined) return err(`--tls ${values.tls}: must be 1.2 or 1.3`);
+  return ok({
+    headers: headers.value,
+    isAllOfHeaders: false,
+    url,
+    ...(notBefore.value !== undefined && { notBeforeMs: notBefore.value }),
+    ...(notAfter.value !== undefined && { notAfterMs: notAfter.value }),
+    ...(values.issuer !== undefined && { issuer: values.issuer }),
+    ...(tls !== undefined && { tlsVersion: `TLSv${tls}` }),
+    ...(values.resumed !== undefined && { resumed: values.resumed }),
+  });
+}
+
+/** As a listener reads them: names without regard to case, values without the space around them, several lines as one. */
+function readHeaders(given: readonly string[]): Result<ReadonlyMap<string, string | null>, string> {
+  const headers = new Map<string, string | null>();
+  for (const header of given) {
+    const equals = header.indexOf('=');
+    const name = (equals < 0 ? header : header.slice(0, equals)).trim().toLowerCase();
+    const wrong = problemOfReadHeader(name);
+    if (wrong !== undefined) return err(`--header ${name}: ${wrong}`);
+    const value = equals < 0 ? null : header.slice(equals + 1).trim();
+    const known = headers.get(name);
+    if (known === null || (known !== undefined && value === null))
+      return err(`--header ${name}: is there, and is not`);
+    headers.set(name, known === undefined ? value : `${known}, ${value}`);
+  }
+  return ok(headers);
+}
