@@ -1,4 +1,5 @@
 import { adminPage } from './admin-page.js';
+import { exceptionRoutes } from './exception-routes.js';
 import { type Handler, HttpEndpoint, sendJson, sendText } from './http-endpoint.js';
 import type { AdminView } from './ports.js';
 import { revocationRoutes } from './revocation-routes.js';
@@ -23,6 +24,7 @@ export function createAdminEndpoint(view: AdminView): HttpEndpoint {
       },
     ],
     ...revocationRoutes(view.revocations),
+    ...exceptionRoutes(view.exceptions),
     [
       'GET /',
       async (_request, response) => {

@@ -25,7 +25,7 @@ pre{overflow:auto;padding:1rem;border:1px solid #8884;border-radius:6px;font-siz
 </style></head><body>
 <h1>Countersign</h1>
 <p>State: <span class="state">${escapeHtml(state)}</span></p>
-<p><a href="/snapshot">snapshot</a> · <a href="/connections">connections</a> · <a href="/revocations">revocations</a> · <a href="/metrics">metrics</a> ·
+<p><a href="/snapshot">snapshot</a> · <a href="/connections">connections</a> · <a href="/revocations">revocations</a> · <a href="/exceptions">exceptions</a> · <a href="/metrics">metrics</a> ·
 <a href="/livez">livez</a> · <a href="/readyz">readyz</a></p>
 <h2>In force</h2>
 <pre>${escapeHtml(JSON.stringify(snapshot, null, 2))}</pre>

@@ -1,3 +1,4 @@
+import type { GrantRequest, GrantWithdrawal } from '../config/grants.js';
 import type { parseRevocationRequest, Withdrawal } from '../config/revocations.js';
 
 /** At once from this process; later where several have to be asked. */
@@ -13,11 +14,12 @@ export interface AdminView {
   reload(): Promise<object>;
   drain(): void;
   readonly revocations: RevocationPort;
+  readonly exceptions: ExceptionPort;
 }
 
-/** What came of an order to revoke or to withdraw. */
-export interface RevocationsAnswer {
-  readonly status: 200 | 400 | 404 | 409 | 500 | 501;
+/** What came of an order: to revoke, to grant, to withdraw. */
+export interface OrderAnswer {
+  readonly status: 200 | 400 | 404 | 409 | 500 | 501 | 503;
   /** Why it is not 200. */
   readonly detail?: string;
   /** What is in force now. */
@@ -26,8 +28,14 @@ export interface RevocationsAnswer {
 
 export interface RevocationPort {
   list(): MaybeLater<object>;
-  add(entries: NonNullable<ReturnType<typeof parseRevocationRequest>['value']>): Promise<RevocationsAnswer>;
-  withdraw(key: string, withdrawal: Withdrawal): Promise<RevocationsAnswer>;
+  add(entries: NonNullable<ReturnType<typeof parseRevocationRequest>['value']>): Promise<OrderAnswer>;
+  withdraw(key: string, withdrawal: Withdrawal): Promise<OrderAnswer>;
+}
+
+export interface ExceptionPort {
+  list(): MaybeLater<object>;
+  grant(asked: readonly GrantRequest[]): Promise<OrderAnswer>;
+  withdraw(id: string, withdrawal: GrantWithdrawal): Promise<OrderAnswer>;
 }
 
 /** A probe of the app behind, for a kubelet that has no client certificate. */

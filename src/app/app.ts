@@ -21,6 +21,8 @@ import { Upstreams } from '../upstream/upstreams.js';
 import type { MetricValues, Question, WorkerSetup } from '../workers/protocol.js';
 import { ChangeDesk } from './change-desk.js';
 import { authoritiesInUse } from './dependents.js';
+import { ExceptionWatch } from './exception-watch.js';
+import { countStates } from './grants.js';
 import { OperatorDesk, type RunState } from './operator-desk.js';
 import { OwnSvidWatch } from './own-svid.js';
 
@@ -103,6 +105,7 @@ class RunningApp implements App {
   #state: RunState = 'starting';
   readonly #ownSvid: OwnSvidWatch;
   readonly #changes: ChangeDesk;
+  readonly #exceptionWatch: ExceptionWatch;
   #ownTimer: NodeJS.Timeout | undefined;
   #resolveClosed: () => void = () => undefined;
   #resolveReady: () => void = () => undefined;
@@ -154,6 +157,7 @@ class RunningApp implements App {
       options.worker?.workers,
     );
     this.#changes = this.#changeDesk();
+    this.#exceptionWatch = this.#watchExceptions();
     this.#operator = this.#operatorDesk();
   }
 
@@ -172,6 +176,17 @@ class RunningApp implements App {
     });
   }
 
+  /** Of several workers one tells: their exceptions are the same. */
+  #watchExceptions(): ExceptionWatch {
+    const tells = (this.options.worker?.index ?? 1) === 1;
+    return new ExceptionWatch({
+      nowMs: this.#nowMs,
+      record: (event, exception, detail) => {
+        if (tells) this.#changes.recordException(event, exception, detail, this.#keeper.current);
+      },
+    });
+  }
+
   /** What operators may see and do; asked at the moment of asking. */
   #operatorDesk(): OperatorDesk {
     const app = this;
@@ -181,6 +196,7 @@ class RunningApp implements App {
       credentials: this.#credentials,
       listeners: this.#listeners,
       ownSvid: this.#ownSvid,
+      exceptionWatch: this.#exceptionWatch,
       external: this.#external,
       diagnostics: this.options.diagnostics,
       nowMs: this.#nowMs,
@@ -218,6 +234,7 @@ class RunningApp implements App {
             ...use,
             count: connections,
           })),
+        exceptions: () => countStates(this.#keeper.current?.policy.exceptions ?? [], this.#nowMs()),
       };
       if (this.options.worker === undefined) await this.#openEndpoints(config);
       const { current } = this.#keeper;
@@ -243,6 +260,7 @@ class RunningApp implements App {
     this.#state = 'running';
     this.#changes.record('process.started', undefined, snapshot);
     this.#ownSvid.look(snapshot, this.#nowMs());
+    this.#exceptionWatch.adopted((this.#keeper.current ?? snapshot).policy.exceptions);
     const look = (): void => this.#ownSvid.look(this.#keeper.current ?? snapshot, this.#nowMs());
     this.#ownTimer = setInterval(look, OWN_SVID_MS).unref();
     const { diagnostics, worker } = this.options;
@@ -290,6 +308,7 @@ class RunningApp implements App {
     if (this.#state === 'closed') return this.closed;
     this.#state = 'closed';
     this.#keeper.close();
+    this.#exceptionWatch.close();
     clearInterval(this.#ownTimer);
     await Promise.all(this.#listeners.map((listener) => listener.drain(0)));
     await Promise.all(this.#endpoints.map((endpoint) => endpoint.close()));
@@ -390,6 +409,8 @@ class RunningApp implements App {
     if (next.config !== before.config) this.#upstreams.configure(next.config);
     this.#changes.adopted(source, next, before, causeMs);
     this.#ownSvid.look(next, this.#nowMs());
+    if (next.policy !== before.policy && this.#state !== 'waiting')
+      this.#exceptionWatch.adopted(next.policy.exceptions);
   }
 }
 

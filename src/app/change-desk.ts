@@ -5,6 +5,7 @@ import { Contraction } from '../listener/contraction.js';
 import type { CredentialIndex } from '../listener/credential.js';
 import type { HttpListener } from '../listener/http-listener.js';
 import type { Diagnostics, RecordSink } from '../listener/ports.js';
+import type { ExceptionInput } from '../policy/exception.js';
 import type { Snapshot } from '../snapshot.js';
 import type { SnapshotKeeper } from '../sources/snapshot-keeper.js';
 import type { Metrics } from '../telemetry/metrics.js';
@@ -38,6 +39,9 @@ export class ChangeDesk {
     for (const { event, detail, connections } of changes.records)
       this.record(event, source, next, detail, connections);
     for (const shrunk of changes.shrunk) diagnostics.warn(shrunk, 'a trust bundle has shrunk');
+    if (next.policy !== before.policy)
+      for (const { grant, problem } of this.parts.keeper.grants?.unusable ?? [])
+        diagnostics.warn({ grant: grant.id, problem }, 'a grant is not in force');
     diagnostics.info({ source, policy: next.policy.revision, trust: next.trustRevision }, 'adopted');
   }
 
@@ -69,6 +73,24 @@ export class ChangeDesk {
     this.record(refusalOf(source), source, current, error);
   }
 
+  /** Something in the life of an exception. */
+  recordException(
+    event: LifecycleRecord['event'],
+    { id, owner, expiresMs, origin }: ExceptionInput,
+    detail: string,
+    snapshot: Snapshot | undefined,
+  ): void {
+    this.parts.records?.write({
+      time: new Date(this.parts.nowMs()).toISOString(),
+      event,
+      source: origin === 'grant' ? 'grants' : 'config',
+      policyRevision: snapshot?.policy.revision,
+      trustRevision: snapshot?.trustRevision,
+      detail,
+      exception: { id, owner, expires: new Date(expiresMs).toISOString() },
+    });
+  }
+
   record(
     event: LifecycleRecord['event'],
     source: string | undefined,
@@ -89,7 +111,7 @@ export class ChangeDesk {
 }
 
 function refusalOf(source: string): LifecycleRecord['event'] {
-  if (source === 'config') return 'policy.refused';
+  if (source === 'config' || source === 'grants') return 'policy.refused';
   return source === 'revocations' || source === 'emergency-revocations'
     ? 'revocation.refused'
     : 'trust.refused';

@@ -5,6 +5,7 @@ import type { CredentialIndex } from '../listener/credential.js';
 import type { Registry } from '../policy/registry.js';
 import type { Snapshot } from '../snapshot.js';
 import { type AuthorityUse, authoritiesInUse, authorityKey } from './dependents.js';
+import { describeExceptionChange } from './exception-watch.js';
 import { describeRevocationChange } from './revocations.js';
 
 /** A trust bundle that lost authorities, and who that puts out. */
@@ -49,8 +50,11 @@ export function describeChanges(next: Snapshot, before: Snapshot, uses: Uses | u
   if (next.trustRevision !== before.trustRevision && (!isRevocation || trust !== undefined))
     records.push({ event: 'trust.changed', detail: trust });
   const registry = describeRegistry(next.policy.registry, before.policy.registry);
-  if (next.policy.revision !== before.policy.revision || registry !== undefined)
-    records.push({ event: 'policy.changed', detail: registry });
+  const exceptions = describeExceptionChange(next.policy.exceptions, before.policy.exceptions);
+  if (next.policy.revision !== before.policy.revision || registry !== undefined) {
+    const detail = [registry, exceptions].filter((part) => part !== undefined).join('; ') || undefined;
+    records.push({ event: 'policy.changed', detail });
+  }
   if (uses === undefined) return { records, shrunk: [] };
   const shrunk = shrunkBundles(next, before, uses);
   for (const { trustDomain, left, dependents, connections } of shrunk) {

@@ -1,4 +1,5 @@
-import type { AdminView, RevocationPort } from '../admin/ports.js';
+import { randomBytes } from 'node:crypto';
+import type { AdminView, ExceptionPort, RevocationPort } from '../admin/ports.js';
 import type { ExternalEngine } from '../external/external-engine.js';
 import type { CredentialIndex } from '../listener/credential.js';
 import type { HttpListener } from '../listener/http-listener.js';
@@ -7,6 +8,8 @@ import type { SnapshotKeeper } from '../sources/snapshot-keeper.js';
 import type { Metrics } from '../telemetry/metrics.js';
 import type { Question } from '../workers/protocol.js';
 import { authoritiesInUse } from './dependents.js';
+import type { ExceptionWatch } from './exception-watch.js';
+import { describeExceptions, GrantDesk } from './grants.js';
 import type { OwnSvidWatch } from './own-svid.js';
 import { describeEntry, RevocationDesk } from './revocations.js';
 import { describeConnections, describeLongLived, describeSnapshot } from './view.js';
@@ -21,6 +24,7 @@ export interface RunningParts {
   readonly credentials: CredentialIndex;
   readonly listeners: readonly HttpListener[];
   readonly ownSvid: OwnSvidWatch;
+  readonly exceptionWatch: ExceptionWatch;
   readonly external: ExternalEngine;
   readonly diagnostics: Diagnostics;
   readonly canRecord: boolean;
@@ -59,6 +63,14 @@ export class OperatorDesk {
         return view.revocations.add(argument as Parameters<RevocationPort['add']>[0]);
       case 'withdraw':
         return view.revocations.withdraw(...(argument as Parameters<RevocationPort['withdraw']>));
+      case 'exceptions':
+        return view.exceptions.list();
+      case 'grant':
+        return view.exceptions.grant(argument as Parameters<ExceptionPort['grant']>[0]);
+      case 'lookAtGrants':
+        return this.#lookAtGrants();
+      case 'withdrawGrant':
+        return view.exceptions.withdraw(...(argument as Parameters<ExceptionPort['withdraw']>));
     }
   }
 
@@ -95,7 +107,42 @@ export class OperatorDesk {
       },
       drain: () => this.parts.drain(),
       revocations: this.#revocationDesk(),
+      exceptions: this.#grantDesk(),
     };
+  }
+
+  /** Another process has written there. */
+  async #lookAtGrants(): Promise<true> {
+    const { keeper } = this.parts;
+    if (keeper.grants !== undefined) await keeper.look(keeper.grants.source);
+    return true;
+  }
+
+  #grantDesk(): GrantDesk {
+    const { keeper, metrics, diagnostics, nowMs, judged, exceptionWatch } = this.parts;
+    return new GrantDesk({
+      get config() {
+        return keeper.config;
+      },
+      get policy() {
+        return keeper.current?.policy;
+      },
+      get ownPolicy() {
+        return keeper.current === undefined ? undefined : keeper.ownPolicy;
+      },
+      get grants() {
+        return keeper.grants;
+      },
+      nowMs,
+      newId: () => `GR-${randomBytes(5).toString('hex')}`,
+      look: (source) => keeper.look(source),
+      rejoin: (source) => keeper.rejoin(source),
+      uses: () => metrics.exceptionUses,
+      ended: judged,
+      withdrawing: (id, withdrawal) => exceptionWatch.withdrawing(id, withdrawal),
+      notKept: (error) =>
+        diagnostics.error({ problem: error }, 'a grant is withdrawn and still stands in its file'),
+    });
   }
 
   #revocationDesk(): RevocationDesk {
@@ -127,6 +174,7 @@ export class OperatorDesk {
         : describeSnapshot(current, authoritiesInUse(this.parts.credentials), this.parts.ownSvid.problem)),
       /** Known certificates: those of live connections, and the last ones seen. */
       credentials: this.parts.credentials.size,
+      exceptions: describeExceptions(current?.policy.exceptions ?? [], this.parts.nowMs()),
       longLived: describeLongLived(this.parts.credentials),
       external: this.parts.external.status,
       restartNeeded,

@@ -1,4 +1,4 @@
-import type { RevocationPort, RevocationsAnswer } from '../admin/ports.js';
+import type { OrderAnswer, RevocationPort } from '../admin/ports.js';
 import { describeSelector, keyOfRevocation, type Withdrawal, writtenEntry } from '../config/revocations.js';
 import type { RevocationEntry } from '../identity/revocation.js';
 import type { Snapshot } from '../snapshot.js';
@@ -26,7 +26,7 @@ export class RevocationDesk implements RevocationPort {
     return describeRevocations(this.host.current, this.host.emergency, this.host.nowMs());
   }
 
-  async add(entries: readonly RevocationEntry[]): Promise<RevocationsAnswer> {
+  async add(entries: readonly RevocationEntry[]): Promise<OrderAnswer> {
     const { host } = this;
     const { emergency } = host;
     if (emergency === undefined) return { status: 501, detail: NOT_CONFIGURED };
@@ -49,7 +49,7 @@ export class RevocationDesk implements RevocationPort {
     return { status: 500, detail, view };
   }
 
-  async withdraw(key: string, withdrawal: Withdrawal): Promise<RevocationsAnswer> {
+  async withdraw(key: string, withdrawal: Withdrawal): Promise<OrderAnswer> {
     const { host } = this;
     const { emergency, current } = host;
     if (emergency === undefined) return { status: 501, detail: NOT_CONFIGURED };

@@ -2,7 +2,7 @@ import { statSync } from 'node:fs';
 import { createAdminEndpoint } from '../admin/admin-endpoint.js';
 import { createHealthEndpoint } from '../admin/health-endpoint.js';
 import type { HttpEndpoint } from '../admin/http-endpoint.js';
-import type { AdminView, RevocationsAnswer } from '../admin/ports.js';
+import type { AdminView } from '../admin/ports.js';
 import type { LifecycleRecord } from '../audit/record.js';
 import type { Address, Config } from '../config/config.js';
 import { Ids } from '../listener/ids.js';
@@ -11,9 +11,10 @@ import { type MetricData, mergeMetrics, onlyCounts } from '../telemetry/merge-me
 import { RecordFile } from '../telemetry/record-file.js';
 import { RecordLog } from '../telemetry/record-log.js';
 import { SupervisorMetrics } from '../telemetry/supervisor-metrics.js';
-import { type Answer, WorkerPool } from '../workers/worker-pool.js';
+import { WorkerPool } from '../workers/worker-pool.js';
 import { probesOf, StartRefused } from './app.js';
 import { mergeConnections, mergeSnapshots } from './view.js';
+import { WorkerOrders } from './worker-orders.js';
 
 export interface SupervisorOptions {
   readonly config: Config;
@@ -28,6 +29,7 @@ export interface SupervisorOptions {
 export class Supervisor {
   readonly closed: Promise<void>;
   readonly #pool: WorkerPool;
+  readonly #orders: WorkerOrders;
   readonly #metrics = new SupervisorMetrics(() => this.#pool.serving);
   readonly #endpoints: HttpEndpoint[] = [];
   readonly #addresses = new Map<string, string>();
@@ -63,6 +65,7 @@ export class Supervisor {
         line: (line) => this.#file.write(line),
       },
     );
+    this.#orders = new WorkerOrders(this.#pool, workers);
     this.#file = this.#openRecords(relaysRecords);
     this.#records = new RecordLog(this.#file, config.audit.onFailure, new Ids().boot);
   }
@@ -184,32 +187,6 @@ export class Supervisor {
     this.#records.write({ time, event, ...unknown, detail });
   }
 
-  /**
-   * Each worker enforces by itself, and the answer is that of the one that could do least, with the connections of all. One that
-   * does not answer may hold connections open that are revoked: whoever ordered it must not take that for done.
-   */
-  #mergeAnswers(answers: readonly Answer<RevocationsAnswer>[]): RevocationsAnswer {
-    const { workers } = this.options;
-    const values = answers.map(({ value }) => value);
-    const [worst] = values.sort((a, b) => b.status - a.status);
-    if (worst === undefined) return { status: 500, detail: `none of ${workers} workers answers` };
-    const enforcing = values.filter(({ view }) => view !== undefined);
-    const [first] = enforcing;
-    if (first === undefined) return worst; // nothing was done, and it says why
-    const connections = enforcing.reduce(
-      (sum, { view }) => sum + Number((view as { connections?: number } | undefined)?.connections ?? 0),
-      0,
-    );
-    const view = { ...first.view, connections };
-    if (enforcing.length === workers) return { ...worst, view };
-    const why = worst.detail ?? SILENT;
-    return {
-      status: 500,
-      detail: `IN FORCE IN ${enforcing.length} OF ${workers} WORKERS: ${why}`,
-      view: { ...view, workersSilent: workers - answers.length },
-    };
-  }
-
   #view(): AdminView {
     return {
       isReady: async () => {
@@ -238,22 +215,11 @@ export class Supervisor {
         return mergeSnapshots(await this.#pool.ask<object>('reload'));
       },
       drain: () => void this.drain(),
-      revocations: {
-        list: async () => (await this.#pool.ask<object>('revocations'))[0]?.value ?? {},
-        add: async (entries) =>
-          this.#mergeAnswers(await this.#pool.ask<RevocationsAnswer>('revoke', entries)),
-        withdraw: async (...order) => {
-          const answers = await this.#pool.ask<RevocationsAnswer>('withdraw', order);
-          // The first takes it out of the file that they share; then the others no longer find it.
-          return answers.find(({ value }) => value.status === 200)?.value ?? this.#mergeAnswers(answers);
-        },
-      },
+      revocations: this.#orders.revocations,
+      exceptions: this.#orders.exceptions,
     };
   }
 }
-
-const SILENT =
-  'the rest did not answer; one that stays silent is stopped, with its connections. Give the same order again until it is 200';
 
 /** Workers end as fast as they are started. */
 export class CrashLoop extends Error {

@@ -38,6 +38,7 @@ type Request = Complete<
   | 'host'
   | 'path'
   | 'protocol'
+  | 'upgrade'
   | 'bytes'
   | 'traceId'
   | 'headers'
@@ -83,7 +84,10 @@ function requestText(request: Request): string {
   const { listener, bytes, truncated, headers, query } = request;
   const route = member(',"route":', request.route) + member(',"destination":', request.destination);
   const line = member(',"method":', request.method) + member(',"host":', request.host);
-  const rest = member(',"path":', request.path) + member(',"protocol":', request.protocol);
+  const rest =
+    member(',"path":', request.path) +
+    member(',"protocol":', request.protocol) +
+    member(',"upgrade":', request.upgrade);
   const trace = member(',"traceId":', request.traceId);
   const read = json(',"headers":', headers) + json(',"query":', query);
   const cut = truncated === undefined ? '' : ',"truncated":true';

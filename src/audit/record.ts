@@ -67,6 +67,8 @@ export interface RequestFields {
   readonly host: string | undefined;
   readonly path: string | undefined;
   readonly protocol: string | undefined;
+  /** An upgrade was asked for. */
+  readonly upgrade?: 'websocket' | 'other' | undefined;
   readonly bytes: number;
   readonly traceId: string | undefined;
   /** What conditions may read of it. */
@@ -164,7 +166,11 @@ export interface LifecycleRecord {
     | 'svid.revoked'
     | 'svid.expiring'
     | 'credential.long_lived'
-    | 'identity.unregistered';
+    | 'identity.unregistered'
+    | 'exception.started'
+    | 'exception.expiring'
+    | 'exception.expired'
+    | 'exception.withdrawn';
   readonly source: string | undefined;
   readonly policyRevision: string | undefined;
   readonly trustRevision: string | undefined;
@@ -173,6 +179,8 @@ export interface LifecycleRecord {
   readonly connections?: number;
   /** Of `revocation.enforced`: from when the cause was seen to the last of them gone. */
   readonly latencyMs?: number;
+  /** Of `exception.*`. */
+  readonly exception?: { readonly id: string; readonly owner: string; readonly expires: string };
   /** Of `credential.long_lived` and `identity.unregistered`. */
   readonly principal?: PrincipalFields | undefined;
 }

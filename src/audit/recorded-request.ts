@@ -23,7 +23,7 @@ export interface RecordedRequest {
   readonly path: string | undefined;
   /** Its path was too long to be kept whole. */
   readonly isTruncated: boolean;
-  /** It became a WebSocket. */
+  /** It asked to become a WebSocket. */
   readonly isUpgraded: boolean;
   /** What TLS was asked for. */
   readonly serverName: string | undefined;
@@ -63,7 +63,7 @@ export function parseRecordedRequest({ fields, time, timeMs }: RecordLine): Reco
     host: textOf(request.host),
     path: textOf(request.path),
     isTruncated: request.truncated === true,
-    isUpgraded: fields.phase === 'start',
+    isUpgraded: request.upgrade === 'websocket' || fields.phase === 'start',
     serverName: textOf(tls.serverName),
     headers: readValues(request.headers),
     query: readValues(request.query),

@@ -48,6 +48,12 @@ export function compileConfig(
     ...(emergency === undefined
       ? {}
       : { emergencyRevocationsFile: places.file(['emergencyRevocations'], emergency) }),
+    exceptions: {
+      maxLengthMs: raw.exceptions.maxLength,
+      ...(raw.exceptions.file === undefined
+        ? {}
+        : { file: places.file(['exceptions', 'file'], raw.exceptions.file) }),
+    },
     listeners: raw.listeners.map((listener, i) => toListener(listener, i, places)),
     upstreams: new Map(
       Object.entries(raw.upstreams).map(([name, upstream]) => [

@@ -18,6 +18,9 @@ import {
 } from './schema-values.js';
 import { identity, trust } from './trust-schema.js';
 
+/** An exception without an end to speak of is a rule. */
+const MAX_LENGTH_MS = 3650 * 86_400_000;
+
 const version = z.literal(1).describe('Version of this file format.');
 
 const routeDeadlines = z.strictObject({
@@ -191,6 +194,16 @@ const drain = z.strictObject({
   ),
 });
 
+const exceptions = z
+  .strictObject({
+    maxLength: duration('How far ahead an exception may end.', {
+      minMs: 1000,
+      maxMs: MAX_LENGTH_MS,
+    }).prefault('90d'),
+    file: place('Grants: exceptions given beside the policy, by `POST /exceptions` or by hand.').optional(),
+  })
+  .describe('Exceptions of the policy file and grants.');
+
 const WORKERS = 'must be `auto` (one for each CPU that the cgroup grants) or a whole number from 1 to 256';
 
 export const configSchema = z
@@ -200,6 +213,7 @@ export const configSchema = z
     trust,
     revocations: place('revoked.yaml').optional(),
     emergencyRevocations: place('Where `POST /revocations` keeps what it is told.').optional(),
+    exceptions: exceptions.prefault({}),
     listeners,
     upstreams: z
       .record(name('Name of the upstream.'), upstream)

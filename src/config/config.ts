@@ -27,6 +27,12 @@ export interface Config {
   readonly revocationsFile?: string;
   /** Written by POST /revocations; need not be there yet. */
   readonly emergencyRevocationsFile?: string;
+  readonly exceptions: {
+    /** How far ahead an exception may end. */
+    readonly maxLengthMs: number;
+    /** Grants: written by POST /exceptions and by people; need not be there yet. */
+    readonly file?: string;
+  };
   readonly listeners: readonly ListenerConfig[];
   readonly upstreams: ReadonlyMap<string, UpstreamConfig>;
   readonly policyFile: string;

@@ -113,6 +113,10 @@ function checkTrust(config: Config, at: ProblemAt): Problem[] {
     config.emergencyRevocationsFile === config.revocationsFile
   )
     problems.push(at(['emergencyRevocations'], 'must be a file of its own: this one is written by people'));
+  const grantsFile = config.exceptions.file;
+  const others = [config.policyFile, config.revocationsFile, config.emergencyRevocationsFile];
+  if (grantsFile !== undefined && others.includes(grantsFile))
+    problems.push(at(['exceptions', 'file'], 'must be a file of its own'));
   const { maxSvidLifetimeMs: most, flagSvidLifetimeMs: flagged } = config.identityOptions;
   if (most !== undefined && flagged !== undefined && flagged >= most)
     problems.push(

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { configSchema } from './config-schema.js';
+import { grantsSchema } from './exception-schema.js';
 import { policySchema } from './policy-schema.js';
 import { registrySchema } from './registry-schema.js';
 import { revocationSchema } from './revocation-schema.js';
@@ -9,6 +10,7 @@ export function jsonSchemas(): Readonly<Record<string, unknown>> {
   return {
     'countersign.schema.json': toJsonSchema(configSchema),
     'policy.schema.json': toJsonSchema(policySchema),
+    'grants.schema.json': toJsonSchema(grantsSchema),
     'registry.schema.json': toJsonSchema(registrySchema),
     'revoked.schema.json': toJsonSchema(revocationSchema),
   };

@@ -6,14 +6,19 @@ interface Order {
   readonly kind: 'read-config';
   readonly file: string;
   readonly env: Environment;
+  readonly nowMs: number;
 }
 
 /**
  * `loadConfig` with the reading done in a thread of its own: a large policy takes over a second to read, and requests
  * on open connections must not wait for it. Rejects only when the thread itself breaks.
  */
-export function loadConfigOffThread(file: string, env: Environment): Promise<LoadedConfig> {
-  const order: Order = { kind: 'read-config', file, env: { ...env } };
+export function loadConfigOffThread(
+  file: string,
+  env: Environment,
+  nowMs = Date.now(),
+): Promise<LoadedConfig> {
+  const order: Order = { kind: 'read-config', file, env: { ...env }, nowMs };
   return new Promise((resolve, reject) => {
     const worker = new Worker(new URL(import.meta.url), { workerData: order, env: {}, execArgv: [] });
     worker.once('message', (data: ConfigData) => resolve(compileData(data)));
@@ -26,5 +31,5 @@ const isOrder = (value: unknown): value is Order =>
   typeof value === 'object' && value !== null && (value as Partial<Order>).kind === 'read-config';
 
 if (!isMainThread && parentPort !== null && isOrder(workerData)) {
-  parentPort.postMessage(await readConfigData(workerData.file, workerData.env));
+  parentPort.postMessage(await readConfigData(workerData.file, workerData.env, workerData.nowMs));
 }

@@ -9,6 +9,7 @@ import type { Config } from './config.js';
 import { configSchema } from './config-schema.js';
 import { crossCheck, crossCheckPolicy, crossWarn, crossWarnPolicy } from './cross-check.js';
 import { type Environment, expandEnvironment } from './environment.js';
+import { checkExceptions, readGrants, warnOfEnds, warnOfGrants } from './grants-check.js';
 import { checkShape } from './issues.js';
 import { lintWarnings } from './lint-warnings.js';
 import { type PackedPolicy, packPolicy, unpackPolicy } from './packed-policy.js';
@@ -44,8 +45,8 @@ export interface ConfigData extends Findings {
 }
 
 /** Reads the configuration and the policy it names, and checks one against the other. Never throws for what it reads. */
-export async function loadConfig(file: string, env: Environment): Promise<LoadedConfig> {
-  return compileData(await readConfigData(file, env));
+export async function loadConfig(file: string, env: Environment, nowMs = Date.now()): Promise<LoadedConfig> {
+  return compileData(await readConfigData(file, env, nowMs));
 }
 
 /**
@@ -53,22 +54,23 @@ export async function loadConfig(file: string, env: Environment): Promise<Loaded
  * Problems of a file without lines of its own stand at the key that names it.
  */
 export async function loadAll(file: string, env: Environment, nowMs: number): Promise<LoadedConfig> {
-  const draft = await loadDraft(file, env);
-  if (draft.config === undefined) return compileData(finish(draft));
-  const trust = await checkTrust(
-    draft.config,
-    draft.problemAt,
-    { read: readBytes, list: listBundleFolder },
-    nowMs,
+  const draft = await loadDraft(file, env, nowMs);
+  const { config } = draft;
+  if (config === undefined) return compileData(finish(draft));
+  const trust = await checkTrust(config, draft.problemAt, { read: readBytes, list: listBundleFolder }, nowMs);
+  const grants = await readGrants(config, draft.problemAt, readBytes, nowMs);
+  const problems = [...draft.problems, ...trust.problems, ...(grants?.problems ?? [])];
+  const loaded = await compileData(
+    finish({ ...draft, problems, warnings: [...draft.warnings, ...draft.lint(), ...trust.warnings] }),
   );
-  const problems = [...draft.problems, ...trust.problems];
-  const warnings = [...draft.warnings, ...draft.lint(), ...trust.warnings];
-  return compileData(finish({ ...draft, problems, warnings }));
+  if (grants === undefined || loaded.policy === undefined) return loaded;
+  const warnings = warnOfGrants(grants, { config, policy: loaded.policy }, nowMs);
+  return { ...loaded, warnings: [...loaded.warnings, ...warnings].sort(compareProblems) };
 }
 
 /** The reading and checking, which for ten thousand rules takes over a second: for a thread of its own. */
-export async function readConfigData(file: string, env: Environment): Promise<ConfigData> {
-  return finish(await loadDraft(file, env));
+export async function readConfigData(file: string, env: Environment, nowMs: number): Promise<ConfigData> {
+  return finish(await loadDraft(file, env, nowMs));
 }
 
 /** The rest, which takes a tenth of that, and is done in slices. */
@@ -120,7 +122,7 @@ interface Draft extends ConfigData {
 
 const NO_LINT = (): readonly Problem[] => [];
 
-async function loadDraft(file: string, env: Environment): Promise<Draft> {
+async function loadDraft(file: string, env: Environment, nowMs: number): Promise<Draft> {
   const path = resolve(file);
   const read = await readBytes(path);
   if (!read.ok) {
@@ -143,11 +145,11 @@ async function loadDraft(file: string, env: Environment): Promise<Draft> {
   }
   const problemsHere = crossCheck(config, problemAt);
   const warningsHere = crossWarn(config, problemAt);
-  const policy = await readPolicy(config, 'policy', config.policyFile, problemAt);
+  const policy = await readPolicy(config, 'policy', config.policyFile, problemAt, nowMs);
   const candidate =
     config.shadowPolicyFile === undefined
       ? undefined
-      : await readPolicy(config, 'shadowPolicy', config.shadowPolicyFile, problemAt);
+      : await readPolicy(config, 'shadowPolicy', config.shadowPolicyFile, problemAt, nowMs);
   const registry =
     config.registryFile === undefined ? undefined : await readRegistry(config.registryFile, problemAt);
   const files = [policy, candidate, registry].filter((file) => file !== undefined);
@@ -188,12 +190,20 @@ async function readPolicy(
   key: string,
   file: string,
   problemAt: Draft['problemAt'],
+  nowMs: number,
 ): Promise<NamedFile<PolicyFile>> {
   const read = await readBytes(file);
   if (!read.ok) return unreadable(file, problemAt([key], read.error));
   const policy = readPolicyFile(read.value, file);
-  const problems = [...policy.problems, ...crossCheckPolicy(config, policy)];
-  return { file, read: policy, problems, warnings: crossWarnPolicy(policy) };
+  const exceptions = policy.input?.exceptions ?? [];
+  const limit = { nowMs, maxLengthMs: config.exceptions.maxLengthMs };
+  const problems = [
+    ...policy.problems,
+    ...crossCheckPolicy(config, policy),
+    ...checkExceptions(exceptions, config, limit, policy.problemAt),
+  ];
+  const warnings = [...crossWarnPolicy(policy), ...warnOfEnds(exceptions, policy.problemAt, nowMs)];
+  return { file, read: policy, problems, warnings };
 }
 
 async function readRegistry(file: string, problemAt: Draft['problemAt']): Promise<NamedFile<RegistryFile>> {

@@ -1,5 +1,6 @@
 import { compileCondition } from '../policy/condition.js';
 import { DEFAULT_RULE, type PolicyInput, REGISTRY_RULE, type RuleInput } from '../policy/policy.js';
+import { toExceptionInput } from './exception-schema.js';
 import { checkShape } from './issues.js';
 import { policySchema, type RawPolicy } from './policy-schema.js';
 import { type PolicyTest, toPolicyTest } from './policy-test.js';
@@ -28,7 +29,11 @@ export function readPolicyFile(text: string | Uint8Array, file: string): PolicyF
   const tests = value.tests.map((test, i) => toPolicyTest(test, problemAt(['tests', i], '')));
   if (wrong.length > 0) return { tests, problems: wrong, problemAt };
   return {
-    input: { rules: value.rules.map(toRuleInput), reads: value.reads },
+    input: {
+      rules: value.rules.map(toRuleInput),
+      exceptions: value.exceptions.map((raw) => toExceptionInput(raw, 'policy')),
+      reads: value.reads,
+    },
     tests,
     problems: [],
     problemAt,
@@ -43,15 +48,22 @@ const RESERVED_IDS: ReadonlyMap<string, string> = new Map([
 
 function checkRules(raw: RawPolicy, problemAt: PolicyFile['problemAt']): Problem[] {
   const problems: Problem[] = [];
-  const firstWith = new Map<string, number>();
+  const firstWith = new Map<string, string>();
+  const checkId = (id: string, list: 'rules' | 'exceptions', i: number): void => {
+    const taken = RESERVED_IDS.get(id);
+    if (taken !== undefined) problems.push(problemAt([list, i, 'id'], taken));
+    const first = firstWith.get(id);
+    if (first === undefined) firstWith.set(id, `${list}[${i}]`);
+    else problems.push(problemAt([list, i, 'id'], `"${id}" is also the id of ${first}`));
+  };
   let entries = 0;
   for (const [i, rule] of raw.rules.entries()) {
-    const taken = RESERVED_IDS.get(rule.id);
-    if (taken !== undefined) problems.push(problemAt(['rules', i, 'id'], taken));
-    const first = firstWith.get(rule.id);
-    if (first === undefined) firstWith.set(rule.id, i);
-    else problems.push(problemAt(['rules', i, 'id'], `"${rule.id}" is also the id of rules[${first}]`));
+    checkId(rule.id, 'rules', i);
     entries += rule.principals.length * rule.destinations.length;
+  }
+  for (const [i, { id, allow }] of raw.exceptions.entries()) {
+    checkId(id, 'exceptions', i);
+    entries += allow.principals.length * allow.destinations.length;
   }
   if (entries > MAX_INDEX_ENTRIES) {
     problems.push(
@@ -63,7 +75,7 @@ function checkRules(raw: RawPolicy, problemAt: PolicyFile['problemAt']): Problem
   }
   for (const [i, test] of raw.tests.entries()) {
     if (test.rule !== undefined && !RESERVED_IDS.has(test.rule) && !firstWith.has(test.rule)) {
-      problems.push(problemAt(['tests', i, 'rule'], `there is no rule "${test.rule}"`));
+      problems.push(problemAt(['tests', i, 'rule'], `there is no rule or exception "${test.rule}"`));
     }
   }
   return problems;
@@ -73,13 +85,17 @@ function checkRules(raw: RawPolicy, problemAt: PolicyFile['problemAt']): Problem
 function checkConditions(raw: RawPolicy, { problemInside }: YamlText): Problem[] {
   const problems: Problem[] = [];
   const known = new Map<string, ReturnType<typeof compileCondition>>();
-  for (const [i, { when }] of raw.rules.entries()) {
+  const conditions: readonly (readonly [KeyPath, string | undefined])[] = [
+    ...raw.rules.map(({ when }, i) => [['rules', i, 'when'], when] as const),
+    ...raw.exceptions.map(({ allow }, i) => [['exceptions', i, 'allow', 'when'], allow.when] as const),
+  ];
+  for (const [path, when] of conditions) {
     if (when === undefined) continue;
     const compiled = known.get(when) ?? compileCondition(when, raw.reads);
     known.set(when, compiled);
     if (compiled.ok) continue;
     const { offset, message } = compiled.error;
-    problems.push(problemInside(['rules', i, 'when'], offset, message));
+    problems.push(problemInside(path, offset, message));
   }
   return problems;
 }

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { problemOfReadHeader } from '../message/header-names.js';
+import { exceptionSchema } from './exception-schema.js';
 import { policyTestSchema } from './policy-test.js';
 import { method, name, oneOf, pathPattern, principalPattern, text } from './schema-values.js';
 
@@ -70,10 +71,9 @@ export const policySchema = z
     reads: reads.prefault({}),
     rules: z.array(rule).default([]).describe('First match names the decision; deny beats allow.'),
     exceptions: z
-      .array(z.unknown())
-      .max(0, '`exceptions` is not built yet in this version')
-      .optional()
-      .describe('Not built yet in this version.'),
+      .array(exceptionSchema)
+      .default([])
+      .describe('What is let in until a time; dead after, without a reload.'),
     tests: z.array(policyTestSchema).default([]).describe('Examples with their right answer.'),
   })
   .meta({ title: 'Countersign policy' });

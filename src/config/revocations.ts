@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { createRevocationList, type RevocationEntry, type RevocationList } from '../identity/revocation.js';
-import { parseStrictJson } from '../identity/strict-json.js';
 import { checkShape } from './issues.js';
+import { jsonLine, type ParsedRequest, readJson } from './json-text.js';
 import type { Problem } from './problem.js';
 import {
   type RawRevocations,
@@ -9,7 +9,7 @@ import {
   revocationSchema,
   withdrawalSchema,
 } from './revocation-schema.js';
-import { formatPath, readYaml, type YamlText } from './yaml-text.js';
+import { readYaml } from './yaml-text.js';
 
 interface ParsedList {
   readonly list?: RevocationList;
@@ -48,10 +48,8 @@ revoked:`;
 /** The text of a file that `parseRevocations` reads back as these entries: a line each, JSON inside (YAML 1.2 holds JSON). */
 export function formatRevocations(entries: readonly RevocationEntry[]): string {
   if (entries.length === 0) return `${HEADING} []\n`;
-  return `${HEADING}\n${entries.map((entry) => `  - ${toLine(entry)}\n`).join('')}`;
+  return `${HEADING}\n${entries.map((entry) => `  - ${jsonLine(writtenEntry(entry))}\n`).join('')}`;
 }
-
-export type ParsedRequest<T> = { readonly value?: T; readonly problems: readonly Problem[] };
 
 /** Reads the JSON of a request to revoke: one entry, or a list of them. All of it, or every problem in it. */
 export function parseRevocationRequest(bytes: Uint8Array): ParsedRequest<readonly RevocationEntry[]> {
@@ -110,31 +108,3 @@ const digest = (value: unknown): string =>
   createHash('sha256').update(JSON.stringify(value)).digest('hex').slice(0, 16);
 
 const iso = (ms: number): string => new Date(ms).toISOString();
-
-/** Characters that JSON leaves as they are and a reader of lines may not. */
-const toLine = (entry: RevocationEntry): string =>
-  JSON.stringify(writtenEntry(entry)).replace(
-    /[\u2028\u2029\ufeff]/g,
-    (c) => `\\u${c.charCodeAt(0).toString(16)}`,
-  );
-
-/** JSON as the schemas take it: strict, no name twice. There are no lines to show, only the path. */
-function readJson(bytes: Uint8Array, shape: (value: unknown) => unknown): YamlText {
-  const problemAt: YamlText['problemAt'] = (path, message) => ({
-    file: 'body',
-    line: 1,
-    column: 1,
-    path: formatPath(path),
-    message,
-  });
-  const strict = parseStrictJson(bytes);
-  const value: unknown = strict.ok ? shape(JSON.parse(Buffer.from(bytes).toString('utf8'))) : undefined;
-  return {
-    file: 'body',
-    value,
-    problems: strict.ok ? [] : [problemAt([], `is not JSON: ${strict.error}`)],
-    problemAt,
-    problemInside: (path, _offset, message) => problemAt(path, message),
-    problemAtKey: (path, key, message) => problemAt([...path, key], message),
-  };
-}

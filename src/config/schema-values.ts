@@ -137,7 +137,12 @@ export const routeHost = (description: string) => parsed(parseRouteHost, z.strin
 export const timestamp = (description: string) =>
   parsed(
     parseTimestamp,
-    z.string({ error: () => 'must be a time, such as 2026-11-21T10:00:00Z' }).describe(description),
+    z
+      .string({
+        error: ({ input }) =>
+          input === undefined ? undefined : 'must be a time, such as 2026-11-21T10:00:00Z',
+      })
+      .describe(description),
   );
 
 /** Methods compare byte by byte (RFC 9110 9.1) and the proxy takes capitals only: `get` would match nothing. */

@@ -196,6 +196,12 @@ async function checkRevocations(
 /** What a file that is not there reads as; ours is made by the first POST /revocations. */
 export const NO_SUCH_FILE = 'there is no such file';
 
+/** A file of ours that nothing was written to yet: only it is missing, and not its folder. */
+export async function isYetToBeMade(file: string, error: string, read: FileReader): Promise<boolean> {
+  const folder = await read(dirname(file));
+  return error.endsWith(NO_SUCH_FILE) && !folder.ok && !folder.error.endsWith(NO_SUCH_FILE);
+}
+
 async function checkEmergency(
   config: Config,
   at: ProblemAt,
@@ -210,10 +216,8 @@ async function checkEmergency(
     found.problems.push(...problems);
     return list;
   }
-  const folder = await read(dirname(file));
-  const isOnlyMissing =
-    bytes.error.endsWith(NO_SUCH_FILE) && !folder.ok && !folder.error.endsWith(NO_SUCH_FILE);
-  if (!isOnlyMissing) found.problems.push(at(['emergencyRevocations'], bytes.error));
+  if (!(await isYetToBeMade(file, bytes.error, read)))
+    found.problems.push(at(['emergencyRevocations'], bytes.error));
   return undefined;
 }
 

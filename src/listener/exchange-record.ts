@@ -5,6 +5,7 @@ import {
   type ReadValues,
   type RequestFields,
 } from '../audit/record.js';
+import type { RequestHead } from '../message/request-head.js';
 import { ConditionFault } from '../policy/facts.js';
 import type { Permit } from '../policy/permit.js';
 import type { Exchange } from './exchange.js';
@@ -80,6 +81,7 @@ function requestFields(exchange: Exchange): RequestFields {
     host: host !== undefined && host.length > MAX_RECORDED_VALUE ? host.slice(0, MAX_RECORDED_VALUE) : host,
     path: cut ? path.slice(0, MAX_RECORDED_VALUE) : path,
     protocol: head === undefined ? undefined : head.httpVersion === '1.1' ? 'http/1.1' : 'http/1.0',
+    upgrade: upgradeOf(head),
     bytes: exchange.requestBytes,
     traceId: exchange.traceId,
     ...readValues(exchange),
@@ -88,14 +90,9 @@ function requestFields(exchange: Exchange): RequestFields {
 }
 
 /** What conditions may have read, so that the decision can be taken again from the record alone. */
-function readValues({
-  decision,
-  head,
-  connection,
-  snapshot,
-}: Exchange): Pick<RequestFields, 'headers' | 'query'> {
+function readValues({ head, connection, snapshot }: Exchange): Pick<RequestFields, 'headers' | 'query'> {
   const reads = snapshot?.policy.reads;
-  if (reads === undefined || decision === undefined || head === undefined) return NOTHING_READ;
+  if (reads === undefined || head === undefined) return NOTHING_READ;
   if (reads.headers.length === 0 && reads.query.length === 0) return NOTHING_READ;
   const facts = new LiveFacts(head, connection);
   return {
@@ -122,6 +119,12 @@ function valuesOf(
     }
   }
   return values;
+}
+
+/** Two words, however many a client may think of. */
+function upgradeOf(head: RequestHead | undefined): RequestFields['upgrade'] {
+  if (head?.upgrade === undefined) return undefined;
+  return head.upgrade === 'websocket' ? 'websocket' : 'other';
 }
 
 /** A target that never parsed, without its query and its authority: queries and userinfo hold secrets. */

@@ -113,6 +113,7 @@ export abstract class Exchange {
     const nowMs = listener.clock.nowMs();
     const refusal = connection.judge(snapshot, nowMs);
     if (refusal !== undefined) return refusal;
+    // A request may wait for its turn longer than what let it in lives.
     if (snapshot === this.snapshot && !snapshot.policy.isTimeBound) return undefined;
     const isNew = snapshot !== this.snapshot && this.external === undefined;
     if (isNew && this.route !== undefined && isRouteAsked(snapshot, this.route))
@@ -206,6 +207,7 @@ export abstract class Exchange {
     );
     if (this.reason !== undefined) metrics.countRefusal(name, this.reason);
     const { decision } = this;
+    if (decision?.exception !== undefined) metrics.countException(decision.exception);
     if (decision?.shadow !== undefined) metrics.countShadow(name, decision.effect, decision.shadow.effect);
     if (decision?.conditionErrors !== undefined)
       metrics.countConditionErrors(name, decision.conditionErrors.length);

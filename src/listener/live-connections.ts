@@ -6,17 +6,14 @@ import { enforcedRecord, longLivedRecord } from './connection-record.js';
 import type { ListenerContext } from './context.js';
 import { Contraction } from './contraction.js';
 import type { Credential } from './credential.js';
+import { EndQueue } from './end-queue.js';
 
 /** After so long other events get their turn: ten thousand judgements, or a thousand ends, must not hold up a request. */
 const SLICE_MS = 2;
+/** How often what is open is asked about again where the policy depends on time. */
+const ASK_AGAIN_MS = 900;
 /** Reading the clock costs about as much as a cached judgement. */
 const LOOKS_BETWEEN = 16;
-
-interface End {
-  readonly connection: Connection;
-  readonly graceMs: number;
-  readonly termination: Termination;
-}
 
 /**
  * Every open connection of a listener, by credential: one entry holds one certificate, so identity, key, serial and
@@ -27,10 +24,9 @@ export class LiveConnections {
   /** Open connections by the verified identity that opened them. */
   readonly #shares = new Map<string, number>();
   #whenEmpty: (() => void)[] = [];
-  /** Judged and found over; no request on them is let through any more, they only have to be told. */
-  #ends: End[] = [];
-  #isWorkingOff = false;
+  readonly #ends = new EndQueue();
   #isSweeping = false;
+  #askedTickMs = 0;
 
   constructor(readonly context: ListenerContext) {}
 
@@ -105,15 +101,15 @@ export class LiveConnections {
     // Those that are named first: they are few, and ten thousand others need not be looked at before.
     for (const id of affected.ids)
       for (const credential of this.context.credentials.ofId(id)) judge(credential);
-    this.#workOffEnds();
+    this.#ends.workOff();
     if (affected.isOnlyIds) return;
     contraction.hold();
     const walk = (): void =>
       this.#inSlices([...this.context.credentials.live()].values(), judge, () => {
         contraction.release();
-        this.#workOffEnds();
+        this.#ends.workOff();
       });
-    if (this.#isWorkingOff) setImmediate(walk);
+    if (this.#ends.isWorking) setImmediate(walk);
     else walk();
   }
 
@@ -121,9 +117,17 @@ export class LiveConnections {
   sweep(snapshot: Snapshot, idleMs: number): void {
     if (this.#isSweeping) return;
     this.#isSweeping = true;
-    this.#sweepCredentials(snapshot, () => {
-      const look = (connection: Connection): void => connection.sweep(performance.now(), idleMs);
+    const contraction = this.contractionBy('clock', this.context.clock.nowMs());
+    contraction.hold();
+    this.#sweepCredentials(snapshot, contraction, () => {
+      const asksAgain = this.#asksAgain(snapshot);
+      const look = (connection: Connection): void => {
+        if (asksAgain) this.#askAgain(connection, snapshot, contraction);
+        connection.sweep(performance.now(), idleMs);
+      };
       this.#inSlices(this.#all.values(), look, () => {
+        contraction.release();
+        this.#ends.workOff();
         this.#isSweeping = false;
       });
     });
@@ -140,16 +144,28 @@ export class LiveConnections {
     }
   }
 
-  #sweepCredentials(snapshot: Snapshot, done: () => void): void {
+  /** An exception dies, and a condition on time turns, without any change of snapshots (PRODUCT §6). */
+  #asksAgain(snapshot: Snapshot): boolean {
+    const tickMs = performance.now();
+    const { policy } = this.context.snapshots.current ?? snapshot;
+    if (!policy.isTimeBound || tickMs - this.#askedTickMs < ASK_AGAIN_MS) return false;
+    this.#askedTickMs = tickMs;
+    return true;
+  }
+
+  #askAgain(connection: Connection, snapshot: Snapshot, cause: Contraction): void {
+    if (connection.open.size === 0) return;
+    const { snapshots, clock } = this.context;
+    this.#endDenied(connection, snapshots.current ?? snapshot, clock.nowMs(), cause);
+  }
+
+  #sweepCredentials(snapshot: Snapshot, contraction: Contraction, done: () => void): void {
     const { clock, snapshots } = this.context;
-    const contraction = this.contractionBy('clock', clock.nowMs());
-    contraction.hold();
     const judge = (credential: Credential): void => {
       this.#endIfRefused(credential, snapshots.current ?? snapshot, clock.nowMs(), contraction);
     };
     this.#inSlices([...this.context.credentials.live()].values(), judge, () => {
-      contraction.release();
-      this.#workOffEnds();
+      this.#ends.workOff();
       done();
     });
   }
@@ -176,7 +192,7 @@ export class LiveConnections {
       if (--left > 0) continue;
       left = LOOKS_BETWEEN;
       if (performance.now() < untilMs) continue;
-      this.#workOffEnds();
+      this.#ends.workOff();
       setImmediate(() => this.#inSlices(items, visit, done));
       return;
     }
@@ -194,31 +210,6 @@ export class LiveConnections {
     credential.isLongLived = isLong;
   }
 
-  #endLater(connection: Connection, graceMs: number, termination: Termination): void {
-    if (connection.terminatedBy !== undefined) return;
-    connection.terminatedBy = termination;
-    termination.cause.ends(termination.reason);
-    this.#ends.push({ connection, graceMs, termination });
-  }
-
-  #workOffEnds(): void {
-    if (this.#isWorkingOff || this.#ends.length === 0) return;
-    const untilMs = performance.now() + SLICE_MS;
-    let done = 0;
-    for (const { connection, graceMs } of this.#ends) {
-      done++;
-      connection.endAccess(graceMs);
-      if (performance.now() >= untilMs) break;
-    }
-    this.#ends.splice(0, done);
-    if (this.#ends.length === 0) return;
-    this.#isWorkingOff = true;
-    setImmediate(() => {
-      this.#isWorkingOff = false;
-      this.#workOffEnds();
-    });
-  }
-
   #endIfRefused(
     credential: Credential,
     snapshot: Snapshot,
@@ -232,7 +223,7 @@ export class LiveConnections {
       if (!this.#all.has(connection) || connection.terminatedBy !== undefined) continue;
       if (connection.refusal !== undefined) continue; // was never let in: it is waiting for its one answer
       connection.judge(snapshot, nowMs);
-      this.#endLater(connection, graceMs, { reason: refusal.reason, cause });
+      this.#ends.add(connection, graceMs, { reason: refusal.reason, cause });
     }
     return true;
   }
@@ -246,16 +237,22 @@ export class LiveConnections {
     for (const connection of credential.connections) {
       if (!this.#all.has(connection)) continue;
       if (nothingLeft) {
-        this.#endLater(connection, graceMs, { reason: 'policy_denied', cause });
+        this.#ends.add(connection, graceMs, { reason: 'policy_denied', cause });
         continue;
       }
-      for (const exchange of connection.open) {
-        if (exchange.isStillAllowed(next, nowMs)) continue;
-        // A tunnel is all that there is on its connection.
-        if (exchange.longLived) this.#endLater(connection, graceMs, { reason: 'policy_denied', cause });
-        else if (graceMs === 0) exchange.cut('access_ended');
-        else exchange.limitTo(performance.now() + graceMs);
-      }
+      this.#endDenied(connection, next, nowMs, cause);
+    }
+  }
+
+  /** What is open on it and would not be let through now. */
+  #endDenied(connection: Connection, snapshot: Snapshot, nowMs: number, cause: Termination['cause']): void {
+    const graceMs = snapshot.config.deadlines.accessEndMs;
+    for (const exchange of connection.open) {
+      if (exchange.isStillAllowed(snapshot, nowMs)) continue;
+      // A tunnel is all that there is on its connection.
+      if (exchange.longLived) this.#ends.add(connection, graceMs, { reason: 'policy_denied', cause });
+      else if (graceMs === 0) exchange.cut('access_ended');
+      else exchange.limitTo(performance.now() + graceMs);
     }
   }
 }

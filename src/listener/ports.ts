@@ -137,6 +137,8 @@ export interface ListenerMetrics {
   /** A request of a verified identity that the registry does not know. */
   countUnregistered(listener: string): void;
   countTerminated(reason: Reason): void;
+  /** A request that this exception let in. */
+  countException(id: string): void;
   /** From seeing what ended access to the last connection gone, in milliseconds. */
   observeRevocation(ms: number): void;
 }

@@ -129,7 +129,11 @@ export function* compileSteps(
 export function withGrants(policy: Policy, grants: readonly ExceptionInput[]): Policy {
   if (grants.length === 0 && policy.exceptions.length === policy.parts.exceptions.length) return policy;
   const { parts } = policy;
-  const candidate = parts.candidate && withGrants(parts.candidate, grants);
+  const { candidate: tried } = parts;
+  // What is only tried out may let conditions read less: there such a grant is left out, and stays in force here.
+  const isFit = ({ when }: ExceptionInput): boolean =>
+    when === undefined || compileCondition(when, tried?.parts.reads ?? NOTHING_READ).ok;
+  const candidate = tried && withGrants(tried, grants.filter(isFit));
   return assemble({ ...parts, candidate }, grants);
 }
 

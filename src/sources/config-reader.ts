@@ -24,6 +24,7 @@ export interface ConfigPlace {
   readonly env: Readonly<Record<string, string | undefined>>;
   /** Processes that share the configured limits. */
   readonly workers: number;
+  nowMs(): number;
 }
 
 /** Reads configurations and opens what they newly name; closes again what never came into force, or no longer is. */
@@ -45,10 +46,10 @@ export class ConfigReader {
 
   /** @param isFirst the caller loads what it names, and asks for all of it to be good. */
   async read(contents: ReadonlyMap<string, Buffer>, isFirst: boolean): Promise<Result<Loaded, string>> {
-    const { file, env, workers } = this.place;
+    const { file, env, workers, nowMs } = this.place;
     const bytes = [...contents.values()].reduce((sum, { length }) => sum + length, 0);
     const load = bytes > OFF_THREAD_BYTES && !isFirst ? loadConfigOffThread : loadConfig;
-    const { config: whole, policy, namedFiles, problems } = await load(file, env);
+    const { config: whole, policy, namedFiles, problems } = await load(file, env, nowMs());
     if (namedFiles.length > 0) this.named = namedFiles;
     if (whole === undefined || policy === undefined || problems.length > 0) {
       return err(problems.map(formatProblem).join('\n') || 'the configuration cannot be read');

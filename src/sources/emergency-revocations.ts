@@ -1,7 +1,6 @@
-import { randomBytes } from 'node:crypto';
 import { constants } from 'node:fs';
-import { access, lstat, open, realpath, rename, rm } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
+import { access, lstat } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import { formatProblem } from '../config/problem.js';
 import {
   formatRevocations,
@@ -13,6 +12,7 @@ import {
 import type { RevocationEntry, RevocationList } from '../identity/revocation.js';
 import { err, ok, type Result } from '../reasons.js';
 import { FileSource } from './file-source.js';
+import { codeOf, replaceSynced } from './synced-file.js';
 
 /** What POST /revocations may hold: it is for emergencies, and every change of it is read and written whole. */
 const MAX_EMERGENCY_ENTRIES = 1000;
@@ -204,44 +204,11 @@ export class EmergencyRevocations {
     }
   }
 
-  /** On the disk, whole, before anybody is told so: temporary file, fsync, rename, fsync of the folder. */
   async #write(entries: readonly RevocationEntry[]): Promise<Result<void, string>> {
     const text = formatRevocations(entries);
     const readBack = parseRevocations(text, this.file).list;
     if (readBack?.revision !== revocationListOf(entries).revision)
       return err('what would be written does not read back as what is in force');
-    // Through a link, so that the file it leads to is the one that a restart finds.
-    const target = await realpath(this.file).catch(() => this.file);
-    const temporary = join(dirname(target), `.${basename(target)}.${randomBytes(6).toString('hex')}.tmp`);
-    try {
-      await writeSynced(temporary, text);
-      await rename(temporary, target);
-      await syncFolder(dirname(target));
-      return ok(undefined);
-    } catch (cause) {
-      await rm(temporary, { force: true }).catch(() => undefined);
-      return err(`${this.file}: cannot be written (${codeOf(cause)})`);
-    }
+    return replaceSynced(this.file, text);
   }
 }
-
-async function writeSynced(file: string, text: string): Promise<void> {
-  const handle = await open(file, 'wx', 0o600);
-  try {
-    await handle.writeFile(text);
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
-}
-
-async function syncFolder(folder: string): Promise<void> {
-  const handle = await open(folder, 'r');
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
-}
-
-const codeOf = (cause: unknown): string => (cause as { code?: string }).code ?? String(cause);

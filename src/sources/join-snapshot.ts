@@ -30,7 +30,7 @@ export function joinSnapshot(
     bundles: allBundles(trust, before),
     revocationPolicies: new Map(trust.map((of) => [of.config.trustDomain as string, revocationPolicyOf(of)])),
     revocations: revocationsOf(sources),
-    policy,
+    policy: sources.grants?.joinedWith(policy) ?? policy,
     forwardPlan: forwardPlan(config, own, before),
     gateways: new Set(config.trustedPeers.gateways.map((id) => id.uri)),
     trustRevision: trustRevision(trust, sources),

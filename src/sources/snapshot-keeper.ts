@@ -3,6 +3,7 @@ import type { Config } from '../config/config.js';
 import { judgeSvid } from '../identity/revocation.js';
 import type { TrustBundleSet } from '../identity/trust-bundle.js';
 import type { VerifiedSvid } from '../identity/x509-svid.js';
+import type { Policy } from '../policy/policy.js';
 import type { Refusal } from '../reasons.js';
 import type { Snapshot } from '../snapshot.js';
 import { ConfigReader, hasLostDeny, type Loaded } from './config-reader.js';
@@ -11,6 +12,7 @@ import { DriftWatch } from './drift.js';
 import type { EmergencyRevocations } from './emergency-revocations.js';
 import type { PeerReader } from './endpoint-connection.js';
 import { FileSource } from './file-source.js';
+import type { GrantStore } from './grant-store.js';
 import { joinSnapshot, revocationsOf } from './join-snapshot.js';
 import { restartNeededFor } from './restart-needed.js';
 import type { Source, SourceHost, SourceStatus } from './source.js';
@@ -88,7 +90,7 @@ export class SnapshotKeeper implements SourceHost {
   ) {
     const connect = (config: Config): SourceSet =>
       connectSources(config, this.#present, (identity) => this.#ownSvidCheck(identity), this);
-    this.#reader = new ConfigReader({ file, env, workers }, connect);
+    this.#reader = new ConfigReader({ file, env, workers, nowMs }, connect);
     this.#configSource = new FileSource<Loaded>({
       name: 'config',
       files: () => [file],
@@ -129,6 +131,7 @@ export class SnapshotKeeper implements SourceHost {
     clearTimeout(this.#gathering);
     this.#watch.close();
     this.emergency?.close();
+    this.grants?.close();
   }
 
   /** SIGHUP and POST /reload: reads every source now. Resolves when each was adopted or refused. */
@@ -146,6 +149,16 @@ export class SnapshotKeeper implements SourceHost {
   /** Where revocations of the admin listener go, if a file is named to keep them. */
   get emergency(): EmergencyRevocations | undefined {
     return this.#present?.emergency;
+  }
+
+  /** Where exceptions of the admin listener go, if a file is named to keep them. */
+  get grants(): GrantStore | undefined {
+    return this.#present?.grants;
+  }
+
+  /** The policy file's own, without grants. */
+  get ownPolicy(): Policy | undefined {
+    return this.#configSource.value?.policy;
   }
 
   /** Looks at one source now, and adopts what it finds. */

@@ -7,6 +7,7 @@ import { err, ok } from '../reasons.js';
 import type { OwnSvid } from '../snapshot.js';
 import { EmergencyRevocations } from './emergency-revocations.js';
 import { FileSource } from './file-source.js';
+import { GrantStore } from './grant-store.js';
 import { type LoadedSvid, loadOwnSvid, verifyOwnSvid } from './own-svid.js';
 import type { Source, SourceHost } from './source.js';
 import { TrustFolder } from './trust-folder.js';
@@ -21,6 +22,7 @@ export interface SourceSet {
   readonly folders: readonly TrustFolder[];
   readonly revocations: FileSource<RevocationList> | undefined;
   readonly emergency: EmergencyRevocations | undefined;
+  readonly grants: GrantStore | undefined;
   /** undefined = it comes from the Workload API. */
   readonly identity: FileSource<LoadedSvid> | undefined;
 }
@@ -56,6 +58,7 @@ export function connectSources(
         ? undefined
         : (reuse(known?.revocations, revocationsFile) ?? revocationSource(revocationsFile)),
     emergency: connectEmergency(config.emergencyRevocationsFile, known?.emergency),
+    grants: connectGrants(config.exceptions, known?.grants, () => host.nowMs()),
     identity:
       identity.kind === 'workloadApi'
         ? undefined
@@ -66,10 +69,11 @@ export function connectSources(
 
 /** In the order in which they depend on each other: a bundle stands behind its lists and the own SVID. */
 export function sourcesOf(set: SourceSet): Source[] {
-  const { workloadApi, entries, folders, revocations, emergency, identity } = set;
+  const { workloadApi, entries, folders, revocations, emergency, grants, identity } = set;
   const sources: (Source | undefined)[] = [
     emergency?.source, // first: nothing else has as much hurry
     revocations,
+    grants?.source,
     workloadApi,
     ...entries.flatMap(({ own }) => own),
     ...folders,
@@ -140,6 +144,18 @@ function connectEmergency(
 ): EmergencyRevocations | undefined {
   if (file === undefined) return undefined;
   return known?.file === file ? known : new EmergencyRevocations(file, known);
+}
+
+/** A shorter bound is held against what stands in the file as well: that makes it another source. */
+function connectGrants(
+  { file, maxLengthMs }: Config['exceptions'],
+  known: GrantStore | undefined,
+  nowMs: () => number,
+): GrantStore | undefined {
+  if (file === undefined) return undefined;
+  return known?.file.path === file && known.file.maxLengthMs === maxLengthMs
+    ? known
+    : new GrantStore(file, maxLengthMs, nowMs, known);
 }
 
 function identitySource(

@@ -12,12 +12,19 @@ export interface LiveGauges {
   drifted(): readonly string[];
   /** Live connections by trust domain and authority fingerprint. */
   authoritiesInUse(): readonly { trustDomain: string; authority: string; count: number }[];
+  /** Exceptions by state. */
+  exceptions(): Readonly<Record<string, number>>;
 }
 
 /** Every metric of PRODUCT §10 that exists so far. Labels come from configuration or closed lists, never from a request. */
 export class Metrics implements ListenerMetrics {
   readonly registry = new Registry();
-  live: LiveGauges = { connections: () => new Map(), drifted: () => [], authoritiesInUse: () => [] };
+  live: LiveGauges = {
+    connections: () => new Map(),
+    drifted: () => [],
+    authoritiesInUse: () => [],
+    exceptions: () => ({}),
+  };
 
   readonly #requests = new RequestMetrics(this.registry);
   readonly #external = new ExternalMetrics(this.registry);
@@ -84,6 +91,8 @@ export class Metrics implements ListenerMetrics {
     ['trust_domain', 'crl'],
   );
 
+  readonly #exceptionUses = new Map<string, number>();
+
   constructor() {
     collectDefaultMetrics({ register: this.registry });
     const { live, registry } = { live: () => this.live, registry: this.registry };
@@ -120,6 +129,25 @@ export class Metrics implements ListenerMetrics {
         }
       },
     });
+    new Gauge({
+      name: 'countersign_exceptions',
+      help: 'Exceptions of the policy, grants included, by state.',
+      labelNames: ['state'],
+      registers: [registry],
+      aggregator: 'max',
+      collect() {
+        for (const [state, count] of Object.entries(live().exceptions())) this.set({ state }, count);
+      },
+    });
+  }
+
+  /** By id, since this process started: requests that an exception let in. Of those in force alone. */
+  get exceptionUses(): ReadonlyMap<string, number> {
+    return this.#exceptionUses;
+  }
+
+  countException(id: string): void {
+    this.#exceptionUses.set(id, (this.#exceptionUses.get(id) ?? 0) + 1);
   }
 
   observeRequest(
@@ -184,6 +212,8 @@ export class Metrics implements ListenerMetrics {
 
   /** After a swap: the gauges that describe what is in force. */
   describe(snapshot: Snapshot): void {
+    const ids = new Set(snapshot.policy.exceptions.map(({ id }) => id));
+    for (const id of this.#exceptionUses.keys()) if (!ids.has(id)) this.#exceptionUses.delete(id);
     this.#info.reset();
     this.#info.set({ policy: snapshot.policy.revision, trust: snapshot.trustRevision }, 1);
     this.#svidNotAfter.set(snapshot.own.leaf.notAfterMs / 1000);

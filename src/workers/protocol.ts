@@ -34,7 +34,11 @@ export type Question =
   | 'reload'
   | 'revocations'
   | 'revoke'
-  | 'withdraw';
+  | 'withdraw'
+  | 'exceptions'
+  | 'grant'
+  | 'lookAtGrants'
+  | 'withdrawGrant';
 
 /** One metric with all its series, as prom-client gives and takes it. */
 export type MetricValues = Readonly<Record<string, unknown>> & { readonly name: string };

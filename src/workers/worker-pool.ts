@@ -103,6 +103,16 @@ export class WorkerPool {
     return answers.flat();
   }
 
+  /** Asks the first worker alone: for what is to be done once. undefined where it does not answer in time. */
+  async askFirst<T>(question: Question, argument?: unknown): Promise<Answer<T> | undefined> {
+    for (const member of this.#members.values()) {
+      if (!member.isHeard) continue;
+      const value = await this.#askOne(member, question, argument);
+      return value === undefined ? undefined : { index: member.index, pid: member.pid, value: value as T };
+    }
+    return undefined;
+  }
+
   tell(message: ToWorker): void {
     for (const { worker } of this.#members.values()) if (worker.isConnected()) worker.send(message);
   }

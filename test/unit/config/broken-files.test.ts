@@ -266,9 +266,32 @@ const expected: readonly [file: string, problems: readonly string[]][] = [
     'policy-empty-methods.yaml',
     ['8:14 rules[0].methods: must not be empty: leave it out for any, or drop the rule'],
   ],
+  [
+    'policy-exceptions.yaml',
+    [
+      '6:5 exceptions[0].owner: is required',
+      '6:5 exceptions[0].reason: is required',
+      '6:5 exceptions[0].allow: is required',
+      '6:5 exceptions[0].expires: is required',
+      '12:76 exceptions[1].allow.effect: unknown key `effect`',
+      '11:14 exceptions[1].expires: must be later than `starts`',
+      '13:92 exceptions[2].allow.principals: must name at least one principal',
+      '13:110 exceptions[2].allow.destinations: must name at least one upstream or route',
+      '13:5 exceptions[2].expires: is required',
+      '13:41 exceptions[2].expire: unknown key `expire`; did you mean `expires`?',
+    ],
+  ],
+  [
+    'policy-exceptions-ids.yaml',
+    [
+      '6:11 exceptions[0].id: "open" is also the id of rules[0]',
+      '7:11 exceptions[1].id: `default` is the name of the rule that denies everything else',
+      '9:11 exceptions[3].id: "EX-1" is also the id of exceptions[2]',
+      '9:155 exceptions[3].allow.when: request has no field nothing; it has',
+    ],
+  ],
   ['policy-id-default.yaml', ['4:9 rules[0].id: `default` is the name of the rule that denies everything']],
   ['policy-id-twice.yaml', ['10:11 rules[1].id: "open" is also the id of rules[0]']],
-  ['policy-later-exceptions.yaml', ['11:3 exceptions: `exceptions` is not built yet in this version']],
   [
     'policy-reads.yaml',
     [
@@ -307,7 +330,7 @@ const expected: readonly [file: string, problems: readonly string[]][] = [
   ['policy-principal-as-text.yaml', ['6:17 rules[0].principals: must be a list, not "spiffe://a.test/web"']],
   ['policy-principals-missing.yaml', ['4:5 rules[0].principals: is required']],
   ['policy-test-request.yaml', ['11:41 tests[0].request: must be a method, one space and a URL']],
-  ['policy-test-unknown-rule.yaml', ['11:81 tests[0].rule: there is no rule "opne"']],
+  ['policy-test-unknown-rule.yaml', ['11:81 tests[0].rule: there is no rule or exception "opne"']],
   ['policy-unknown-key.yaml', ['8:5 rules[0].method: unknown key `method`; did you mean `methods`?']],
   [
     'policy-wildcard-trust-domain.yaml',
