@@ -104,7 +104,7 @@ function askPolicy(test: PolicyTest, policy: Policy, request: AccessRequest): Te
     got = { ...(decision === undefined ? NOTHING : answerOf(decision)), effect, shadow: shadow?.effect };
   }
   if (wrongWith(test, got).length === 0) return judge(test, got, '');
-  return judge(test, got, whyOf(test, policy, explanation ?? explain(policy, request)));
+  return judge(test, got, whyOf(test, got, policy, explanation ?? explain(policy, request)));
 }
 
 const answerOf = ({ effect, reason, rule, exception, shadow }: Decision): PolicyAnswer => ({
@@ -132,15 +132,24 @@ function wrongWith(test: PolicyTest, got: PolicyAnswer): string[] {
   return wrong;
 }
 
-function whyOf(test: PolicyTest, policy: Policy, { unknown, rules, shadow }: Explanation): string {
-  if (unknown !== undefined) return `hangs on ${unknown}, which is not known; tell it: ${keyFor(unknown)}`;
-  if (test.shadow !== undefined && policy.shadow === undefined)
-    return 'nothing is tried out: no rule is in shadow, and there is no shadowPolicy';
-  if (shadow?.unknown !== undefined)
-    return `in shadow it hangs on ${shadow.unknown}, which is not known; tell it: ${keyFor(shadow.unknown)}`;
+function whyOf(test: PolicyTest, got: PolicyAnswer, policy: Policy, explanation: Explanation): string {
+  const { unknown, rules, shadow } = explanation;
+  const isOwnWrong = wrongWith({ ...test, shadow: undefined }, got).length > 0;
+  if (!isOwnWrong) return whyOfShadow(policy, shadow);
+  if (unknown !== undefined) return hangsOn(unknown);
   const wanted = rules.find(({ rule, matched }) => rule === (test.exception ?? test.rule) && !matched);
   const decider = rules.find(({ decides }) => decides);
   const near = nearestFirst(rules).find(({ mode, effect }) => mode === 'enforce' && effect === test.expect);
   const named = wanted ?? decider ?? near;
   return named === undefined ? `no rule of the policy says ${test.expect}` : `${named.rule}: ${named.text}`;
 }
+
+function whyOfShadow(policy: Policy, shadow: Explanation['shadow']): string {
+  if (policy.shadow === undefined || shadow === undefined)
+    return 'nothing is tried out: no rule is in shadow, and there is no shadowPolicy';
+  return shadow.decision === undefined
+    ? hangsOn(shadow.unknown ?? '')
+    : `in shadow ${shadow.decision.rule} decides`;
+}
+
+const hangsOn = (fact: string): string => `hangs on ${fact}, which is not known; tell it: ${keyFor(fact)}`;

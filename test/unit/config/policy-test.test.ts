@@ -125,10 +125,24 @@ t.test('the decision that is tried out can be expected too', async (t) => {
   const { code, out } = await run(t, tests, { policy });
   t.equal(code, 1);
   t.match(out, /^ok 1 - .*: allow, reads; in shadow deny$/m);
-  t.match(out, /expected in shadow allow, got deny/);
+  t.match(out, /expected in shadow allow, got deny\n +in shadow tried decides/);
   const none = await run(t, [`${web}, expect: allow, shadow: allow`]);
   t.equal(none.code, 1);
   t.match(none.out, /nothing is tried out/);
+});
+
+t.test('what only hides what is tried out leaves the answer in force as it is', async (t) => {
+  const tried = EXTRA.replace(' }\n', `, when: 'connection.resumed' }\n`);
+  const tests = [
+    `${web}, expect: allow, rule: reads`,
+    `${web}, expect: deny`,
+    `${web}, expect: allow, shadow: deny`,
+  ];
+  const { code, out } = await run(t, tests, { policy: POLICY.replace('tests:\n', `${tried}tests:\n`) });
+  t.equal(code, 1);
+  t.match(out, /^ok 1 - .*: allow, reads$/m);
+  t.match(out, /expected deny, got allow\n +reads: matches and decides: allow/);
+  t.match(out, /expected in shadow deny, got nothing that can be told\n +hangs on connection\.resumed/);
 });
 
 t.test('no tests at all is said, and is no failure', async (t) => {
