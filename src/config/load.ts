@@ -9,7 +9,7 @@ import type { Config } from './config.js';
 import { configSchema } from './config-schema.js';
 import { crossCheck, crossCheckPolicy, crossWarn, crossWarnPolicy } from './cross-check.js';
 import { type Environment, expandEnvironment } from './environment.js';
-import { checkExceptions, readGrants, warnOfEnds, warnOfGrants } from './grants-check.js';
+import { checkExceptions, joinGrants, readGrants, warnOfEnds, warnOfGrants } from './grants-check.js';
 import { checkShape } from './issues.js';
 import { lintWarnings } from './lint-warnings.js';
 import { type PackedPolicy, packPolicy, unpackPolicy } from './packed-policy.js';
@@ -47,6 +47,16 @@ export interface ConfigData extends Findings {
 /** Reads the configuration and the policy it names, and checks one against the other. Never throws for what it reads. */
 export async function loadConfig(file: string, env: Environment, nowMs = Date.now()): Promise<LoadedConfig> {
   return compileData(await readConfigData(file, env, nowMs));
+}
+
+/** `loadConfig`, and the grants beside the policy: what decides once a sidecar has read it all. For questions offline. */
+export async function loadWithGrants(file: string, env: Environment, nowMs: number): Promise<LoadedConfig> {
+  const draft = await loadDraft(file, env, nowMs);
+  const grants = draft.config && (await readGrants(draft.config, draft.problemAt, readBytes, nowMs));
+  const problems = [...draft.problems, ...(grants?.problems ?? [])];
+  const loaded = await compileData(finish({ ...draft, problems }));
+  if (grants === undefined || loaded.policy === undefined) return loaded;
+  return { ...loaded, policy: joinGrants(loaded.policy, grants) };
 }
 
 /**
