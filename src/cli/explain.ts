@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import type { Config } from '../config/config.js';
-import { loadWithGrants } from '../config/load.js';
+import { loadConfigWithGrants } from '../config/load.js';
 import { formatProblem } from '../config/problem.js';
 import { readPemCertificates } from '../identity/pem.js';
 import { type PeerChain, parsePeerChain } from '../identity/x509-svid.js';
@@ -27,7 +27,11 @@ export async function runExplain(argv: readonly string[], io: CliIo, nowMs = Dat
   const cwd = io.cwd ?? process.cwd();
   const presented = await readPresented(options, cwd);
   if (!presented.ok) return complain(io, presented.error);
-  const { config, policy, problems } = await loadWithGrants(resolve(cwd, options.config), io.env, nowMs);
+  const { config, policy, problems } = await loadConfigWithGrants(
+    resolve(cwd, options.config),
+    io.env,
+    nowMs,
+  );
   if (config === undefined || policy === undefined) {
     for (const problem of problems) io.stderr(`${formatProblem(shorten(problem, cwd))}\n`);
     return exitCode.config;

@@ -57,9 +57,7 @@ function groupText(group: ChangeGroup, policy: Policy): string[] {
     `      such as ${example.method} ${example.host ?? ''}${example.path} at ${example.time}${span(group)}`,
   ];
   if (isGoneException(was, policy))
-    lines.push(
-      `      exception ${was.exception} is not in the new configuration; if it was granted, it never is`,
-    );
+    lines.push(`      exception ${was.exception} is not in the new configuration`);
   return lines.map(printable);
 }
 

@@ -1,6 +1,6 @@
 import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
-import { loadConfig } from '../config/load.js';
+import { loadConfigWithGrants } from '../config/load.js';
 import { formatProblem } from '../config/problem.js';
 import { parseTimestamp } from '../config/units.js';
 import { shorten } from './check.js';
@@ -53,7 +53,11 @@ export async function runReplay(argv: readonly string[], io: CliIo, nowMs = Date
     return exitCode.usage;
   }
   const cwd = io.cwd ?? process.cwd();
-  const { config, policy, problems } = await loadConfig(resolve(cwd, options.config), io.env);
+  const { config, policy, problems } = await loadConfigWithGrants(
+    resolve(cwd, options.config),
+    io.env,
+    nowMs,
+  );
   if (config === undefined || policy === undefined) {
     for (const problem of problems) io.stderr(`${formatProblem(shorten(problem, cwd))}\n`);
     return exitCode.config;

@@ -1,7 +1,7 @@
 import { compileCondition } from '../policy/condition.js';
 import type { PolicyReads } from '../policy/condition-shape.js';
 import type { ExceptionInput } from '../policy/exception.js';
-import { DEFAULT_RULE, type Policy, REGISTRY_RULE, withGrants } from '../policy/policy.js';
+import { DEFAULT_RULE, type Policy, REGISTRY_RULE } from '../policy/policy.js';
 import type { Config } from './config.js';
 import { checkWrittenExpiry, type ExceptionLimit, warnOfEnd } from './exception-schema.js';
 import { type ParsedGrants, parseGrants } from './grants.js';
@@ -65,13 +65,6 @@ export function whyUnusable(
   if (when === undefined) return undefined;
   const compiled = compileCondition(when, reads);
   return compiled.ok ? undefined : { path: ['allow', 'when'], message: compiled.error.message };
-}
-
-/** The policy with the grants that can be in force beside it. */
-export function joinGrants(policy: Policy, { list }: ParsedGrants): Policy {
-  const obstacles = obstaclesIn(policy);
-  const usable = (list?.grants ?? []).filter((grant) => whyUnusable(grant, obstacles) === undefined);
-  return usable.length === 0 ? policy : withGrants(policy, usable);
 }
 
 /** What is wrong with the policy file's own exceptions: names that lead nowhere, an end that is too far ahead. */

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { compileSteps, type Policy } from '../policy/policy.js';
+import { compileSteps, type Policy, withGrants } from '../policy/policy.js';
 import { compileRegistrySteps, type PackedRegistry, packRegistry } from '../policy/registry.js';
 import { listBundleFolder } from './bundle-folder.js';
 import { compileConfig } from './compile-config.js';
@@ -9,7 +9,14 @@ import type { Config } from './config.js';
 import { configSchema } from './config-schema.js';
 import { crossCheck, crossCheckPolicy, crossWarn, crossWarnPolicy } from './cross-check.js';
 import { type Environment, expandEnvironment } from './environment.js';
-import { checkExceptions, joinGrants, readGrants, warnOfEnds, warnOfGrants } from './grants-check.js';
+import {
+  checkExceptions,
+  obstaclesIn,
+  readGrants,
+  warnOfEnds,
+  warnOfGrants,
+  whyUnusable,
+} from './grants-check.js';
 import { checkShape } from './issues.js';
 import { lintWarnings } from './lint-warnings.js';
 import { type PackedPolicy, packPolicy, unpackPolicy } from './packed-policy.js';
@@ -19,7 +26,7 @@ import { compareProblems, type Problem } from './problem.js';
 import { crossWarnRegistry } from './registry-check.js';
 import { type RegistryFile, readRegistryFile } from './registry-file.js';
 import { checkTrust, type FileRead, type FileReader, NO_SUCH_FILE } from './trust-check.js';
-import { type KeyPath, readYaml, type YamlText } from './yaml-text.js';
+import { formatPath, type KeyPath, readYaml, type YamlText } from './yaml-text.js';
 
 interface Findings {
   /** Policies and registry that the configuration names, also when one of them cannot be used; for whoever waits for a better version. */
@@ -49,14 +56,29 @@ export async function loadConfig(file: string, env: Environment, nowMs = Date.no
   return compileData(await readConfigData(file, env, nowMs));
 }
 
-/** `loadConfig`, and the grants beside the policy: what decides once a sidecar has read it all. For questions offline. */
-export async function loadWithGrants(file: string, env: Environment, nowMs: number): Promise<LoadedConfig> {
-  const draft = await loadDraft(file, env, nowMs);
-  const grants = draft.config && (await readGrants(draft.config, draft.problemAt, readBytes, nowMs));
-  const problems = [...draft.problems, ...(grants?.problems ?? [])];
-  const loaded = await compileData(finish({ ...draft, problems }));
-  if (grants === undefined || loaded.policy === undefined) return loaded;
-  return { ...loaded, policy: joinGrants(loaded.policy, grants) };
+/** `loadConfig` with what is granted beside the policy: what a request would be judged by. A broken grants file is a problem here. */
+export async function loadConfigWithGrants(
+  file: string,
+  env: Environment,
+  nowMs: number,
+): Promise<LoadedConfig> {
+  const loaded = await loadConfig(file, env, nowMs);
+  const { config, policy } = loaded;
+  if (config === undefined || policy === undefined) return loaded;
+  const at = (path: KeyPath, message: string): Problem => ({
+    file: config.file,
+    line: 1,
+    column: 1,
+    path: formatPath(path),
+    message,
+  });
+  const read = await readGrants(config, at, readBytes, nowMs);
+  if (read === undefined) return loaded;
+  const { policy: _, ...rest } = loaded;
+  if (read.list === undefined) return { ...rest, problems: read.problems };
+  const obstacles = obstaclesIn(policy);
+  const usable = read.list.grants.filter((grant) => whyUnusable(grant, obstacles) === undefined);
+  return { ...loaded, policy: withGrants(policy, usable) };
 }
 
 /**
