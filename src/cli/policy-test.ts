@@ -31,7 +31,11 @@ export async function runPolicy(argv: readonly string[], io: CliIo, nowMs = Date
     return exitCode.usage;
   }
   const cwd = io.cwd ?? process.cwd();
-  const { config, policy, policyTests, problems } = await loadConfig(resolve(cwd, options.config), io.env);
+  const { config, policy, policyTests, problems } = await loadConfig(
+    resolve(cwd, options.config),
+    io.env,
+    nowMs,
+  );
   if (config === undefined || policy === undefined) {
     for (const problem of problems) io.stderr(`${formatProblem(shorten(problem, cwd))}\n`);
     return exitCode.config;

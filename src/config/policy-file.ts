@@ -77,6 +77,9 @@ function checkRules(raw: RawPolicy, problemAt: PolicyFile['problemAt']): Problem
     if (test.rule !== undefined && !RESERVED_IDS.has(test.rule) && !firstWith.has(test.rule)) {
       problems.push(problemAt(['tests', i, 'rule'], `there is no rule or exception "${test.rule}"`));
     }
+    if (test.exception !== undefined && !raw.exceptions.some(({ id }) => id === test.exception)) {
+      problems.push(problemAt(['tests', i, 'exception'], `there is no exception "${test.exception}"`));
+    }
   }
   return problems;
 }

@@ -11,8 +11,9 @@ interface Match {
 
 /** Of a rule that matches: what comes of it. */
 export function matchText(rule: Rule, { decides, isTried, decision, error }: Match): string {
+  const end = rule.term === undefined ? '' : `, until ${iso(rule.term.expiresMs)}`;
   const why =
-    error === undefined ? '' : ` (its condition cannot be evaluated, which counts in a deny: ${error})`;
+    error === undefined ? end : ` (its condition cannot be evaluated, which counts in a deny: ${error})`;
   if (isTried) return `would match${why}`;
   if (decides) return `matches and decides: ${rule.effect}${why}`;
   if (decision === undefined) return `matches${why}`;

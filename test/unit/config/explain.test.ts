@@ -251,6 +251,32 @@ t.test('the registry has its word: who owns the caller, or that nobody does', as
   });
 });
 
+t.test('exceptions of the policy and grants beside it are explained, in force or not', async (t) => {
+  const cwd = world(t, `${CONFIG}exceptions: { file: grants.yaml }\n`);
+  const allow = 'allow: { principals: ["spiffe://a.test/batch"], destinations: [u], methods: [PUT] }';
+  const exception = (id: string, more: string): string =>
+    `  - { id: ${id}, owner: us, reason: migration, ${more}, ${allow} }\n`;
+  const dead = exception('EX-1', 'expires: 1970-01-01T00:00:00Z');
+  writeFileSync(join(cwd, 'policy.yaml'), `${POLICY}exceptions:\n${dead}`);
+  const grants = [
+    exception('GR-1', 'expires: 1970-01-01T02:00:00Z, by: alice'),
+    exception('GR-2', 'starts: 1970-01-01T01:00:00Z, expires: 1970-01-01T02:00:00Z, by: alice'),
+    exception('web-reads', 'expires: 1970-01-01T02:00:00Z, by: mallory'),
+  ];
+  writeFileSync(join(cwd, 'grants.yaml'), `version: 1\nexceptions:\n${grants.join('')}`);
+  const { code, out } = await run(cwd, ...ask('spiffe://a.test/batch', 'PUT', 'https://svc.test/public/a'));
+  t.equal(code, 0);
+  t.match(out, /^allow: exception_allowed, rule GR-1/);
+  t.match(out, /^=> GR-1 +allow +exception: matches and decides: allow, until 1970-01-01T02:00:00\.000Z$/m);
+  t.match(out, /^ - GR-2 +allow +exception: starts at 1970-01-01T01:00:00\.000Z$/m);
+  t.match(out, /^ - EX-1 +allow +exception: is dead since 1970-01-01T00:00:00\.000Z$/m);
+  t.equal(out.match(/ web-reads /g)?.length, 1, 'a grant by the name of a rule is not in force');
+  writeFileSync(join(cwd, 'grants.yaml'), 'version: 2\n');
+  const broken = await run(cwd, ...ask('spiffe://a.test/batch', 'PUT', 'https://svc.test/public/a'));
+  t.equal(broken.code, 78);
+  t.match(broken.err, /^grants\.yaml:1:10 version/m);
+});
+
 t.test(
   'a certificate tells who asks, its dates and its issuer, and is refused as the listener would',
   async (t) => {

@@ -26,6 +26,8 @@ rules:
   - { id: region, effect: allow, principals: ["spiffe://a.test/eu"], destinations: [u], when: '"x-region" in request.headers' }
 tests:
 `;
+const EXCEPTION =
+  'exceptions:\n  - { id: EX-1, owner: us, reason: migration, expires: 1970-01-02T00:00:00Z, allow: { principals: ["spiffe://a.test/web"], destinations: [u], methods: [PUT] } }\n';
 const EXTRA =
   '  - { id: tried, mode: shadow, effect: deny, principals: ["spiffe://a.test/web"], destinations: [u] }\n';
 
@@ -67,20 +69,24 @@ t.test('a policy that does what its tests expect passes, a line each', async (t)
 });
 
 t.test('a test that fails says where it stands, what was expected, what came, and why', async (t) => {
-  const { code, out } = await run(t, [
-    'as: "spiffe://a.test/web", request: "DELETE /public/a", expect: allow',
-    `${web}, expect: deny`,
-    `${web}, expect: allow, rule: fresh`,
-    `${web}, expect: allow, exception: EX-1`,
-  ]);
+  const { code, out } = await run(
+    t,
+    [
+      'as: "spiffe://a.test/web", request: "DELETE /public/a", expect: allow',
+      `${web}, expect: deny`,
+      `${web}, expect: allow, rule: fresh`,
+      `${web}, expect: allow, exception: EX-1`,
+    ],
+    { policy: POLICY.replace('tests:\n', `${EXCEPTION}tests:\n`) },
+  );
   t.equal(code, 1);
   const lines = out.split('\n');
   t.same(lines.slice(0, 3), [
     'not ok 1 - spiffe://a.test/web DELETE /public/a',
-    '    policy.yaml:10:5 expected allow, got deny',
+    '    policy.yaml:12:5 expected allow, got deny',
     '    reads: method DELETE is none of GET',
   ]);
-  t.match(lines[4], /policy\.yaml:11:5 expected deny, got allow/);
+  t.match(lines[4], /policy\.yaml:13:5 expected deny, got allow/);
   t.match(lines[5], /reads: matches and decides: allow/);
   t.match(lines[7], /expected rule fresh, got reads/);
   t.match(lines[8], /fresh: principal spiffe:\/\/a\.test\/web is none of spiffe:\/\/a\.test\/batch/);
@@ -143,6 +149,30 @@ t.test('what only hides what is tried out leaves the answer in force as it is', 
   t.match(out, /^ok 1 - .*: allow, reads$/m);
   t.match(out, /expected deny, got allow\n +reads: matches and decides: allow/);
   t.match(out, /expected in shadow deny, got nothing that can be told\n +hangs on connection\.resumed/);
+});
+
+t.test('the exception that lets a request in can be expected, and is dead at its end', async (t) => {
+  const policy = POLICY.replace('tests:\n', `${EXCEPTION}tests:\n`);
+  const put = 'as: "spiffe://a.test/web", request: "PUT /public/a"';
+  const { code, out } = await run(
+    t,
+    [
+      `${put}, expect: allow, exception: EX-1, rule: EX-1`,
+      `${put}, expect: deny, at: 1970-01-02T00:00:00Z`,
+      `${put}, expect: allow, at: 1970-01-02T00:00:00Z, exception: EX-1`,
+    ],
+    { policy },
+  );
+  t.equal(code, 1);
+  t.match(out, /^ok 1 - /m);
+  t.match(out, /^ok 2 - /m);
+  t.match(
+    out,
+    /expected allow, got deny; expected exception EX-1, got none\n +EX-1: is dead since 1970-01-02T00:00:00\.000Z/,
+  );
+  const unknown = await run(t, [`${put}, expect: allow, exception: EX-2`], { policy });
+  t.equal(unknown.code, 78);
+  t.match(unknown.err, /tests\[0\]\.exception: there is no exception "EX-2"/);
 });
 
 t.test('no tests at all is said, and is no failure', async (t) => {

@@ -113,6 +113,26 @@ t.test('a rule that an earlier one takes in whole adds nothing', async (t) => {
   t.same(lint({ ...wide, mode: 'shadow' }, narrow), []);
 });
 
+t.test('a rule of several parts is taken in only where each part is', async (t) => {
+  const some = {
+    principals: ['spiffe://a.test/web'],
+    paths: ['/public/a'],
+    methods: ['GET'],
+    destinations: ['public'],
+  };
+  const wider = [
+    { paths: ['/public/a', '/public/b'] },
+    { principals: ['spiffe://a.test/web', 'spiffe://a.test/batch'] },
+    { principals: ['spiffe://a.test/web', 'spiffe://b.test/web'] },
+    { methods: ['GET', 'HEAD'] },
+    { methods: undefined },
+    { destinations: ['public', 'v'] },
+    { destinations: ['u'], paths: ['/public/a', '/files/a'] },
+  ];
+  for (const more of wider) t.same(lint(some, { ...some, ...more }), [], JSON.stringify(more));
+  t.equal(lint(some, { ...some }).length, 1);
+});
+
 t.test('a condition that another rule makes needless is named, in whatever order', async (t) => {
   const wide = { id: 'wide' };
   const bound = { id: 'bound', when: 'request.method == "GET"' };
