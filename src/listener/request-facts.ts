@@ -1,5 +1,11 @@
+import { normaliseHeaderName } from '../message/header-names.js';
 import type { RequestHead } from '../message/request-head.js';
-import type { ConnectionFacts, CredentialFacts, RequestFacts } from '../policy/facts.js';
+import {
+  ConditionFault,
+  type ConnectionFacts,
+  type CredentialFacts,
+  type RequestFacts,
+} from '../policy/facts.js';
 import { readQueryParameter } from '../policy/query-parameter.js';
 import type { Connection } from './connection.js';
 
@@ -10,13 +16,18 @@ export class LiveFacts implements RequestFacts {
     readonly of: Connection,
   ) {}
 
-  /** Of the lines that cross: what the upstream will not see decides nothing. */
+  /**
+   * Of the lines that cross: what the upstream will not see decides nothing. Another spelling (`x_region`) is the same header
+   * to a lax service and not to us: then nobody can say what it will read.
+   */
   header(name: string): string | undefined {
     const { endToEnd } = this.head;
     let found: string | undefined;
     for (let i = 0; i < endToEnd.length; i += 2) {
       const line = endToEnd[i]!;
-      if (line.length !== name.length || line.toLowerCase() !== name) continue;
+      if (line.length !== name.length || normaliseHeaderName(line) !== name) continue;
+      if (line.toLowerCase() !== name)
+        throw new ConditionFault(`header ${name} is there in another spelling`);
       found = found === undefined ? endToEnd[i + 1]! : `${found}, ${endToEnd[i + 1]!}`;
     }
     return found;

@@ -181,6 +181,8 @@ export function problemOfReadHeader(name: string): string | undefined {
   if (name !== name.toLowerCase()) return `is written in lower case: ${name.toLowerCase()}`;
   const kind = headerKindOf(name);
   if (kind === 'malformed') return 'is not a header name';
+  if (normaliseHeaderName(name) !== name)
+    return 'is written with letters, digits and -: servers take others for it';
   if (kind !== 'pass') return 'never crosses as the client sent it, so nothing may be decided by it';
   if (CREDENTIAL_NAME.test(name)) return 'looks like a credential, and what conditions read is recorded';
   return undefined;

@@ -18,7 +18,10 @@ export interface ConnectionFacts {
 
 /** What conditions may read beyond the question itself: asked only when one does, and for what it reads alone. */
 export interface RequestFacts {
-  /** Of a header, by its lower-case name; several lines of one name are joined by `, ` (RFC 9110 5.3). */
+  /**
+   * Of a header, by its lower-case name; several lines of one name are joined by `, ` (RFC 9110 5.3). Throws a ConditionFault
+   * where it is there in another spelling.
+   */
   header(name: string): string | undefined;
   /** Decoded value of a query parameter. Throws a ConditionFault where it is there twice, or cannot be decoded. */
   query(name: string): string | undefined;

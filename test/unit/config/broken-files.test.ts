@@ -299,6 +299,7 @@ const expected: readonly [file: string, problems: readonly string[]][] = [
       '4:23 reads.headers[1]: never crosses as the client sent it, so nothing may be decided by it',
       '4:36 reads.headers[2]: looks like a credential, and what conditions read is recorded',
       '4:47 reads.headers[3]: is not a header name',
+      '4:59 reads.headers[4]: is written with letters, digits and -: servers take others for it',
       '5:11 reads.query[0]: must be letters, digits, and - . _ ~',
     ],
   ],
