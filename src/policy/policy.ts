@@ -1,11 +1,12 @@
-import { createHash, type Hash } from 'node:crypto';
+import { createHash } from 'node:crypto';
 import type { SpiffeId } from '../identity/spiffe-id.js';
 import { type Condition, compileCondition } from './condition.js';
 import type { PolicyReads } from './condition-shape.js';
-import type { Decision, DecisionReason } from './decision.js';
-import { type ExceptionInput, type ExceptionSpan, keyOfException } from './exception.js';
+import { Decisions } from './decisions.js';
+import type { ExceptionInput, ExceptionSpan } from './exception.js';
 import type { PathPattern, PrincipalPattern } from './pattern.js';
 import { PolicyIndex } from './policy-index.js';
+import { addTo, canonicalText, revisionOf } from './policy-revision.js';
 import { isTurnedAway, type Registry } from './registry.js';
 
 export type Effect = 'allow' | 'deny';
@@ -77,7 +78,7 @@ export interface Policy {
 }
 
 /** What a policy is put together from, and can be again with other grants. */
-interface PolicyParts {
+export interface PolicyParts {
   readonly rules: CompiledRules;
   readonly exceptions: readonly ExceptionInput[];
   readonly reads: PolicyReads;
@@ -96,10 +97,7 @@ interface CompiledRules {
   readonly isTimeBound: boolean;
 }
 
-/** The named rule that decides where no other does. */
-export const DEFAULT_RULE = 'default';
-/** What is named where the registry says no. */
-export const REGISTRY_RULE = 'registry';
+export { DEFAULT_RULE, REGISTRY_RULE } from './decisions.js';
 
 /** Rules compiled in one step: a millisecond or two where each has a condition of its own. */
 const RULES_A_STEP = 25;
@@ -199,18 +197,6 @@ function assemble(parts: PolicyParts, grants: readonly ExceptionInput[] = []): P
   return { ...policy, shadow };
 }
 
-/** Exceptions in any order: a grant that came first on one replica may come second on another. */
-function revisionOf({ rules, reads, registry }: PolicyParts, exceptions: readonly ExceptionInput[]): string {
-  const digest = createHash('sha256');
-  addTo(digest, rules.digest);
-  addTo(digest, JSON.stringify([sorted(reads.headers), sorted(reads.query), registry?.revision ?? null]));
-  for (const key of sorted(exceptions.map(keyOfException))) addTo(digest, key);
-  return digest.digest('hex').slice(0, 16);
-}
-
-/** Every text with its length before it: no two lists of texts make one stream. */
-const addTo = (digest: Hash, text: string): Hash => digest.update(`${text.length}:`).update(text);
-
 const joinReads = (a: PolicyReads, b: PolicyReads): PolicyReads => ({
   headers: [...new Set([...a.headers, ...b.headers])],
   query: [...new Set([...a.query, ...b.query])],
@@ -256,62 +242,3 @@ const toExceptionRule = (exception: ExceptionInput, index: number, conditions: C
   term: { startsMs: exception.startsMs, expiresMs: exception.expiresMs },
   isConditional: true,
 });
-
-/** One decision a rule, made when it is first taken: they are shared by all requests it decides. */
-class Decisions {
-  readonly byDefault: Decision;
-  readonly unregistered: Decision;
-  readonly #ofRule: (Decision | undefined)[] = [];
-  readonly #ofException: (Decision | undefined)[] = [];
-
-  constructor(
-    readonly rules: readonly Rule[],
-    readonly exceptionRules: readonly Rule[],
-    readonly revision: string,
-  ) {
-    this.byDefault = this.#decision('deny', DEFAULT_RULE, 'no_rule_matched');
-    this.unregistered = this.#decision('deny', REGISTRY_RULE, 'identity_unregistered');
-  }
-
-  ofRule(index: number): Decision | undefined {
-    const known = this.#ofRule[index];
-    const rule = this.rules[index];
-    if (known !== undefined || rule === undefined) return known;
-    const made = this.#decision(
-      rule.effect,
-      rule.id,
-      rule.effect === 'allow' ? 'rule_allowed' : 'policy_denied',
-    );
-    this.#ofRule[index] = made;
-    return made;
-  }
-
-  ofException(index: number): Decision | undefined {
-    const known = this.#ofException[index];
-    const rule = this.exceptionRules[index];
-    if (known !== undefined || rule === undefined) return known;
-    const made = { ...this.#decision('allow', rule.id, 'exception_allowed'), exception: rule.id };
-    this.#ofException[index] = made;
-    return made;
-  }
-
-  #decision(effect: Effect, rule: string, reason: DecisionReason): Decision {
-    return { effect, rule, reason, policyRevision: this.revision };
-  }
-}
-
-/** Order of rules counts (it names the deciding one); order inside a rule's lists does not. */
-const canonicalText = (rule: Rule): string =>
-  JSON.stringify([
-    rule.id,
-    rule.owner ?? null,
-    rule.effect,
-    rule.mode,
-    sorted(rule.principals.map((pattern) => pattern.text)),
-    sorted(rule.destinations),
-    rule.methods === undefined ? null : sorted(rule.methods),
-    rule.paths === undefined ? null : sorted(rule.paths.map((pattern) => pattern.text)),
-    rule.condition?.text ?? null,
-  ]);
-
-const sorted = (values: Iterable<string>): string[] => [...new Set(values)].sort();
