@@ -479,7 +479,7 @@ t.test('wrong usage is 64, a broken configuration or an unreadable file 78', asy
       /--since must be before --until/,
     ],
     [['--now', '--at', '2026-11-21T10:00:00Z'], 64, /say --now or --at, not both/],
-    [['--no-such-option'], 64, /Usage: countersign replay/],
+    [['--no-such-option'], 64, /See: countersign replay --help/],
     [['--audit', 'none.ndjson'], 78, /none\.ndjson: cannot be read \(ENOENT\)/],
   ];
   for (const [args, code, said] of cases) {
