@@ -3,7 +3,7 @@ import { parseArgs } from 'node:util';
 import { type LoadedConfig, loadAll } from '../config/load.js';
 import { compareProblems, formatProblem, type Problem } from '../config/problem.js';
 import { type Against, checkAgainst } from './check-against.js';
-import { type CliIo, exitCode } from './io.js';
+import { type CliIo, exitCode, wrongUsage } from './io.js';
 import { runPolicyTests } from './policy-answers.js';
 
 const USAGE = `Usage: countersign check -c FILE [--json]
@@ -29,10 +29,7 @@ Exit code: 0 = good, or nobody is locked out; 1 = somebody is, or nobody was see
 /** `countersign check`: 0 = the configuration may run, 78 = it may not, and why. */
 export async function runCheck(argv: readonly string[], io: CliIo, nowMs = Date.now()): Promise<number> {
   const options = readOptions(argv);
-  if (typeof options === 'string') {
-    io.stderr(`countersign check: ${options}\n\n${USAGE}`);
-    return exitCode.usage;
-  }
+  if (typeof options === 'string') return wrongUsage(io, 'check', options);
   if (options.help) {
     io.stdout(USAGE);
     return exitCode.yes;

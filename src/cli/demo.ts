@@ -13,7 +13,7 @@ import { RecordTail } from '../dev/demo-records.js';
 import { DemoScreen } from '../dev/demo-screen.js';
 import { AgentTrust, type DemoTrust, FileTrust } from '../dev/demo-trust.js';
 import { ok, type Result } from '../reasons.js';
-import { type CliIo, exitCode } from './io.js';
+import { type CliIo, exitCode, wrongUsage } from './io.js';
 
 const READY_MS = 10_000;
 
@@ -30,10 +30,7 @@ the CA and revokes a workload while calls go on, and shows every record. Exit 1 
 /** `countersign demo`: 0 = everything promised was seen, 1 = it was not. */
 export async function runDemo(argv: string[], io: CliIo): Promise<number> {
   const flags = readFlags(argv);
-  if (typeof flags === 'string') {
-    io.stderr(`countersign demo: ${flags}\n\n${USAGE}`);
-    return exitCode.usage;
-  }
+  if (typeof flags === 'string') return wrongUsage(io, 'demo', flags);
   if (flags.help) {
     io.stdout(USAGE);
     return exitCode.yes;

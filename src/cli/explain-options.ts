@@ -147,7 +147,8 @@ function readHeaders(given: readonly string[]): Result<ReadonlyMap<string, strin
     const equals = header.indexOf('=');
     const name = (equals < 0 ? header : header.slice(0, equals)).trim().toLowerCase();
     const wrong = problemOfReadHeader(name);
-    if (wrong !== undefined) return err(`--header ${name}: ${wrong}`);
+    if (wrong !== undefined)
+      return err(`--header ${name}: ${wrong}${name.includes(':') ? '; write NAME=VALUE' : ''}`);
     const value = equals < 0 ? null : header.slice(equals + 1).trim();
     const known = headers.get(name);
     if (known === null || (known !== undefined && value === null))

@@ -12,7 +12,7 @@ import { err, ok, type Refusal, type Result, refuse } from '../reasons.js';
 import { shorten } from './check.js';
 import { EXPLAIN_USAGE, type ExplainOptions, readExplainOptions } from './explain-options.js';
 import { explanationJson, explanationText } from './explain-output.js';
-import { type CliIo, exitCode } from './io.js';
+import { type CliIo, exitCode, wrongUsage } from './io.js';
 import { chooseListener, type OfflineListener, toAccessRequest } from './offline-request.js';
 import { judgeToldDates, type Told, ToldFacts } from './told-facts.js';
 
@@ -23,10 +23,10 @@ export async function runExplain(argv: readonly string[], io: CliIo, nowMs = Dat
     io.stdout(EXPLAIN_USAGE);
     return exitCode.yes;
   }
-  if (typeof options === 'string') return complain(io, options);
+  if (typeof options === 'string') return wrongUsage(io, 'explain', options);
   const cwd = io.cwd ?? process.cwd();
   const presented = await readPresented(options, cwd);
-  if (!presented.ok) return complain(io, presented.error);
+  if (!presented.ok) return wrongUsage(io, 'explain', presented.error);
   const { config, policy, problems } = await loadConfigWithGrants(
     resolve(cwd, options.config),
     io.env,
@@ -37,15 +37,10 @@ export async function runExplain(argv: readonly string[], io: CliIo, nowMs = Dat
     return exitCode.config;
   }
   const listener = chooseListener(config, options.listener);
-  if (!listener.ok) return complain(io, `--listener: ${listener.error}`);
+  if (!listener.ok) return wrongUsage(io, 'explain', `--listener: ${listener.error}`);
   warnOfUnread(options, policy, io);
   const asked = toQuestion(options, presented.value, config, listener.value);
   return asked.ok ? show(options, policy, asked.value, io) : showRefusal(options, asked.error, io);
-}
-
-function complain(io: CliIo, message: string): number {
-  io.stderr(`countersign explain: ${message}\n\n${EXPLAIN_USAGE}`);
-  return exitCode.usage;
 }
 
 /** What would be presented, as far as the certificate tells; its chain and revocation are not policy's matter. */

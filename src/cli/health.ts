@@ -1,6 +1,6 @@
 import { request } from 'node:http';
 import { parseArgs } from 'node:util';
-import { type CliIo, exitCode } from './io.js';
+import { type CliIo, exitCode, wrongUsage } from './io.js';
 
 const DEFAULT_ADDRESS = '127.0.0.1:9902';
 const TIMEOUT_MS = 3000;
@@ -23,14 +23,11 @@ export async function runHealth(argv: string[], io: CliIo): Promise<number> {
     }
     address = values.address ?? DEFAULT_ADDRESS;
   } catch (error) {
-    io.stderr(`${(error as Error).message}\n${USAGE}`);
-    return exitCode.usage;
+    return wrongUsage(io, 'health', (error as Error).message);
   }
   const target = targetOf(address);
-  if (target === undefined) {
-    io.stderr(`--address must be HOST:PORT or unix:/path, not ${address}\n`);
-    return exitCode.usage;
-  }
+  if (target === undefined)
+    return wrongUsage(io, 'health', `--address must be HOST:PORT or unix:/path, not ${address}`);
   const { ready, text } = await ask(target);
   (ready ? io.stdout : io.stderr)(`${text.trim()}\n`);
   return ready ? exitCode.yes : exitCode.no;

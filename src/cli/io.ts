@@ -14,3 +14,9 @@ export interface CliIo {
 
 /** Exit codes of every verb (sysexits where it has one). */
 export const exitCode = { yes: 0, no: 1, usage: 64, internal: 70, config: 78 } as const;
+
+/** Says what is wrong with the arguments; a page of help below it would push that off the screen. */
+export function wrongUsage(io: Pick<CliIo, 'stderr'>, verb: string, message: string): number {
+  io.stderr(`countersign ${verb}: ${message}\nSee: countersign ${verb} --help\n`);
+  return exitCode.usage;
+}

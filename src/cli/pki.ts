@@ -13,7 +13,7 @@ import {
 import { parseCertificate } from '../identity/certificate.js';
 import { readPemCertificates } from '../identity/pem.js';
 import { parseSpiffeId, parseTrustDomain } from '../identity/spiffe-id.js';
-import { exitCode } from './io.js';
+import { exitCode, wrongUsage } from './io.js';
 import { formatSpiffeBundle, showFile } from './pki-show.js';
 
 export interface PkiIo {
@@ -84,10 +84,7 @@ export async function runPki(argv: readonly string[], io: PkiIo): Promise<number
     await verb.run(values, positionals, io);
     return exitCode.yes;
   } catch (error) {
-    if (error instanceof UsageError) {
-      io.stderr(`countersign pki: ${error.message}\n\n${USAGE}`);
-      return exitCode.usage;
-    }
+    if (error instanceof UsageError) return wrongUsage(io, 'pki', error.message);
     if (error instanceof PkiError) {
       io.stderr(`countersign pki ${name}: ${error.message}\n`);
       return exitCode.no;

@@ -4,7 +4,7 @@ import { loadConfig } from '../config/load.js';
 import type { PolicyTest } from '../config/policy-test.js';
 import { formatProblem } from '../config/problem.js';
 import { shorten } from './check.js';
-import { type CliIo, exitCode } from './io.js';
+import { type CliIo, exitCode, wrongUsage } from './io.js';
 import { runPolicyTests, type TestOutcome } from './policy-answers.js';
 
 const USAGE = `Usage: countersign policy test -c FILE [--json]
@@ -26,10 +26,7 @@ export async function runPolicy(argv: readonly string[], io: CliIo, nowMs = Date
     io.stdout(USAGE);
     return exitCode.yes;
   }
-  if (typeof options === 'string') {
-    io.stderr(`countersign policy: ${options}\n\n${USAGE}`);
-    return exitCode.usage;
-  }
+  if (typeof options === 'string') return wrongUsage(io, 'policy', options);
   const cwd = io.cwd ?? process.cwd();
   const { config, policy, policyTests, problems } = await loadConfig(
     resolve(cwd, options.config),

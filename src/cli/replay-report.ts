@@ -91,7 +91,7 @@ function readingOf({ read }: ReplayReport, cwd: string): string[] {
   if (read.broken > 0) {
     const places = read.brokenAt.map((place) => shortened(place, cwd)).join(', ');
     const more = read.broken > read.brokenAt.length ? ', …' : '';
-    lines.push(`no records, which could be anybody's, in ${count(read.broken, 'line')}: ${places}${more}`);
+    lines.push(`${count(read.broken, 'line')} could be anybody's request, being no record: ${places}${more}`);
   }
   for (const file of read.cut)
     lines.push(`${shortened(file, cwd)} ends in the middle of a line, which was left out`);

@@ -4,7 +4,7 @@ import { loadConfigWithGrants } from '../config/load.js';
 import { formatProblem } from '../config/problem.js';
 import { parseTimestamp } from '../config/units.js';
 import { shorten } from './check.js';
-import { type CliIo, exitCode } from './io.js';
+import { type CliIo, exitCode, wrongUsage } from './io.js';
 import { STDIN } from './record-reader.js';
 import { ReplayJudge } from './replay-judge.js';
 import { type ReplayReport, reportAsJson, reportAsText } from './replay-report.js';
@@ -48,10 +48,7 @@ export async function runReplay(argv: readonly string[], io: CliIo, nowMs = Date
     io.stdout(USAGE);
     return exitCode.yes;
   }
-  if (typeof options === 'string') {
-    io.stderr(`countersign replay: ${options}\n\n${USAGE}`);
-    return exitCode.usage;
-  }
+  if (typeof options === 'string') return wrongUsage(io, 'replay', options);
   const cwd = io.cwd ?? process.cwd();
   const { config, policy, problems } = await loadConfigWithGrants(
     resolve(cwd, options.config),

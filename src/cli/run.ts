@@ -10,7 +10,7 @@ import { setupFromEnv } from '../workers/protocol.js';
 import { workersForAuto } from '../workers/worker-count.js';
 import { WorkerLink } from '../workers/worker-link.js';
 import { shorten } from './check.js';
-import { type CliIo, exitCode } from './io.js';
+import { type CliIo, exitCode, wrongUsage } from './io.js';
 
 const USAGE = `Usage: countersign run -c FILE
 
@@ -25,17 +25,13 @@ export async function runRun(argv: string[], io: CliIo): Promise<number> {
   try {
     ({ values } = parseArgs({ args: argv, options }));
   } catch (error) {
-    io.stderr(`${(error as Error).message}\n${USAGE}`);
-    return exitCode.usage;
+    return wrongUsage(io, 'run', (error as Error).message);
   }
   if (values.help) {
     io.stdout(USAGE);
     return exitCode.yes;
   }
-  if (values.config === undefined) {
-    io.stderr(`run needs -c FILE\n${USAGE}`);
-    return exitCode.usage;
-  }
+  if (values.config === undefined) return wrongUsage(io, 'run', 'say which file: -c FILE');
   if (cluster.isWorker) return runWorker(values.config, io);
   const asked = await readWorkers(resolve(io.cwd ?? process.cwd(), values.config), io.env);
   const workers = asked === 'auto' ? workersForAuto() : asked;

@@ -147,11 +147,19 @@ function syntaxMessage(error: YAMLError): string {
     case 'TAB_AS_INDENT':
       return 'a tab cannot indent YAML; use spaces';
     case 'TAG_RESOLVE_FAILED':
-      return 'tags are not allowed';
+      return NO_TAGS;
     default:
-      return error.message.replaceAll('\n', ' ');
+      return `${error.message.replaceAll('\n', ' ')}${hintOf(error)}`;
   }
 }
+
+const NO_TAGS = 'tags are not allowed; text that begins with ! stands in single quotes';
+
+/** A `when` that begins with a quoted name ends there for YAML. */
+const hintOf = ({ message }: YAMLError): string =>
+  message.startsWith('Unexpected scalar at node end')
+    ? ': the text before it is closed; text with quotes in it stands in single quotes as a whole'
+    : '';
 
 type Report = (node: Node | null, path: KeyPath, message: string) => void;
 
@@ -163,7 +171,7 @@ function toValue(node: unknown, path: KeyPath, report: Report): unknown {
   }
   if (!isScalar(node) && !isMap(node) && !isSeq(node)) return null;
   if (node.anchor !== undefined) report(node, path, 'anchors are not allowed; write the value out');
-  if (node.tag !== undefined) report(node, path, 'tags are not allowed');
+  if (node.tag !== undefined) report(node, path, NO_TAGS);
   if (isScalar(node)) return node.value;
   if (isSeq(node)) return node.items.map((item, index) => toValue(item, [...path, index], report));
   const value: Record<string, unknown> = {};

@@ -146,8 +146,7 @@ export class ExternalEngine implements ExternalDecisions {
     const room = question.isBackground ? Math.ceil(maxConcurrent / 2) : maxConcurrent;
     if (engine.inFlight >= room) return this.#unavailable(`${room} questions are under way`, true);
     const ticket = engine.circuit.enter(now.tickMs);
-    if (ticket === undefined)
-      return this.#unavailable('it did not answer before, and is not asked for a while');
+    if (ticket === undefined) return this.#notAsked();
     engine.inFlight++;
     try {
       return await this.#askNow(engine, question, ticket, now);
@@ -207,6 +206,12 @@ export class ExternalEngine implements ExternalDecisions {
     metrics.countExternal('unavailable');
     this.#lastError = { at: new Date(nowMs()).toISOString(), problem };
     return noAnswer(`external engine: ${problem}`, isBusy);
+  }
+
+  /** Why it did not answer before stays the last error: that is what somebody has to mend. */
+  #notAsked(): ExternalAnswer {
+    this.#parts.metrics.countExternal('unavailable');
+    return noAnswer('external engine: it did not answer before, and is not asked for a while', false);
   }
 
   #now(): Moment {

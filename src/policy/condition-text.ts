@@ -35,8 +35,24 @@ export function problemOf(error: unknown, text: string): ConditionProblem {
     .replaceAll('google.protobuf.', '')
     .replace(/\b(Timestamp|Duration)\b/g, (word) => word.toLowerCase())
     .replace(/\b[A-Z]{3,}\b/g, (token) => tokens.get(token) ?? token);
-  return { message: message.slice(0, 200), offset: offsetOf(error, text) };
+  const offset = offsetOf(error, text);
+  return { message: `${message.slice(0, 200)}${hintAt(text, offset)}`, offset };
 }
+
+/** Words and signs of other languages, where the library only knows that something is wrong. */
+function hintAt(text: string, offset: number): string {
+  const [, foreign] = /^(and|or|=|&|\|)(?!\w)/i.exec(text.slice(offset)) ?? [];
+  if (foreign !== undefined) return `: write ${operators.get(foreign.toLowerCase())}`;
+  return /\bnot\s+$/i.test(text.slice(0, offset)) ? ': write ! for not' : '';
+}
+
+const operators: ReadonlyMap<string, string> = new Map([
+  ['and', '&& for and'],
+  ['&', '&& for and'],
+  ['or', '|| for or'],
+  ['|', '|| for or'],
+  ['=', '== to compare'],
+]);
 
 const offsetOf = (error: ParseError | CelTypeError, text: string): number =>
   Math.min(error.range?.start ?? 0, text.length);

@@ -73,7 +73,11 @@ t.test('each verb explains itself, and refuses an option that it does not have',
     t.match(help.stdout, `Usage: countersign ${verb}`);
     const wrong = await run([verb, '--no-such-option']);
     t.equal(wrong.code, 64, verb);
-    t.match(wrong.stderr, /Usage: countersign/);
+    t.match(
+      wrong.stderr,
+      new RegExp(`^countersign ${verb}: .*\\nSee: countersign ${verb} --help\\n$`),
+      'no page of help',
+    );
     t.notMatch(wrong.stderr, /^ +at /m, 'no stack');
   }
 });

@@ -2,6 +2,9 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import t, { type Test } from 'tap';
 import { parseAllDocuments } from 'yaml';
+import { createAdminEndpoint } from '../../src/admin/admin-endpoint.js';
+import type { AdminView } from '../../src/admin/ports.js';
+import { runExplain } from '../../src/cli/explain.js';
 import { loadAll } from '../../src/config/load.js';
 import { allReasons, meaningOf } from '../../src/reasons.js';
 import { Metrics } from '../../src/telemetry/metrics.js';
@@ -115,29 +118,76 @@ t.test('every link between the documents leads somewhere', async (t) => {
   }
 });
 
-/** Problems of a configuration that stands in a document, in a folder with the certificates it names. */
-async function problemsOf(t: Test, files: Readonly<Record<string, string>>): Promise<readonly unknown[]> {
+t.test('docs/records.md has every event, and no other', async (t) => {
+  const source = readFileSync('src/audit/record.ts', 'utf8');
+  const events = [...source.matchAll(/readonly event:(.*?);/gs)].flatMap(([, union = '']) =>
+    quoted(union, "'"),
+  );
+  t.ok(events.length > 20);
+  const [, table = ''] = /^\| event \| when \|$(.*?)^$/ms.exec(readFileSync('docs/records.md', 'utf8')) ?? [];
+  const said = [...table.matchAll(/^\| (`.*?`) \|/gm)].flatMap(([, names = '']) => quoted(names, '`'));
+  t.same(said.sort(), events.sort());
+});
+
+t.test('docs/operations.md has every path of the admin listener, and no other', async (t) => {
+  const { routes } = createAdminEndpoint({} as AdminView);
+  const said = rows('docs/operations.md')
+    .map(([orders = '']) => quoted(orders, '`'))
+    .filter(([order = '']) => /^(GET|POST|DELETE)\b/.test(order))
+    .flatMap((orders) => orders.map((order) => (order.includes(' ') ? order : `${order} ${pathOf(orders)}`)));
+  t.same(said.map((order) => order.replace(/\/[A-Z]+$/, '/*')).sort(), [...routes.keys()].sort());
+});
+
+const quoted = (text: string, quote: string): string[] =>
+  [...text.matchAll(new RegExp(`${quote}(.+?)${quote}`, 'g'))].map(([, inside = '']) => inside);
+
+/** Of `GET`, `POST /path`: the path of both. */
+const pathOf = (orders: readonly string[]): string =>
+  orders.find((order) => order.includes(' '))?.split(' ')[1] ?? '';
+
+/** A folder with the files that stand in a document, and the certificates they name. */
+async function folderWith(t: Test, files: Readonly<Record<string, string>>): Promise<string> {
   const root = await mintRoot('example.org');
   const own = await root.issue('spiffe://example.org/ns/prod/sa/billing');
   const pki = { 'bundle.pem': root.certPem, 'sidecar.pem': own.chainPem, 'sidecar-key.pem': own.keyPem };
-  const folder = t.testdir({ ...files, pki });
+  return t.testdir({ ...files, pki });
+}
+
+async function problemsOf(t: Test, files: Readonly<Record<string, string>>): Promise<readonly unknown[]> {
+  const folder = await folderWith(t, files);
   const { problems, warnings } = await loadAll(join(folder, 'countersign.yaml'), {}, Date.now());
   return [...problems, ...warnings];
 }
 
-t.test("the configuration of README's quick start is good", async (t) => {
+/** What README's quick start writes. */
+function quickStart(): Readonly<Record<string, string>> {
   const text = readFileSync('README.md', 'utf8');
-  const files = [...text.matchAll(/^cat > (\S+\.yaml) <<'EOF'\n(.*?)^EOF$/gms)].map((match) => [
-    match[1],
-    match[2],
-  ]);
-  t.same(
-    files.map(([name]) => name),
-    ['countersign.yaml', 'policy.yaml'],
+  const files = [...text.matchAll(/^cat > (\S+\.yaml) <<'EOF'\n(.*?)^EOF$/gms)].map(
+    ([, name = '', content = '']) => [name, content] as const,
   );
-  const revoked = 'version: 1\nrevoked: []\n';
-  t.ok(text.includes(`printf '${revoked.replaceAll('\n', '\\n')}' > revoked.yaml`));
-  t.same(await problemsOf(t, { ...Object.fromEntries(files), 'revoked.yaml': revoked }), []);
+  const [, revoked = ''] = /^printf '(.*)' > revoked\.yaml$/m.exec(text) ?? [];
+  return { ...Object.fromEntries(files), 'revoked.yaml': revoked.replaceAll('\\n', '\n') };
+}
+
+t.test("the configuration of README's quick start is good", async (t) => {
+  const files = quickStart();
+  t.same(Object.keys(files), ['countersign.yaml', 'policy.yaml', 'revoked.yaml']);
+  t.same(await problemsOf(t, files), []);
+});
+
+t.test("explain says of README's quick start what README and docs/policy.md say that it says", async (t) => {
+  const cwd = await folderWith(t, quickStart());
+  for (const page of ['README.md', 'docs/policy.md']) {
+    const text = readFileSync(page, 'utf8');
+    const [, options = '', expected = ''] =
+      /^\$ countersign explain (.*)\n((?:.+\n)+?)(?=\n|```)/m.exec(text) ?? [];
+    let said = '';
+    const say = (more: string): void => {
+      said += more;
+    };
+    t.equal(await runExplain(options.split(' '), { stdout: say, stderr: say, env: {}, cwd }), 1, page);
+    t.equal(said, expected, page);
+  }
 });
 
 t.test('the configuration of the Kubernetes example is good', async (t) => {

@@ -226,6 +226,7 @@ t.test('an engine that is away is left alone for a while, then asked once, then 
   t.equal((await world.snapshot()).external.state, 'open');
   t.equal((await ask(client))?.status, 503);
   t.match(lastOf(await world.untilRecords(3)).decision.detail, /not asked for a while/);
+  t.match((await world.snapshot()).external.lastError.problem, /ECONNREFUSED/, 'why stays to be seen');
   t.equal((await fetch(`${world.adminUrl}/readyz`)).status, 200, 'and readiness is not its business');
   const again = await new DecisionEngine().open(port);
   t.teardown(() => again.close());

@@ -340,6 +340,7 @@ t.test('wrong values of options are wrong usage, and say what is right', async (
     ['--tls', '1.1', /must be 1\.2 or 1\.3/],
     ['--not-after', 'soon', /--not-after: .* is not a time/],
     ['--header', 'authorization=x', /--header authorization: /],
+    ['--header', 'x-region: eu', /--header x-region: eu: is not a header name; write NAME=VALUE\n/],
     ['--header', 'x-spiffe-id=x', /--header x-spiffe-id: never crosses/],
     ['--as', 'spiffe://a.test', /names a trust domain, not a workload/],
   ] as const) {
