@@ -1,5 +1,11 @@
+import { normaliseHeaderName } from '../message/header-names.js';
 import type { RequestHead } from '../message/request-head.js';
-import type { ConnectionFacts, CredentialFacts, RequestFacts } from '../policy/facts.js';
+import {
+  ConditionFault,
+  type ConnectionFacts,
+  type CredentialFacts,
+  type RequestFacts,
+} from '../policy/facts.js';
 import { readQueryParameter } from '../policy/query-parameter.js';
 import type { Connection } from './connection.js';
 
@@ -10,13 +16,20 @@ export class LiveFacts implements RequestFacts {
     readonly of: Connection,
   ) {}
 
-  /** Of the lines that cross: what the upstream will not see decides nothing. */
+  /**
+   * Of the lines that cross: what the upstream will not see decides nothing. Which of several spellings (`X_Region`) a lax
+   * upstream takes for the name nobody can tell: a fault.
+   */
   header(name: string): string | undefined {
     const { endToEnd } = this.head;
     let found: string | undefined;
     for (let i = 0; i < endToEnd.length; i += 2) {
       const line = endToEnd[i]!;
-      if (line.length !== name.length || line.toLowerCase() !== name) continue;
+      if (line.length !== name.length) continue;
+      if (line.toLowerCase() !== name) {
+        if (normaliseHeaderName(line) !== normaliseHeaderName(name)) continue;
+        throw new ConditionFault(`header ${name} is there in another spelling`);
+      }
       found = found === undefined ? endToEnd[i + 1]! : `${found}, ${endToEnd[i + 1]!}`;
     }
     return found;
