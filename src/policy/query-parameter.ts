@@ -12,9 +12,12 @@ const MAX_PARAMETERS = 256;
 export function readQueryParameter(query: string, name: string): string | undefined {
   const spelling = spellingOf(name);
   let found: string | undefined;
+  let behind = 0;
   for (const pair of pairsOf(query)) {
     // Some servers part pairs at `;` too: of what stands behind one nothing may be this name, nor end its value.
     const [first = '', ...more] = pair.includes(';') ? partsOf(pair, ';') : [pair];
+    behind += more.length;
+    if (behind > MAX_PARAMETERS) throw tooMany();
     const isNamed = isName(first, name, spelling);
     if (more.some((part) => isName(part, name, spelling)) || (isNamed && more.length > 0))
       throw new ConditionFault(`query parameter ${name} stands beside a ";"`);
@@ -30,10 +33,12 @@ const pairsOf = (query: string): readonly string[] =>
 
 function partsOf(text: string, separator: string): readonly string[] {
   const parts = text.split(separator, MAX_PARAMETERS + 1);
-  if (parts.length > MAX_PARAMETERS)
-    throw new ConditionFault(`the query has more than ${MAX_PARAMETERS} parameters`);
+  if (parts.length > MAX_PARAMETERS) throw tooMany();
   return parts;
 }
+
+const tooMany = (): ConditionFault =>
+  new ConditionFault(`the query has more than ${MAX_PARAMETERS} parameters`);
 
 function isName(pair: string, name: string, spelling: string): boolean {
   const equals = pair.indexOf('=');
