@@ -17,6 +17,9 @@ const LATER = new Set([
   'tests.*.behalfOf',
 ]);
 
+/** Who mends these asks again. A large file may hold a hundred thousand. */
+const MAX_PROBLEMS = 1000;
+
 /** Checks `text` against `schema` and turns each thing wrong into a problem with its place. */
 export function checkShape<S extends z.ZodType>(
   schema: S,
@@ -27,16 +30,25 @@ export function checkShape<S extends z.ZodType>(
   if (result.success) return { value: result.data, problems: [] };
   const { issues } = result.error;
   const later = issues.flatMap((issue) => laterParents(issue));
+  const keysAt = knownKeysOf(schema);
   const problems = issues
+    .slice(0, MAX_PROBLEMS)
     // Where a key is not built yet, what it would have stood in for is missing: one message is enough.
     .filter((issue) => !(isMissing(issue) && later.includes(genericPath(issue.path.slice(0, -1)))))
-    .flatMap((issue) => describe(issue, schema, text));
-  return { value: undefined, problems };
+    .flatMap((issue) => describe(issue, keysAt, text));
+  return { value: undefined, problems: issues.length > MAX_PROBLEMS ? withMore(problems) : problems };
 }
 
-function describe(issue: Issue, schema: z.ZodType, text: YamlText): Problem[] {
+const withMore = (problems: readonly Problem[]): readonly Problem[] =>
+  problems.map((problem, i) =>
+    i < problems.length - 1
+      ? problem
+      : { ...problem, message: `${problem.message}; further problems are not shown` },
+  );
+
+function describe(issue: Issue, keysAt: KeysAt, text: YamlText): Problem[] {
   if (issue.code === 'unrecognized_keys') {
-    return issue.keys.map((key) => text.problemAtKey(issue.path, key, unknownKey(issue.path, key, schema)));
+    return issue.keys.map((key) => text.problemAtKey(issue.path, key, unknownKey(issue.path, key, keysAt)));
   }
   if (issue.code === 'invalid_key') {
     const key = String(issue.path[issue.path.length - 1]);
@@ -79,9 +91,9 @@ function show(input: unknown): string {
   return text.length > 60 ? `${text.slice(0, 57)}...` : text;
 }
 
-function unknownKey(path: KeyPath, key: string, schema: z.ZodType): string {
+function unknownKey(path: KeyPath, key: string, keysAt: KeysAt): string {
   if (LATER.has(genericPath([...path, key]))) return `\`${key}\` is not built yet in this version`;
-  const nearest = nearestKey(key, knownKeys(schema, path));
+  const nearest = nearestKey(key, keysAt(path));
   const hint = nearest === undefined ? '' : `; did you mean \`${nearest}\`?`;
   return `unknown key \`${key}\`${hint}`;
 }
@@ -106,14 +118,21 @@ interface SchemaNode {
   readonly additionalProperties?: SchemaNode | boolean;
 }
 
-function knownKeys(schema: z.ZodType, path: KeyPath): string[] {
-  let at: SchemaNode | undefined = z.toJSONSchema(schema, { io: 'input' }) as SchemaNode;
-  for (const key of path) {
-    const further: SchemaNode | boolean | undefined =
-      typeof key === 'number' ? at?.items : (at?.properties?.[String(key)] ?? at?.additionalProperties);
-    at = typeof further === 'object' ? further : undefined;
-  }
-  return Object.keys(at?.properties ?? {});
+type KeysAt = (path: KeyPath) => string[];
+
+/** What keys a schema knows at a path; written out once, and only where something is wrong: that takes a millisecond. */
+function knownKeysOf(schema: z.ZodType): KeysAt {
+  let whole: SchemaNode | undefined;
+  return (path) => {
+    whole ??= z.toJSONSchema(schema, { io: 'input' }) as SchemaNode;
+    let at: SchemaNode | undefined = whole;
+    for (const key of path) {
+      const further: SchemaNode | boolean | undefined =
+        typeof key === 'number' ? at?.items : (at?.properties?.[String(key)] ?? at?.additionalProperties);
+      at = typeof further === 'object' ? further : undefined;
+    }
+    return Object.keys(at?.properties ?? {});
+  };
 }
 
 /** The known key within a third of its length in typing errors, if there is one. */

@@ -149,6 +149,7 @@ function syntaxMessage(error: YAMLError): string {
     case 'TAG_RESOLVE_FAILED':
       return NO_TAGS;
     default:
+      if (/call stack/.test(error.message)) return 'is nested too deeply to be read';
       return `${error.message.replaceAll('\n', ' ')}${hintOf(error)}`;
   }
 }

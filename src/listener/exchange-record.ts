@@ -51,10 +51,10 @@ function decisionFields(exchange: Exchange): DecisionFields {
     effect: permit === undefined ? 'deny' : 'allow',
     reason: permit !== undefined ? allowedBy(permit) : (exchange.reason ?? 'internal_error'),
     rule: decision?.rule,
-    exception: decision?.exception,
+    exception: permit?.decision.exception,
     shadow: decision?.shadow,
     conditionErrors: decision?.conditionErrors,
-    policyRevision: snapshot?.policy.revision,
+    policyRevision: decision?.policyRevision ?? snapshot?.policy.revision,
     trustRevision: snapshot?.trustRevision,
     external: exchange.external,
     detail: refusal === undefined || refusal.detail === '' ? undefined : refusal.detail,
@@ -109,7 +109,7 @@ function valuesOf(
   read: (name: string) => string | undefined,
 ): ReadValues | undefined {
   if (names.length === 0) return undefined;
-  const values: Record<string, string | null> = {};
+  const values: Record<string, string | null> = Object.create(null); // `__proto__` is a name like any other
   for (const name of names) {
     try {
       const value = read(name) ?? null;

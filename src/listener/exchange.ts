@@ -2,7 +2,7 @@ import type { AccessRecord, ExternalFields, Outcome, PrincipalFields } from '../
 import type { RouteConfig } from '../config/config.js';
 import type { RequestHead } from '../message/request-head.js';
 import type { Decision } from '../policy/decision.js';
-import { authorizeExternally, isStillPermitted, type Permit } from '../policy/permit.js';
+import { authorize, authorizeExternally, isStillPermitted, type Permit } from '../policy/permit.js';
 import { matchRoute } from '../policy/route-table.js';
 import type { Reason, Refusal } from '../reasons.js';
 import type { Snapshot } from '../snapshot.js';
@@ -118,8 +118,16 @@ export abstract class Exchange {
     const isNew = snapshot !== this.snapshot && this.external === undefined;
     if (isNew && this.route !== undefined && isRouteAsked(snapshot, this.route))
       return { reason: 'external_unavailable', detail: 'to be asked about only since it began' };
-    const isAllowed = this.isStillAllowed(snapshot, nowMs);
-    return isAllowed ? undefined : { reason: 'policy_denied', detail: '' };
+    return this.isStillAllowed(snapshot, nowMs) ? undefined : this.#denialNow(snapshot, nowMs);
+  }
+
+  /** The record names what says no now, not what said yes before. */
+  #denialNow({ policy }: Snapshot, nowMs: number): Refusal {
+    const answer = this.permit && authorize(policy, { ...this.permit.request, nowMs });
+    if (answer === undefined || answer.ok)
+      return { reason: 'policy_denied', detail: 'what let it in has changed since' };
+    this.decision = answer.error.decision;
+    return answer.error;
   }
 
   /** Asks the external engine, for as long as the exchange lasts. */
@@ -207,7 +215,8 @@ export abstract class Exchange {
     );
     if (this.reason !== undefined) metrics.countRefusal(name, this.reason);
     const { decision } = this;
-    if (decision?.exception !== undefined) metrics.countException(decision.exception);
+    const used = this.permit?.decision.exception;
+    if (used !== undefined) metrics.countException(used);
     if (decision?.shadow !== undefined) metrics.countShadow(name, decision.effect, decision.shadow.effect);
     if (decision?.conditionErrors !== undefined)
       metrics.countConditionErrors(name, decision.conditionErrors.length);

@@ -25,9 +25,11 @@ export class LiveFacts implements RequestFacts {
     let found: string | undefined;
     for (let i = 0; i < endToEnd.length; i += 2) {
       const line = endToEnd[i]!;
-      if (line.length !== name.length || normaliseHeaderName(line) !== name) continue;
-      if (line.toLowerCase() !== name)
+      if (line.length !== name.length) continue;
+      if (line.toLowerCase() !== name) {
+        if (normaliseHeaderName(line) !== name) continue;
         throw new ConditionFault(`header ${name} is there in another spelling`);
+      }
       found = found === undefined ? endToEnd[i + 1]! : `${found}, ${endToEnd[i + 1]!}`;
     }
     return found;

@@ -4,6 +4,9 @@ import { ConditionFault } from './facts.js';
 import type { Rule } from './policy.js';
 import type { Registry, RegistryEntry } from './registry.js';
 
+/** Errors of one request that its record names: a caller must not choose how large the record is, nor what finding them costs. */
+const MAX_ERRORS = 16;
+
 /** The conditions of one request, evaluated when the rest of their rule matches; what went wrong is kept for the record. */
 export class ConditionRun {
   errors: ConditionError[] | undefined;
@@ -28,7 +31,7 @@ export class ConditionRun {
     } catch (cause) {
       if (!(cause instanceof ConditionFault)) throw cause;
       this.errors ??= [];
-      if (this.errors.every((known) => known.rule !== rule.id))
+      if (this.errors.length < MAX_ERRORS && this.errors.every((known) => known.rule !== rule.id))
         this.errors.push({ rule: rule.id, error: cause.message });
       return rule.effect === 'deny';
     }

@@ -1,7 +1,7 @@
 import type { Config } from '../config/config.js';
 import { loadConfig } from '../config/load.js';
 import { loadConfigOffThread } from '../config/load-off-thread.js';
-import { formatProblem } from '../config/problem.js';
+import { formatProblems } from '../config/problem.js';
 import { shareLimits, type TooSmall, tooSmallToShare } from '../config/share-limits.js';
 import type { Policy } from '../policy/policy.js';
 import type { Registry } from '../policy/registry.js';
@@ -52,7 +52,7 @@ export class ConfigReader {
     const { config: whole, policy, namedFiles, problems } = await load(file, env, nowMs());
     if (namedFiles.length > 0) this.named = namedFiles;
     if (whole === undefined || policy === undefined || problems.length > 0) {
-      return err(problems.map(formatProblem).join('\n') || 'the configuration cannot be read');
+      return err(formatProblems(problems) || 'the configuration cannot be read');
     }
     const tooSmall = tooSmallToShare(whole, workers);
     if (tooSmall.length > 0) return err(tooSmall.map(formatTooSmall).join('\n'));

@@ -1,7 +1,7 @@
 import { constants } from 'node:fs';
 import { access, lstat } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { formatProblem } from '../config/problem.js';
+import { formatProblems } from '../config/problem.js';
 import {
   formatRevocations,
   joinRevocations,
@@ -180,7 +180,7 @@ export class EmergencyRevocations {
   async #parse(bytes: Buffer | undefined): Promise<Result<RevocationList, string>> {
     if (bytes === undefined) return this.#parseMissing();
     const { list, problems } = parseRevocations(bytes, this.file);
-    if (list === undefined || problems.length > 0) return err(problems.map(formatProblem).join('\n'));
+    if (list === undefined || problems.length > 0) return err(formatProblems(problems));
     this.#hasSeenFile = true;
     return ok(list);
   }

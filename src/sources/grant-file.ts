@@ -3,7 +3,7 @@ import { access, lstat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import type { ExceptionLimit } from '../config/exception-schema.js';
 import { formatGrants, type GrantList, grantListOf, parseGrants } from '../config/grants.js';
-import { formatProblem } from '../config/problem.js';
+import { formatProblems } from '../config/problem.js';
 import type { ExceptionInput } from '../policy/exception.js';
 import { err, ok, type Result } from '../reasons.js';
 import { FileSource } from './file-source.js';
@@ -70,7 +70,7 @@ export class GrantFile {
       return ok(this.#written.list);
     }
     const { list, problems } = parseGrants(bytes, this.path, this.limit);
-    if (list === undefined) return err(problems.map(formatProblem).join('\n'));
+    if (list === undefined) return err(formatProblems(problems));
     this.#hasSeenFile = true;
     return ok(list);
   }

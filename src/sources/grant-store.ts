@@ -167,11 +167,12 @@ export class GrantStore {
       const others = this.#lasting().filter(({ id }) => !ids.has(id));
       const written = await this.file.replace([...others, ...fresh]);
       if (!written.ok) return written;
-      const wasWithheld = fresh.some(({ id }) => this.#withheld.has(id));
-      for (const { id } of fresh) this.#withheld.delete(id);
       await host.look(this.source);
       const kept = new Set(this.file.grants.map(keyOfException));
       if (keys.every((key) => kept.has(key))) {
+        // Not before: until it is read, another that was withdrawn under its id may stand there.
+        const wasWithheld = fresh.some(({ id }) => this.#withheld.has(id));
+        for (const { id } of fresh) this.#withheld.delete(id);
         if (wasWithheld) host.rejoin(this.source);
         return ok(undefined);
       }

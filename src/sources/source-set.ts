@@ -1,5 +1,5 @@
 import type { Config } from '../config/config.js';
-import { formatProblem } from '../config/problem.js';
+import { formatProblems } from '../config/problem.js';
 import { parseRevocations } from '../config/revocations.js';
 import type { RevocationList } from '../identity/revocation.js';
 import type { TrustBundle, TrustBundleSet } from '../identity/trust-bundle.js';
@@ -188,9 +188,7 @@ function revocationSource(file: string): FileSource<RevocationList> {
     hasShrunk: (next, current) => next.entries.length < current.entries.length,
     parse: (contents) => {
       const { list, problems } = parseRevocations(contents.get(file) ?? Buffer.alloc(0), file);
-      return list === undefined || problems.length > 0
-        ? err(problems.map(formatProblem).join('\n'))
-        : ok(list);
+      return list === undefined || problems.length > 0 ? err(formatProblems(problems)) : ok(list);
     },
   });
 }

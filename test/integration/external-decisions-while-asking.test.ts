@@ -97,7 +97,7 @@ t.test('a policy that no longer allows, adopted while the engine is asked, stops
   await client.until(() => client.answers.length === 1);
   t.equal(client.answers[0]?.status, 403);
   const [record] = await world.untilRecords(1);
-  t.match(record?.decision, { effect: 'deny', reason: 'policy_denied' });
+  t.match(record?.decision, { effect: 'deny', reason: 'no_rule_matched', rule: 'default' });
   t.equal(world.upstream.bytes, '');
 });
 
