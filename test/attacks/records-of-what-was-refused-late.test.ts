@@ -19,9 +19,9 @@ class HeldEngine extends DecisionEngine {
   };
 }
 
-async function start<E extends DecisionEngine>(t: Test, engine: E, options: WorldOptions): Promise<World> {
+async function start(t: Test, engine: DecisionEngine, options: WorldOptions, more = ''): Promise<World> {
   await engine.open();
-  const extra = `externalDecision: { url: "${engine.url}", timeout: 10s }`;
+  const extra = `externalDecision: { url: "${engine.url}", timeout: 10s }\n${more}`;
   const world = await World.start({ ...options, extra });
   t.teardown(async () => {
     await world.close();
@@ -86,3 +86,24 @@ t.test(
     t.equal(world.upstream.bytes, '');
   },
 );
+
+t.test('whoever leaves while the engine is asked, request or upgrade, leaves nothing taken', async (t) => {
+  const engine = new HeldEngine();
+  const limits = 'limits: { concurrentPerPrincipal: 1 }';
+  const world = await start(t, engine, {}, limits);
+  const upgrade = `GET /ws HTTP/1.1\r\nHost: svc.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n`;
+  for (const [i, bytes] of [GET, upgrade, GET + GET, upgrade].entries()) {
+    const client = await world.client();
+    client.send(bytes);
+    await waitFor(() => engine.held.length === i + 1);
+    const second = await (await world.client()).ask(GET);
+    t.equal(second[0]?.status, 429, 'it counts while the engine is asked');
+    const before = world.exchanges.length;
+    client.destroy();
+    await waitFor(() => world.exchanges.length > before);
+    t.match(world.exchanges.at(-1)?.decision, { effect: 'deny', reason: 'client_aborted' });
+  }
+  engine.reply = says(true);
+  t.equal((await (await world.client()).ask(GET))[0]?.status, 200);
+  t.equal(world.upstream.requests.length, 1);
+});
