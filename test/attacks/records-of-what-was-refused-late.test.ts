@@ -107,3 +107,34 @@ t.test('whoever leaves while the engine is asked, request or upgrade, leaves not
   t.equal((await (await world.client()).ask(GET))[0]?.status, 200);
   t.equal(world.upstream.requests.length, 1);
 });
+
+t.test(
+  'a trust domain that goes while the engine is asked is named as the reason, in either reading',
+  async (t) => {
+    const routes =
+      '[{ name: r1, host: svc.test, path: /public/**, upstream: u, encodedSlash: allow, deadlines: { body: 5s } }]';
+    const policy = `version: 1\ndefault: deny\nrules:\n  - { id: b, effect: allow, principals: ["spiffe://b.test/**"], destinations: [r1], when: 'credential.kind == "x509"' }\n`;
+    for (const path of ['/public/a', '/public/a%2Fb']) {
+      const engine = new HeldEngine();
+      const more = 'deadlines: { accessEnd: 5s }';
+      const options = { routes, policy };
+      const world = await start(t, engine, options, more);
+      const client = await world.client(world.bweb);
+      client.send(GET.replace('/public/a', path));
+      await waitFor(() => engine.held.length === 1);
+      const trust = '\n  - { trustDomain: a.test, bundle: { file: a.pem } }';
+      const extra = `externalDecision: { url: "${engine.url}", timeout: 10s }\n${more}`;
+      const { sequence } = await world.snapshot();
+      world.replace('policy.yaml', policy.replaceAll('b.test', 'a.test'));
+      world.replace('countersign.yaml', world.configText({ ...options, trust, extra }));
+      await world.untilSnapshot((snapshot) => snapshot.sequence > sequence && snapshot.trust.length === 1);
+      engine.reply = says(true);
+      engine.held[0]?.();
+      await client.untilClosed();
+      t.equal(client.answers[0]?.status, 403, path);
+      const [record] = await world.untilRecords(1);
+      t.match(record?.decision, { effect: 'deny', reason: 'trust_domain_unknown' });
+      t.equal(world.upstream.bytes, '');
+    }
+  },
+);
