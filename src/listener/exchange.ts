@@ -148,8 +148,12 @@ export abstract class Exchange {
 
   /** What came of a request that had to wait for the engine: everything is judged again, as of now. */
   protected admitAnswered({ asks, route, snapshot }: Pending, answer: ExternalAnswer): Admitted | Refusal {
-    const { listener } = this;
+    const { listener, connection } = this;
     if (!listener.records.available) return { reason: 'audit_unavailable', detail: '' };
+    // First of all, and by what is true now: conditions cannot read a credential that is none any more.
+    const { current = snapshot } = listener.snapshots;
+    const ended = connection.judge(current, listener.clock.nowMs());
+    if (ended !== undefined) return ended;
     const mayAllow = snapshot.config.externalDecision?.mayAllow === true;
     const request = { ...asks, nowMs: listener.clock.nowMs() };
     const permit = authorizeExternally(snapshot.policy, request, { ...answer, mayAllow });

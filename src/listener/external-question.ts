@@ -38,11 +38,13 @@ export async function askEngine(
   const { external } = exchange.listener;
   const local = evaluate(snapshot.policy, asks);
   const facts = factsOf(exchange, asks, snapshot);
-  const ask = (path: string): Promise<ExternalAnswer> =>
-    external.ask({ input: externalInput(asks, path, local, facts), signal, isBackground });
-  const answer = await ask(asks.path);
-  if (asks.decodedSlashPath === undefined || answer.result !== 'allow') return answer;
-  return joinAnswers(answer, await ask(asks.decodedSlashPath));
+  const inputOf = (path: string): string => externalInput(asks, path, local, facts);
+  // Both are written now: by the second question there may be no credential any more to tell of.
+  const input = inputOf(asks.path);
+  const other = asks.decodedSlashPath === undefined ? undefined : inputOf(asks.decodedSlashPath);
+  const answer = await external.ask({ input, signal, isBackground });
+  if (other === undefined || answer.result !== 'allow') return answer;
+  return joinAnswers(answer, await external.ask({ input: other, signal, isBackground }));
 }
 
 /** Both readings may be taken: it holds for as long as both do, and both answers are named. */

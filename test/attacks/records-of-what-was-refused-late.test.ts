@@ -19,9 +19,9 @@ class HeldEngine extends DecisionEngine {
   };
 }
 
-async function start<E extends DecisionEngine>(t: Test, engine: E, options: WorldOptions): Promise<World> {
+async function start(t: Test, engine: DecisionEngine, options: WorldOptions, more = ''): Promise<World> {
   await engine.open();
-  const extra = `externalDecision: { url: "${engine.url}", timeout: 10s }`;
+  const extra = `externalDecision: { url: "${engine.url}", timeout: 10s }\n${more}`;
   const world = await World.start({ ...options, extra });
   t.teardown(async () => {
     await world.close();
@@ -84,5 +84,57 @@ t.test(
     const [record] = await world.untilRecords(1);
     t.match(record?.decision, { effect: 'deny', reason: 'policy_denied', rule: 'stop-web', policyRevision });
     t.equal(world.upstream.bytes, '');
+  },
+);
+
+t.test('whoever leaves while the engine is asked, request or upgrade, leaves nothing taken', async (t) => {
+  const engine = new HeldEngine();
+  const limits = 'limits: { concurrentPerPrincipal: 1 }';
+  const world = await start(t, engine, {}, limits);
+  const upgrade = `GET /ws HTTP/1.1\r\nHost: svc.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n`;
+  for (const [i, bytes] of [GET, upgrade, GET + GET, upgrade].entries()) {
+    const client = await world.client();
+    client.send(bytes);
+    await waitFor(() => engine.held.length === i + 1);
+    const second = await (await world.client()).ask(GET);
+    t.equal(second[0]?.status, 429, 'it counts while the engine is asked');
+    const before = world.exchanges.length;
+    client.destroy();
+    await waitFor(() => world.exchanges.length > before);
+    t.match(world.exchanges.at(-1)?.decision, { effect: 'deny', reason: 'client_aborted' });
+  }
+  engine.reply = says(true);
+  t.equal((await (await world.client()).ask(GET))[0]?.status, 200);
+  t.equal(world.upstream.requests.length, 1);
+});
+
+t.test(
+  'a trust domain that goes while the engine is asked is named as the reason, in either reading',
+  async (t) => {
+    const routes =
+      '[{ name: r1, host: svc.test, path: /public/**, upstream: u, encodedSlash: allow, deadlines: { body: 5s } }]';
+    const policy = `version: 1\ndefault: deny\nrules:\n  - { id: b, effect: allow, principals: ["spiffe://b.test/**"], destinations: [r1], when: 'credential.kind == "x509"' }\n`;
+    for (const path of ['/public/a', '/public/a%2Fb']) {
+      const engine = new HeldEngine();
+      const more = 'deadlines: { accessEnd: 5s }';
+      const options = { routes, policy };
+      const world = await start(t, engine, options, more);
+      const client = await world.client(world.bweb);
+      client.send(GET.replace('/public/a', path));
+      await waitFor(() => engine.held.length === 1);
+      const trust = '\n  - { trustDomain: a.test, bundle: { file: a.pem } }';
+      const extra = `externalDecision: { url: "${engine.url}", timeout: 10s }\n${more}`;
+      const { sequence } = await world.snapshot();
+      world.replace('policy.yaml', policy.replaceAll('b.test', 'a.test'));
+      world.replace('countersign.yaml', world.configText({ ...options, trust, extra }));
+      await world.untilSnapshot((snapshot) => snapshot.sequence > sequence && snapshot.trust.length === 1);
+      engine.reply = says(true);
+      engine.held[0]?.();
+      await client.untilClosed();
+      t.equal(client.answers[0]?.status, 403, path);
+      const [record] = await world.untilRecords(1);
+      t.match(record?.decision, { effect: 'deny', reason: 'trust_domain_unknown' });
+      t.equal(world.upstream.bytes, '');
+    }
   },
 );
