@@ -6,6 +6,8 @@ import { createAdminEndpoint } from '../../src/admin/admin-endpoint.js';
 import type { AdminView } from '../../src/admin/ports.js';
 import { runExplain } from '../../src/cli/explain.js';
 import { loadAll } from '../../src/config/load.js';
+import { readPolicyFile } from '../../src/config/policy-file.js';
+import { formatProblem } from '../../src/config/problem.js';
 import { allReasons, meaningOf } from '../../src/reasons.js';
 import { Metrics } from '../../src/telemetry/metrics.js';
 import { SupervisorMetrics } from '../../src/telemetry/supervisor-metrics.js';
@@ -204,4 +206,14 @@ t.test('the configuration of the Kubernetes example is good', async (t) => {
     config = config.replace(mounted, file);
   }
   t.same(await problemsOf(t, { ...data, 'countersign.yaml': config }), []);
+});
+
+t.test('every policy that docs/policy.md shows is a good one', async (t) => {
+  const blocks = [...readFileSync('docs/policy.md', 'utf8').matchAll(/^```yaml\n(.*?)^```/gms)];
+  t.ok(blocks.length > 0);
+  for (const [, text = ''] of blocks) {
+    const { input, problems } = readPolicyFile(text, 'policy.yaml');
+    t.same(problems.map(formatProblem), []);
+    t.ok((input?.rules.length ?? 0) > 0, text);
+  }
 });
