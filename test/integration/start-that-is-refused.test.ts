@@ -1,12 +1,12 @@
 import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
-import { rmSync } from 'node:fs';
+import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { Program } from '../support/program.js';
-import { POLICY, World, type WorldOptions } from '../support/start-proxy.js';
+import { POLICY, World, type WorldOptions, waitFor } from '../support/start-proxy.js';
 
 /** Far more than a start takes, far less than anything that is tried again: who is still there then hangs. */
 const PROMPTLY_MS = 10_000;
@@ -46,6 +46,12 @@ const byAgent = (world: World): WorldOptions => ({
   - { trustDomain: a.test, bundle: { workloadApi: true } }
   - { trustDomain: b.test, bundle: { file: b.pem } }`,
 });
+
+/** The system has handed over every signal that was sent; where it does not tell, that is taken for granted. */
+function isDelivered(pid: number | undefined): boolean {
+  const status = `/proc/${pid}/status`;
+  return !existsSync(status) || /^ShdPnd:\s*0+$/m.test(readFileSync(status, 'utf8'));
+}
 
 for (const workers of [1, 2]) {
   const extra = `workers: ${workers}`;
@@ -134,6 +140,7 @@ for (const workers of [1, 2]) {
     const program = start(t, world);
     const writing = await open(policy, 'w'); // goes on once it reads, and by then it hears signals
     program.child.kill('SIGTERM');
+    await waitFor(() => isDelivered(program.child.pid));
     await writing.writeFile(POLICY);
     rmSync(policy);
     world.write('policy.yaml', POLICY); // for the workers, if it starts any
