@@ -114,7 +114,8 @@ export abstract class Exchange {
     const refusal = connection.judge(snapshot, nowMs);
     if (refusal !== undefined) return refusal;
     // A request may wait for its turn longer than what let it in lives.
-    if (snapshot === this.snapshot && !snapshot.policy.isTimeBound) return undefined;
+    const isSameMoment = nowMs === this.permit?.request.nowMs || !snapshot.policy.isTimeBound;
+    if (snapshot === this.snapshot && isSameMoment) return undefined;
     const isNew = snapshot !== this.snapshot && this.external === undefined;
     if (isNew && this.route !== undefined && isRouteAsked(snapshot, this.route))
       return { reason: 'external_unavailable', detail: 'to be asked about only since it began' };

@@ -4,7 +4,7 @@ import type { AccessRequest } from './decision.js';
 import { isLive } from './exception.js';
 import { NO_RULE, PathIndex } from './path-index.js';
 import { foldSegments, splitPath } from './pattern.js';
-import type { Rule } from './policy.js';
+import type { Effect, Rule } from './policy.js';
 import { SegmentTrie } from './segment-trie.js';
 
 /** Compiled at the first request that asks for it, then kept: together no larger than the policy itself. */
@@ -97,15 +97,18 @@ export class PolicyIndex {
     const raw = splitPath(path);
     const decoded = decodedSlashPath === undefined ? undefined : splitPath(decodedSlashPath);
     const search = this.#search;
-    let denied = search.deny(byUpstream, byRoute, raw, method, path, run);
+    let denied = search.find('deny', byUpstream, byRoute, raw, method, path, run);
     if (decoded !== undefined) {
-      denied = Math.min(denied, search.deny(byUpstream, byRoute, decoded, method, decodedSlashPath!, run));
+      denied = Math.min(
+        denied,
+        search.find('deny', byUpstream, byRoute, decoded, method, decodedSlashPath!, run),
+      );
     }
     if (denied !== NO_RULE) return denied;
-    const allowed = search.allow(byUpstream, byRoute, raw, method, path, run);
+    const allowed = search.find('allow', byUpstream, byRoute, raw, method, path, run);
     if (allowed === NO_RULE || decoded === undefined) return allowed;
     // The upstream may decode %2F: what it would then see must be allowed as well.
-    const other = search.allow(byUpstream, byRoute, decoded, method, decodedSlashPath!, run);
+    const other = search.find('allow', byUpstream, byRoute, decoded, method, decodedSlashPath!, run);
     return other === NO_RULE ? NO_RULE : allowed;
   }
 
@@ -189,7 +192,8 @@ function bucketOf(entry: PatternEntry, destination: string): Bucket {
 class Search {
   readonly #candidates: Rule[] = [];
 
-  deny(
+  find(
+    effect: Effect,
     byUpstream: readonly Bucket[],
     byRoute: readonly Bucket[],
     segments: readonly string[],
@@ -198,30 +202,13 @@ class Search {
     run: ConditionRun | undefined,
   ): number {
     let first = NO_RULE;
-    let folded: readonly string[] | undefined;
+    let read: readonly string[] | undefined;
     for (let i = 0; i < byUpstream.length + byRoute.length; i++) {
-      const { deny } = i < byUpstream.length ? byUpstream[i]! : byRoute[i - byUpstream.length]!;
-      if (deny === undefined) continue;
-      folded ??= foldSegments(segments);
-      const index = deny.find(folded, method, this.#candidates);
-      if (index < first) first = index;
-    }
-    return this.#firstOf(first, path, run);
-  }
-
-  allow(
-    byUpstream: readonly Bucket[],
-    byRoute: readonly Bucket[],
-    segments: readonly string[],
-    method: string,
-    path: string,
-    run: ConditionRun | undefined,
-  ): number {
-    let first = NO_RULE;
-    for (let i = 0; i < byUpstream.length + byRoute.length; i++) {
-      const { allow } = i < byUpstream.length ? byUpstream[i]! : byRoute[i - byUpstream.length]!;
-      if (allow === undefined) continue;
-      const index = allow.find(segments, method, this.#candidates);
+      const bucket = i < byUpstream.length ? byUpstream[i]! : byRoute[i - byUpstream.length]!;
+      const paths = effect === 'deny' ? bucket.deny : bucket.allow;
+      if (paths === undefined) continue;
+      read ??= effect === 'deny' ? foldSegments(segments) : segments;
+      const index = paths.find(read, method, this.#candidates);
       if (index < first) first = index;
     }
     return this.#firstOf(first, path, run);
