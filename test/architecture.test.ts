@@ -76,9 +76,11 @@ const packages: Readonly<Record<string, readonly string[]>> = {
 };
 
 const pure = new Set(['reasons', 'identity', 'policy', 'message', 'audit', 'config']);
-/** The files of a pure folder that touch the world: they read files and folders, one of them in a thread of its own. */
+/** The files of a pure folder that touch the world: they read files and folders, one in a thread of its own, one in slices. */
 const impureFiles = new Set(
-  ['load.ts', 'load-off-thread.ts', 'bundle-folder.ts'].map((name) => join('src', 'config', name)),
+  ['load.ts', 'config-data.ts', 'load-off-thread.ts', 'bundle-folder.ts'].map((name) =>
+    join('src', 'config', name),
+  ),
 );
 /** Node modules that a pure folder may use: none of them does I/O. */
 const pureBuiltins = new Set(['node:crypto', 'node:path', 'node:net', 'node:util', 'node:buffer']);

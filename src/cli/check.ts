@@ -1,6 +1,7 @@
 import { isAbsolute, relative, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
-import { type LoadedConfig, loadAll } from '../config/load.js';
+import type { LoadedConfig } from '../config/config-data.js';
+import { loadAll } from '../config/load.js';
 import { compareProblems, formatProblem, type Problem } from '../config/problem.js';
 import { type Against, checkAgainst } from './check-against.js';
 import { type CliIo, exitCode, wrongUsage } from './io.js';

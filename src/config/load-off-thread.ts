@@ -1,6 +1,7 @@
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads';
+import { type ConfigData, compileData, type LoadedConfig } from './config-data.js';
 import type { Environment } from './environment.js';
-import { type ConfigData, compileData, type LoadedConfig, readConfigData } from './load.js';
+import { readConfigData } from './load.js';
 
 interface Order {
   readonly kind: 'read-config';

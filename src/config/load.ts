@@ -1,11 +1,11 @@
 import { readFile } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
-import { setImmediate as nextTurn } from 'node:timers/promises';
-import { compileSteps, type Policy, withGrants } from '../policy/policy.js';
-import { compileRegistrySteps, type PackedRegistry, packRegistry } from '../policy/registry.js';
+import { withGrants } from '../policy/policy.js';
+import { packRegistry } from '../policy/registry.js';
 import { listBundleFolder } from './bundle-folder.js';
 import { compileConfig } from './compile-config.js';
 import type { Config } from './config.js';
+import { type ConfigData, compileData, type Findings, type LoadedConfig } from './config-data.js';
 import { configSchema } from './config-schema.js';
 import { crossCheck, crossCheckPolicy, crossWarn, crossWarnPolicy } from './cross-check.js';
 import { type Environment, expandEnvironment } from './environment.js';
@@ -19,37 +19,13 @@ import {
 } from './grants-check.js';
 import { checkShape } from './issues.js';
 import { lintWarnings } from './lint-warnings.js';
-import { type PackedPolicy, packPolicy, unpackPolicy } from './packed-policy.js';
+import { packPolicy } from './packed-policy.js';
 import { type PolicyFile, readPolicyFile } from './policy-file.js';
-import type { PolicyTest } from './policy-test.js';
 import { compareProblems, type Problem } from './problem.js';
 import { crossWarnRegistry } from './registry-check.js';
 import { type RegistryFile, readRegistryFile } from './registry-file.js';
 import { checkTrust, type FileRead, type FileReader, NO_SUCH_FILE } from './trust-check.js';
 import { formatPath, type KeyPath, readYaml, type YamlText } from './yaml-text.js';
-
-interface Findings {
-  /** Policies and registry that the configuration names, also when one of them cannot be used; for whoever waits for a better version. */
-  readonly namedFiles: readonly string[];
-  readonly policyTests: readonly PolicyTest[];
-  readonly problems: readonly Problem[];
-  readonly warnings: readonly Problem[];
-}
-
-export interface LoadedConfig extends Findings {
-  /** Undefined, like the policy, when there is any problem. */
-  readonly config?: Config;
-  readonly policy?: Policy;
-}
-
-/** The same before compilation: plain data, which can cross from one thread to another. */
-export interface ConfigData extends Findings {
-  readonly config?: Config;
-  readonly input?: PackedPolicy;
-  /** What is tried out beside it. */
-  readonly candidate?: PackedPolicy;
-  readonly registry?: PackedRegistry;
-}
 
 /** Reads the configuration and the policy it names, and checks one against the other. Never throws for what it reads. */
 export async function loadConfig(file: string, env: Environment, nowMs = Date.now()): Promise<LoadedConfig> {
@@ -103,36 +79,6 @@ export async function loadAll(file: string, env: Environment, nowMs: number): Pr
 /** The reading and checking, which for ten thousand rules takes over a second: for a thread of its own. */
 export async function readConfigData(file: string, env: Environment, nowMs: number): Promise<ConfigData> {
   return finish(await loadDraft(file, env, nowMs));
-}
-
-/** The rest, which takes a tenth of that, and is done in slices. */
-export function compileData({ input, candidate, registry, ...rest }: ConfigData): Promise<LoadedConfig> {
-  return inSlices(compileInSteps(rest, input, candidate, registry));
-}
-
-function* compileInSteps(
-  found: Omit<ConfigData, 'input' | 'candidate' | 'registry'>,
-  input: PackedPolicy | undefined,
-  candidate: PackedPolicy | undefined,
-  packed: PackedRegistry | undefined,
-): Generator<undefined, LoadedConfig> {
-  if (input === undefined) return found;
-  const registry = packed === undefined ? undefined : yield* compileRegistrySteps(packed);
-  const tried = candidate === undefined ? undefined : yield* unpackPolicy(candidate);
-  return { ...found, policy: yield* compileSteps(yield* unpackPolicy(input), registry, tried) };
-}
-
-/** No longer than this at a time: requests want their turn. */
-const SLICE_MS = 4;
-
-async function inSlices<T>(steps: Generator<undefined, T>): Promise<T> {
-  for (let until = performance.now() + SLICE_MS; ; ) {
-    const step = steps.next();
-    if (step.done) return step.value;
-    if (performance.now() < until) continue;
-    await nextTurn();
-    until = performance.now() + SLICE_MS;
-  }
 }
 
 /** How many worker processes the configuration asks for, without reading anything else; 1 when it cannot be told. */
