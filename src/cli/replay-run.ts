@@ -5,7 +5,8 @@ import { parseRecordedRequest } from '../audit/recorded-request.js';
 import { ok, type Result } from '../reasons.js';
 import type { CliIo } from './io.js';
 import { ProgressLine } from './progress-line.js';
-import { readRecordLines, STDIN } from './record-reader.js';
+import { STDIN } from './record-bytes.js';
+import { readRecordLines } from './record-reader.js';
 import type { ReplayJudge } from './replay-judge.js';
 import { ReplayTally } from './replay-tally.js';
 

@@ -5,7 +5,7 @@ import { formatProblem } from '../config/problem.js';
 import { parseTimestamp } from '../config/units.js';
 import { shorten } from './check.js';
 import { type CliIo, exitCode, wrongUsage } from './io.js';
-import { STDIN } from './record-reader.js';
+import { STDIN } from './record-bytes.js';
 import { ReplayJudge } from './replay-judge.js';
 import { type ReplayReport, reportAsJson, reportAsText } from './replay-report.js';
 import { replayFiles } from './replay-run.js';

@@ -3,7 +3,8 @@ import { Readable } from 'node:stream';
 import { gzipSync } from 'node:zlib';
 import t, { type Test } from 'tap';
 import type { FileLine } from '../../../src/audit/line-cutter.js';
-import { type RecordSource, readRecordLines } from '../../../src/cli/record-reader.js';
+import type { RecordSource } from '../../../src/cli/record-bytes.js';
+import { readRecordLines } from '../../../src/cli/record-reader.js';
 
 const TEXT = '{"a":"ä€"}\n{"b":2}\n{"c';
 
