@@ -16,6 +16,7 @@ import type { Environment } from './environment.js';
 import { externalDecisionOf } from './external-decision.js';
 import { Places } from './places.js';
 import type { Problem } from './problem.js';
+import { toSeal } from './seal-schema.js';
 import type { YamlText } from './yaml-text.js';
 
 type RawRoute = RawConfig['listeners'][number]['routes'][number];
@@ -73,6 +74,7 @@ export function compileConfig(
       file: raw.audit.file === '-' ? '-' : places.file(['audit', 'file'], raw.audit.file),
       durability: raw.audit.durability,
       onFailure: raw.audit.onFailure,
+      ...(raw.audit.seal === undefined ? {} : { seal: toSeal(raw.audit.seal, places) }),
     },
     ...(admin === undefined
       ? {}

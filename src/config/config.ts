@@ -165,6 +165,13 @@ export interface AuditConfig {
   readonly file: string;
   readonly durability: 'buffered';
   readonly onFailure: 'deny' | 'allow';
+  readonly seal?: SealConfig;
+}
+
+export interface SealConfig {
+  /** Private JWK. */
+  readonly keyFile: string;
+  readonly everyMs: number;
 }
 
 export interface ProbeConfig {
