@@ -36,6 +36,8 @@ interface Stream {
 }
 
 const NEWLINE = Buffer.of(0x0a);
+/** No text within a record can hold it: its quotes would be escaped. */
+const OPENING = '{"stream":{"id":';
 const LINE_HEAD_BYTES = 1024;
 
 /** Reads the end of a file of records: which streams in it have lines that no seal covers, or ended without a last word. */
@@ -56,7 +58,7 @@ export class OpenTails {
     const line = bytes.subarray(start, end);
     const text = line.toString('utf8');
     const record = parseRecordLine(text);
-    if (record === undefined) return this.#takeTorn(line);
+    if (record === undefined) return this.#takeBroken(line);
     const name = streamOf(record.fields.stream);
     if (name === undefined) return;
     const stream = this.#streamOf(name);
@@ -115,6 +117,13 @@ export class OpenTails {
     if (why !== 'ended_without_last_word') return;
     for (const stream of this.#streams.values())
       if (stream.name.boot === boot && stream.name.worker === worker) stream.hasEnded = true;
+  }
+
+  /** Half a line; where several processes write, a whole one of another may follow it without a line's end. */
+  #takeBroken(line: Buffer): void {
+    const glued = line.lastIndexOf(OPENING);
+    this.#takeTorn(glued > 0 ? line.subarray(0, glued) : line);
+    if (glued > 0) this.takeLine(line, glued, line.length);
   }
 
   #takeTorn(line: Buffer): void {
