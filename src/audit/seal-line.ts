@@ -97,7 +97,8 @@ export function parseSealLine(text: string): Result<SealLine, string> {
   return isOurs ? parsed : err('its line says something else than its JWS');
 }
 
-function parseSealJws(jws: string): Result<SealLine, string> {
+/** As parseSealLine, of the JWS alone. */
+export function parseSealJws(jws: string): Result<SealLine, string> {
   const [header, body, signature, ...more] = jws.split('.');
   if (header === undefined || body === undefined || signature === undefined || more.length > 0)
     return err('its JWS has not three parts');
