@@ -229,7 +229,8 @@ class RunningApp implements App {
     try {
       this.#records = this.#openRecords(config);
       // Of several workers' file the supervisor has looked, before they began.
-      if (this.options.worker === undefined) await this.#records.declareEnded();
+      if (this.options.worker === undefined)
+        await this.#records.ended.declareAll(({ boot }) => boot === this.#ids.boot);
       this.#upstreams.configure(config);
       const problem = this.#external.adopt(config.externalDecision, this.#keeper.current?.policy.revision);
       if (problem !== undefined) throw new Error(problem);
@@ -326,7 +327,7 @@ class RunningApp implements App {
     await this.#upstreams.close();
     this.#external.close();
     this.#changes.record('process.stopped', undefined, this.#keeper.current);
-    await this.#records?.writer.close();
+    await this.#records?.close();
     this.#resolveClosed();
   }
 

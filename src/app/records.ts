@@ -1,7 +1,6 @@
 import { statSync } from 'node:fs';
 import { hostname } from 'node:os';
 import type { SealKey } from '../audit/seal-key.js';
-import type { StreamName } from '../audit/seal-line.js';
 import type { AuditConfig } from '../config/config.js';
 import type { Diagnostics } from '../listener/ports.js';
 import { RecordFile } from '../telemetry/record-file.js';
@@ -9,7 +8,7 @@ import { RecordLog } from '../telemetry/record-log.js';
 import { RecordRelay } from '../telemetry/record-relay.js';
 import type { RecordTarget } from '../telemetry/record-target.js';
 import { type Confirms, RecordWriter, type RecordWriterEvents } from '../telemetry/record-writer.js';
-import { declareEndedStreams } from './ended-streams.js';
+import { EndedStreams } from './ended-streams.js';
 import { Seals } from './seals.js';
 
 export interface RecordsOptions {
@@ -38,6 +37,8 @@ export class Records {
   readonly log: RecordLog;
   readonly writer: RecordWriter;
   readonly seals: Seals | undefined;
+  /** Earlier processes that wrote to the same file. */
+  readonly ended: EndedStreams;
   readonly #relay: RecordRelay | undefined;
 
   /** Throws where the place cannot be opened: a proxy that cannot record does not start. */
@@ -55,18 +56,17 @@ export class Records {
     const { onFailure } = config;
     const unconfirmed = (result: 'reset' | 'sent'): void => metrics.countUnconfirmed(result);
     this.log = new RecordLog(this.writer, { onFailure, boot, worker, nowMs, unconfirmed });
-  }
-
-  /** Says which earlier processes ended without a last word. @param isEnded false of a stream that is still being written */
-  declareEnded(isEnded = ({ boot }: StreamName): boolean => boot !== this.options.boot): Promise<void> {
-    const { config, diagnostics } = this.options;
-    return declareEndedStreams({
+    this.ended = new EndedStreams({
       file: config.file,
       isSealed: this.seals !== undefined,
-      diagnostics,
-      isEnded,
+      diagnostics: options.diagnostics,
       writeGap: (gap, detail) => this.log.writeGap(gap, detail),
     });
+  }
+
+  async close(): Promise<void> {
+    this.ended.close();
+    await this.writer.close();
   }
 
   /** Told by the supervisor where it does the writing. */

@@ -144,7 +144,8 @@ export class Supervisor {
   async #prepare(): Promise<void> {
     const problem = await this.#sealKey?.start();
     if (problem !== undefined) throw new Error(problem);
-    await this.#records.declareEnded();
+    const { boot: own } = this.#records.options;
+    await this.#records.ended.declareAll(({ boot }) => boot === own || this.#pool.boots.has(boot));
     await this.#openEndpoints();
   }
 
@@ -189,7 +190,7 @@ export class Supervisor {
       mergeMetrics([before, onlyCounts(metrics as unknown as MetricData[])]).data(),
     );
     this.#lifecycle('process.worker_lost', `worker ${index}, process ${pid}: ${why}`);
-    void this.#records.declareEnded((stream) => stream.boot === boot);
+    void this.#records.ended.declareLost((stream) => stream.boot === boot);
   }
 
   /** When the workers are down: everything of ours, and only then is it said. */
@@ -207,7 +208,7 @@ export class Supervisor {
     await Promise.all(this.#endpoints.map((endpoint) => endpoint.close()));
     this.#sealKey?.close();
     this.#lifecycle('process.stopped', 'the supervisor of the workers');
-    await this.#records.writer.close();
+    await this.#records.close();
   }
 
   #lifecycle(event: LifecycleRecord['event'], detail: string): void {

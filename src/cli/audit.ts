@@ -8,6 +8,10 @@ const verbs: Readonly<Record<string, { readonly does: string; load(): Promise<Ve
     does: 'prove that records are whole, in order and unaltered; names the first line that is not',
     load: async () => (await import('./audit-verify.js')).runAuditVerify,
   },
+  keys: {
+    does: 'the public halves of keys that sign seals, as a JWK set',
+    load: async () => (await import('./audit-keys.js')).runAuditKeys,
+  },
 };
 
 const usage = (): string => `Usage: countersign audit VERB [options]

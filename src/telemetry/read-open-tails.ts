@@ -1,4 +1,4 @@
-import { type FileHandle, open } from 'node:fs/promises';
+import { type FileHandle, open, stat } from 'node:fs/promises';
 import { ByteLines } from '../audit/byte-lines.js';
 import { type OpenTail, OpenTails } from '../audit/open-tails.js';
 
@@ -13,14 +13,15 @@ const CHUNK_BYTES = 256 * 1024;
  * @param isSealed the last seal is the last word, else the record of the process's end
  */
 export async function readOpenTails(path: string, isSealed: boolean): Promise<readonly OpenTail[]> {
-  const file = await open(path).catch((error: NodeJS.ErrnoException) => {
+  // Looked at before it is opened: to open a pipe for reading waits for a writer.
+  const before = await stat(path).catch((error: NodeJS.ErrnoException) => {
     if (error.code === 'ENOENT') return undefined;
     throw error;
   });
-  if (file === undefined) return [];
+  if (before?.isFile() !== true) return [];
+  const file = await open(path);
   try {
     const info = await file.stat();
-    if (!info.isFile()) return [];
     for (let bytes = FIRST_BYTES; ; bytes *= 4) {
       const tails = await readEnd(file, info.size, Math.min(bytes, MAX_BYTES), isSealed);
       if (tails.isConclusive || bytes >= info.size || bytes >= MAX_BYTES) return tails.tails;

@@ -81,6 +81,7 @@ export class WorkerPool {
   /** As workers were told: one that begins later is told as well. */
   #canRecord = true;
   #stopping = false;
+  #stopWord: 'drain' | 'close' | undefined;
   #asked = 0;
   #failedReplacements = 0;
   #watch: NodeJS.Timeout | undefined;
@@ -142,14 +143,21 @@ export class WorkerPool {
 
   drain(): void {
     this.#stopping = true;
+    this.#stopWord = 'drain';
     this.tell({ kind: 'drain' });
     this.#endIfEmpty();
   }
 
   close(): void {
     this.#stopping = true;
+    this.#stopWord = 'close';
     this.tell({ kind: 'close' });
     this.#endIfEmpty();
+  }
+
+  /** Of those that are alive, as their records carry it. */
+  get boots(): ReadonlySet<string> {
+    return new Set([...this.#members.values()].map(({ boot }) => boot));
   }
 
   get serving(): number {
@@ -203,6 +211,7 @@ export class WorkerPool {
 
   #onMessage(member: Member, message: FromWorker): void {
     member.aliveMs = performance.now();
+    if (!member.isHeard) this.#tellAgain(member);
     member.isHeard = true;
     switch (message.kind) {
       case 'ready':
@@ -221,6 +230,13 @@ export class WorkerPool {
         return answer?.(message.value);
       }
     }
+  }
+
+  /** What was told before it could listen was lost: node:cluster hands messages on whether or not anybody is there. */
+  #tellAgain({ worker }: Member): void {
+    if (!worker.isConnected()) return;
+    if (!this.#canRecord) worker.send({ kind: 'records', available: false } satisfies ToWorker);
+    if (this.#stopWord !== undefined) worker.send({ kind: this.#stopWord } satisfies ToWorker);
   }
 
   #onReady(member: Member, addresses: readonly (readonly [string, string])[]): void {
