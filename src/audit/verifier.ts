@@ -59,13 +59,17 @@ export class Verifier {
     if (state === 'cut') return this.#takeCut(line, place);
     if (line.length === 0) return this.#takeBlank(place);
     let begin = 0;
+    const torn: Buffer[] = [];
     // Several processes append to one file: where a write of one ended early, that of another stands behind it on its line.
     for (let at = line.indexOf(OPENING, 1); at > 0; at = line.indexOf(OPENING, at + 1)) {
-      this.#takeFragment(line.subarray(begin, at), place, false);
-      this.#blanksDue++;
+      torn.push(line.subarray(begin, at));
       begin = at;
     }
     this.#takeLine(begin === 0 ? line : line.subarray(begin), place);
+    if (torn.length === 0) return;
+    // After the line, which is another's: who was torn begins a new line before it writes again.
+    for (const bytes of torn) this.#takeFragment(bytes, place, false);
+    this.#blanksDue += torn.length;
   }
 
   /** Nothing more comes. */
@@ -76,7 +80,9 @@ export class Verifier {
     const streams = [...this.#streams.values()];
     this.#heads.report((boot, worker) => endOf(streams, boot, worker), findings);
     const summaries = streams.map(summaryOf);
-    suspect(summaries, findings);
+    const missing = findings.kept.flatMap(({ kind, place }) => (kind === 'missing' ? (place ?? []) : []));
+    this.#torn.end(missing);
+    suspect(summaries, findings, missing.at(-1) ?? 0);
     return { findings, streams: summaries, lines: this.#lines, cutAt: this.#cutAt };
   }
 
@@ -88,12 +94,20 @@ export class Verifier {
     if (seq === undefined) return this.#takeSeal(line, place, stream);
     const fields = isWholeAccess(line) ? undefined : parseWhole(line);
     if (fields === undefined && !isWholeAccess(line)) return this.#takeFragment(line, place, false);
-    if (!this.#torn.isEmpty) this.#torn.meet(stream, line);
+    if (!this.#torn.isEmpty) this.#torn.meet(stream, line, place);
     stream.addRecord(line, seq, place);
     if (fields?.event === 'audit.gap') this.#takeGap(stream, fields, place);
   }
 
   #takeCut(line: Buffer, place: Place): void {
+    const isWhole = line.length > 1 && parseWhole(line.subarray(0, -1)) !== undefined;
+    if (isWhole && parseWhole(line) === undefined)
+      return this.findings.fail(
+        'altered',
+        place,
+        undefined,
+        'a whole line ends with something else than a newline',
+      );
     this.#cutAt.push(place);
     this.#takeFragment(line, place, true);
   }
@@ -137,11 +151,12 @@ export class Verifier {
     const text = line.toString('utf8');
     const seal = parseSealLine(text);
     if (seal.ok && Buffer.byteLength(text) === line.length) {
-      if (!this.#torn.isEmpty) this.#torn.meet(stream, line);
+      if (!this.#torn.isEmpty) this.#torn.meet(stream, line, place);
       return this.#judgeSeal(seal.value, place, stream);
     }
     if (this.#recover(line, place)) return;
-    if (parseWhole(line) === undefined) return this.#takeFragment(line, place, false);
+    const isWhole = JWS.test(text) || (text.endsWith('}') && text.includes('jws'));
+    if (!isWhole && parseWhole(line) === undefined) return this.#takeFragment(line, place, false);
     const why = seal.ok ? 'it is not UTF-8' : seal.error;
     this.findings.fail('seal_altered', place, stream.name, `the seal is altered: ${why}`);
     stream.refuseSeal(undefined);
@@ -251,8 +266,7 @@ function endOf(streams: readonly StreamVerifier[], boot: string, worker: number)
 }
 
 /** A line whose stream was altered is alone in a stream of its own, and missing where it belongs. */
-function suspect(streams: readonly StreamSummary[], findings: Findings): void {
-  const lastMissing = findings.kept.findLast(({ kind }) => kind === 'missing')?.place ?? 0;
+function suspect(streams: readonly StreamSummary[], findings: Findings, lastMissing: Place): void {
   for (const { name, seals, adopted, open } of streams) {
     if (seals > 0 || adopted > 0 || open?.place === undefined || open.place >= lastMissing) continue;
     if (open.from === 1 && open.records > 1) continue;

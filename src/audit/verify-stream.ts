@@ -259,12 +259,22 @@ export class StreamVerifier {
     const isAfterGap = sealed === undefined ? number > 1 : number > sealed.number + 1;
     const sealedBatch = { from, records, crcs: checksumsOf(payload.lines) };
     const before = isAfterGap ? linesBefore(sealedBatch, batch) : undefined;
-    if (before !== undefined)
+    if (before !== undefined) {
+      const { seqs, places } = batch;
+      const leading = seqs.subarray(0, before);
+      const strange = leading.findIndex((seq, i) => seq >= from || seq <= (seqs[i - 1] ?? 0));
+      if (strange >= 0)
+        return this.#fail(
+          'out_of_order',
+          places[strange]!,
+          `record ${seqs[strange]} stands here, before record ${from}`,
+        );
       return this.#fail(
         'seal_missing',
-        batch.places[before]!,
+        places[before]!,
         `a seal is missing before this line, record ${from}`,
       );
+    }
     if (isAfterGap && batch.records > 0 && batch.seqs.every((seq) => seq < from))
       return this.#fail('seal_missing', place, `seal ${number} stands where an earlier one should`);
     const { kind, place: where, what } = diagnose(sealedBatch, batch, place);

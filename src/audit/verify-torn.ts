@@ -10,8 +10,10 @@ export interface Fragment {
   readonly isCut: boolean;
 }
 
+const TORN = 'part of a line that was torn; it stands whole after it';
 const MAX_BYTES = 8 * 1024 * 1024;
 const MAX_FRAGMENTS = 100;
+const MAX_ACCEPTED = 1000;
 
 /** Could these bytes be the beginning of some line? */
 export const looksBegun = (bytes: Buffer): boolean => {
@@ -25,6 +27,8 @@ export class TornLines {
   #nameless: Fragment[] = [];
   #bytes = 0;
   #count = 0;
+  /** The line that followed may be theirs: many lines begin alike. */
+  readonly #accepted: { readonly place: Place; readonly by: Place | undefined }[] = [];
 
   constructor(readonly findings: Findings) {}
 
@@ -43,17 +47,17 @@ export class TornLines {
   }
 
   /** A whole line of this stream has come. */
-  meet(owner: { torn: readonly Fragment[] }, line: Buffer): void {
+  meet(owner: { torn: readonly Fragment[] }, line: Buffer, place: Place): void {
     for (const fragment of owner.torn) {
       this.#leave(fragment);
-      if (isBegin(fragment, line)) this.#accept(fragment);
+      if (isBegin(fragment, line)) this.#accept(fragment, place);
       else refuseFragment(this.findings, fragment.place);
     }
     owner.torn = [];
     this.#nameless = this.#nameless.filter((fragment) => {
       if (!isBegin(fragment, line)) return true;
       this.#leave(fragment);
-      this.#accept(fragment);
+      this.#accept(fragment, undefined);
       return false;
     });
   }
@@ -68,13 +72,26 @@ export class TornLines {
     for (const fragment of fragments) this.#leave(fragment);
   }
 
+  /**
+   * Nothing more comes. What was taken for the beginning of a line is one that was cut where a record is missing before that line.
+   * @param missing where records are missing
+   */
+  end(missing: readonly Place[]): void {
+    const last = missing.at(-1) ?? 0;
+    for (const { place, by } of this.#accepted) {
+      if (by === undefined ? place < last : missing.includes(by)) refuseFragment(this.findings, place);
+      else this.findings.note(place, TORN);
+    }
+  }
+
   #leave({ bytes }: Fragment): void {
     this.#bytes -= bytes.length;
     this.#count--;
   }
 
-  #accept({ place }: Fragment): void {
-    this.findings.note(place, 'part of a line that was torn; it stands whole after it');
+  #accept({ place }: Fragment, by: Place | undefined): void {
+    if (this.#accepted.length < MAX_ACCEPTED) this.#accepted.push({ place, by });
+    else this.findings.note(place, TORN);
   }
 }
 

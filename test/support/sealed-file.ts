@@ -15,7 +15,7 @@ export class SealKey {
   ) {}
 
   static async make(alg: 'EdDSA' | 'ES256' = 'EdDSA'): Promise<SealKey> {
-    const { publicKey, privateKey } = await generateKeyPair(alg, { crv: 'Ed25519', extractable: true });
+    const { publicKey, privateKey } = await generateKeyPair(alg, { extractable: true });
     const jwk = await exportJWK(publicKey);
     return new SealKey(alg, privateKey, await calculateJwkThumbprint(jwk), jwk);
   }
@@ -66,8 +66,15 @@ export class SealedStream {
     return this.#add({ seq: ++this.seq, time, ...fields });
   }
 
+  /** Numbers of records that nobody will see. */
   lose(records: number): void {
     this.seq += records;
+  }
+
+  /** The newest line was not written: its process was killed. */
+  unwrite(): void {
+    this.seq--;
+    this.#open.pop();
   }
 
   gap(gap: object): string {
