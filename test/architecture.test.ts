@@ -33,9 +33,11 @@ const arrows: Readonly<Record<string, readonly string[]>> = {
     'app/grants',
     'app/own-svid',
     'app/revocations',
+    'app/signal-view',
     'app/view',
   ],
-  'app/view': ['listener', 'snapshot', 'workers', 'app/dependents'],
+  'app/view': ['listener', 'snapshot', 'workers', 'app/dependents', 'app/signal-view'],
+  'app/signal-view': ['audit', 'listener'],
   'app/dependents': ['listener'],
   'app/change-desk': ['audit', 'listener', 'policy', 'snapshot', 'sources', 'telemetry', 'app/changes'],
   'app/changes': [

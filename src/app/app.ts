@@ -9,6 +9,7 @@ import { HttpListener, type ListenerTls } from '../listener/http-listener.js';
 import { Ids } from '../listener/ids.js';
 import type { Diagnostics } from '../listener/ports.js';
 import { RequestLimits } from '../listener/request-limits.js';
+import { Signals } from '../listener/signals.js';
 import { UnregisteredLog } from '../listener/unregistered.js';
 import type { Snapshot } from '../snapshot.js';
 import { SnapshotKeeper } from '../sources/snapshot-keeper.js';
@@ -25,6 +26,7 @@ import { ExceptionWatch } from './exception-watch.js';
 import { countStates } from './grants.js';
 import { OperatorDesk, type RunState } from './operator-desk.js';
 import { OwnSvidWatch } from './own-svid.js';
+import { countShared } from './signal-view.js';
 
 export interface AppOptions {
   readonly configFile: string;
@@ -101,6 +103,7 @@ class RunningApp implements App {
   readonly #nowMs: () => number;
   #file: RecordFile | undefined;
   #records: RecordLog | undefined;
+  #signals: Signals | undefined;
   readonly #operator: OperatorDesk;
   #state: RunState = 'starting';
   readonly #ownSvid: OwnSvidWatch;
@@ -203,6 +206,9 @@ class RunningApp implements App {
       get state() {
         return app.#state;
       },
+      get signals() {
+        return app.#signals;
+      },
       get canRecord() {
         return app.#records?.available === true;
       },
@@ -235,6 +241,7 @@ class RunningApp implements App {
             count: connections,
           })),
         exceptions: () => countStates(this.#keeper.current?.policy.exceptions ?? [], this.#nowMs()),
+        sharedCredentials: () => countShared(this.#signals?.shared ?? []),
       };
       if (this.options.worker === undefined) await this.#openEndpoints(config);
       const { current } = this.#keeper;
@@ -361,6 +368,13 @@ class RunningApp implements App {
       worker !== undefined && !worker.relaysRecords,
     );
     this.#records = new RecordLog(this.#file, config.audit.onFailure, this.#ids.boot, worker?.index);
+    this.#signals = new Signals({
+      snapshots: this.#keeper,
+      credentials: this.#credentials,
+      records: this.#records,
+      metrics: this.#metrics,
+      clock: { nowMs: this.#nowMs },
+    });
   }
 
   async #openListener(name: string, snapshot: Snapshot): Promise<void> {
@@ -376,6 +390,7 @@ class RunningApp implements App {
       clock: { nowMs: this.#nowMs },
       ids: this.#ids,
       unregistered: this.#unregistered,
+      signals: this.#signals!,
       limits: this.#limits,
       draining: false,
     };

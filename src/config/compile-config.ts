@@ -16,6 +16,7 @@ import type { Environment } from './environment.js';
 import { externalDecisionOf } from './external-decision.js';
 import { Places } from './places.js';
 import type { Problem } from './problem.js';
+import { signalsOf } from './signal-schema.js';
 import type { YamlText } from './yaml-text.js';
 
 type RawRoute = RawConfig['listeners'][number]['routes'][number];
@@ -73,7 +74,9 @@ export function compileConfig(
       file: raw.audit.file === '-' ? '-' : places.file(['audit', 'file'], raw.audit.file),
       durability: raw.audit.durability,
       onFailure: raw.audit.onFailure,
+      signals: signalsOf(raw.audit.signals),
     },
+    metrics: { principals: raw.metrics.principals === false ? 0 : raw.metrics.principals },
     ...(admin === undefined
       ? {}
       : {

@@ -16,6 +16,7 @@ import {
   text,
   workloadId,
 } from './schema-values.js';
+import { metrics, signals } from './signal-schema.js';
 import { identity, trust } from './trust-schema.js';
 
 /** An exception without an end to speak of is a rule. */
@@ -123,6 +124,7 @@ const audit = z
       'buffered',
     ),
     onFailure: oneOf('New requests while records cannot be written.', ['deny', 'allow']).default('deny'),
+    signals: signals.prefault({}),
   })
   .describe('Evidence: one record for every request.');
 
@@ -233,6 +235,7 @@ export const configSchema = z
       .describe('Whose forwarded headers and request ids count.'),
     forward: forward.prefault({}),
     audit: audit.prefault({}),
+    metrics: metrics.prefault({}),
     admin: admin.optional(),
     health: health.optional(),
     limits: limits.prefault({}),

@@ -14,6 +14,7 @@ import { askEngine, isRouteAsked } from './external-question.js';
 import type { Admitted, Pending } from './pipeline.js';
 import type { ExternalAnswer } from './ports.js';
 import type { RouteLimiter } from './route-limiter.js';
+import type { FoundSecret } from './signal-secrets.js';
 
 const NONE: readonly string[] = [];
 
@@ -40,6 +41,8 @@ export abstract class Exchange {
   responseBytes = 0;
   upstreamMs: number | undefined;
   traceId: string | undefined;
+  /** Static secrets that came with it; looked for at its record. */
+  secrets: readonly FoundSecret[] | undefined;
   /** Flat: what a refusal tells the client besides its reason. */
   refusalHeaders: readonly string[] = NONE;
   /** For how long its caller is read no further, having asked for too much. */
@@ -182,8 +185,10 @@ export abstract class Exchange {
     const tickMs = performance.now();
     connection.lastActiveTickMs = tickMs;
     if (connection.terminatedBy !== undefined && connection.open.size === 0) connection.close();
+    this.secrets = this.listener.signals.secretsIn(this);
     const record = accessRecord(this, this.phase === undefined ? undefined : 'end', tickMs);
     this.listener.records.write(record);
+    if (this.phase === undefined) this.listener.signals.ended(this, record.principal);
     this.#observe(record, (tickMs - this.startedMs) / 1000);
     connection.turns.next();
   }
@@ -193,7 +198,10 @@ export abstract class Exchange {
 
   protected recordStart(): void {
     this.phase = 'started';
-    this.listener.records.write(accessRecord(this, 'start', performance.now()));
+    this.secrets = this.listener.signals.secretsIn(this);
+    const record = accessRecord(this, 'start', performance.now());
+    this.listener.records.write(record);
+    this.listener.signals.ended(this, record.principal); // an open tunnel may not end for days
   }
 
   /** The registry does not know the caller. */
