@@ -33,8 +33,7 @@ export class Metrics implements ListenerMetrics {
 
   readonly #requests = new RequestMetrics(this.registry);
   readonly #external = new ExternalMetrics(this.registry);
-  /** Made when it is asked for. */
-  #principals: PrincipalMetrics | undefined;
+  readonly #principals = new PrincipalMetrics(this.registry);
   readonly #refusals = this.#counter('refusals_total', 'Refusals and failures by reason.', [
     'listener',
     'reason',
@@ -207,7 +206,6 @@ export class Metrics implements ListenerMetrics {
   }
 
   countPrincipal(principal: string, destination: string, effect: string, most: number): void {
-    this.#principals ??= new PrincipalMetrics(this.registry);
     this.#principals.count(principal, destination, effect, most);
   }
 
