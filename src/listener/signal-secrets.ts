@@ -90,10 +90,12 @@ export class SecretFinder {
   #inQuery(query: string, found: FoundSecret[] | undefined): FoundSecret[] | undefined {
     const pairs = query.includes(';') ? query.replaceAll(';', '&') : query;
     const isEncoded = pairs.includes('%');
+    let equals = 0;
     for (let from = 1, n = 0; from < pairs.length && n < MAX_PARAMETERS; n++) {
       const next = pairs.indexOf('&', from);
       const end = next < 0 ? pairs.length : next;
-      const equals = pairs.indexOf('=', from);
+      if (equals < from) equals = pairs.indexOf('=', from); // never looked for twice: a long query must not cost its square
+      if (equals < 0) return found;
       if (equals > from && equals < end - 1) {
         const name = this.#queryName(pairs.slice(from, equals), isEncoded);
         if (name !== undefined) return withOne(found, name, 'query');

@@ -250,6 +250,31 @@ t.test('static secrets are told by kind, caller and route, and never what they a
   for (const secret of ['hunter2', basic, basic.slice(0, 12), 'aHVudGVyMg']) t.notMatch(all, secret);
 });
 
+t.test('an open tunnel is told of when it opens, and once', async (t) => {
+  const world = await start(t);
+  world.upstream.respond = ({ socket }) =>
+    void socket.write(
+      'HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n',
+    );
+  const tunnel = await world.client();
+  tunnel.send(
+    'GET /ws HTTP/1.1\r\nHost: svc.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n' +
+      'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nAuthorization: Basic eDp5\r\n\r\n',
+  );
+  await until(world, 'edge.first_seen');
+  t.match(await until(world, 'static_secret.observed'), [{ request: { route: 'r4', destination: 'u' } }]);
+  tunnel.destroy();
+  const records = await world.untilRecords(2);
+  t.same(
+    records.map(({ phase, request }) => [phase, request.secrets]),
+    [
+      ['start', ['basic']],
+      ['end', ['basic']],
+    ],
+  );
+  t.match(await world.metrics(), /^countersign_static_secrets_total\{route="r4",kind="basic"\} 1$/m);
+});
+
 t.test('identities and edges are told where they are seen first', async (t) => {
   const world = await start(t);
   await from(world, world.web, '127.0.0.1');

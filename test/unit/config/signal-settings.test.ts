@@ -3,10 +3,10 @@ import t from 'tap';
 import { checkShape } from '../../../src/config/issues.js';
 import { formatProblem } from '../../../src/config/problem.js';
 import { signals, signalsOf } from '../../../src/config/signal-schema.js';
-import { parseYaml } from '../../../src/config/yaml-text.js';
+import { readYaml } from '../../../src/config/yaml-text.js';
 
 const problemsOf = (text: string): readonly string[] =>
-  checkShape(signals, parseYaml(text, 'c.yaml')).problems.map(formatProblem);
+  checkShape(signals, readYaml(text, 'c.yaml')).problems.map(formatProblem);
 
 t.test('every signal is on unless it is said otherwise, and false switches it off', async (t) => {
   t.match(signalsOf(signals.parse({})), {
@@ -22,7 +22,7 @@ t.test('every signal is on unless it is said otherwise, and false switches it of
   });
   const { value } = checkShape(
     signals,
-    parseYaml('{ sharedAddresses: false, liveCertificates: false, nearExpiry: false }', 'c.yaml'),
+    readYaml('{ sharedAddresses: false, liveCertificates: false, nearExpiry: false }', 'c.yaml'),
   );
   t.match(value && signalsOf(value), { sharedAddresses: false, liveCertificates: false, nearExpiry: false });
 });
@@ -46,7 +46,10 @@ t.test('what cannot be meant is refused, with where it stands and what to do', a
       'c.yaml:1:17 secretHeaders[0]: is always looked at, by its scheme: leave it out here',
     ],
     ['secretQuery: ["--"]', 'c.yaml:1:15 secretQuery[0]: must be letters, digits, `.`, `_` or `-`'],
-    ['staticSecret: false', 'c.yaml:1:1 unknown key `staticSecret`; did you mean `staticSecrets`?'],
+    [
+      'staticSecret: false',
+      'c.yaml:1:1 staticSecret: unknown key `staticSecret`; did you mean `staticSecrets`?',
+    ],
   ];
   for (const [text, problem] of cases) t.same(problemsOf(text), [problem], text);
 });
