@@ -41,8 +41,8 @@ export abstract class Exchange {
   responseBytes = 0;
   upstreamMs: number | undefined;
   traceId: string | undefined;
-  /** Static secrets that came with it; looked for at its record. */
-  secrets: readonly FoundSecret[] | undefined;
+  /** Null before they were looked for. */
+  #secrets: readonly FoundSecret[] | undefined | null = null;
   /** Flat: what a refusal tells the client besides its reason. */
   refusalHeaders: readonly string[] = NONE;
   /** For how long its caller is read no further, having asked for too much. */
@@ -51,6 +51,8 @@ export abstract class Exchange {
   #limiter: RouteLimiter | undefined;
   #countedAs = '';
   #recorded = false;
+  /** What was recorded before the answer's last byte was sent. */
+  #recordedFirst: AccessRecord | undefined;
 
   constructor(
     readonly listener: ListenerContext,
@@ -67,6 +69,12 @@ export abstract class Exchange {
 
   /** Says no, or that something failed, as far as this exchange still can. */
   abstract refuse(reason: Reason, detail?: string): void;
+
+  /** Static secrets that came with it; looked for where it gets its first record. */
+  get secrets(): readonly FoundSecret[] | undefined {
+    if (this.#secrets === null) this.#secrets = this.listener.signals.secretsIn(this);
+    return this.#secrets;
+  }
 
   /** Counts it as one more of its caller's, whatever becomes of it later; where that is one too many, why. */
   takeShare(): Refusal | undefined {
@@ -175,6 +183,30 @@ export abstract class Exchange {
     this.refusal ??= { reason: reason as Refusal['reason'], detail };
   }
 
+  /** The answer's last byte waits for its record; not that of an answer which says that there can be none. */
+  protected get isRecordedFirst(): boolean {
+    return this.listener.records.confirms && this.reason !== 'audit_unavailable';
+  }
+
+  /**
+   * The answer is whole, but for its last byte: the record of that, and `send` once it is kept. Where it is not, the answer must
+   * not look whole. Neither is called for an exchange that has ended by then.
+   */
+  protected recordFirst(send: () => void, reset: () => void): void {
+    if (this.#recordedFirst !== undefined) return;
+    const record = accessRecord(this, undefined, performance.now());
+    this.#recordedFirst = record;
+    this.listener.records.write(record, (isKept) => this.#confirmed(isKept, send, reset));
+  }
+
+  #confirmed(isKept: boolean, send: () => void, reset: () => void): void {
+    if (this.#recorded) return;
+    if (isKept) return send();
+    this.setRefusal('audit_unavailable', 'its record could not be kept');
+    this.outcome = 'record_failed';
+    reset();
+  }
+
   /** At the very end, aborts included: one record, one observation. */
   finish(): void {
     if (this.#recorded) return;
@@ -185,23 +217,34 @@ export abstract class Exchange {
     const tickMs = performance.now();
     connection.lastActiveTickMs = tickMs;
     if (connection.terminatedBy !== undefined && connection.open.size === 0) connection.close();
-    this.secrets = this.listener.signals.secretsIn(this);
-    const record = accessRecord(this, this.phase === undefined ? undefined : 'end', tickMs);
-    this.listener.records.write(record);
+    const record = this.#lastRecord(tickMs);
     if (this.phase === undefined) this.listener.signals.ended(this, record.principal);
     this.#observe(record, (tickMs - this.startedMs) / 1000);
     connection.turns.next();
   }
 
+  #lastRecord(tickMs: number): AccessRecord {
+    const first = this.#recordedFirst;
+    if (first?.response.outcome === this.outcome) return first;
+    const record = accessRecord(this, this.phase === undefined ? undefined : 'end', tickMs);
+    // What was called whole did not go out whole: the evidence is set right.
+    const last = first === undefined ? record : { ...record, event: 'access.corrected' as const };
+    this.listener.records.write(last);
+    return last;
+  }
+
   /** Set by exchanges that also leave a record at their start. */
   protected phase: 'started' | undefined;
 
-  protected recordStart(): void {
+  /** @param begin called once the record is kept as the durability asks; `reset` where it is not. */
+  protected recordStart(begin: () => void, reset: () => void): void {
     this.phase = 'started';
-    this.secrets = this.listener.signals.secretsIn(this);
+    const { records, signals } = this.listener;
     const record = accessRecord(this, 'start', performance.now());
-    this.listener.records.write(record);
-    this.listener.signals.ended(this, record.principal); // an open tunnel may not end for days
+    const waits = records.confirms;
+    records.write(record, waits ? (isKept) => this.#confirmed(isKept, begin, reset) : undefined);
+    signals.ended(this, record.principal); // an open tunnel may not end for days
+    if (!waits) begin();
   }
 
   /** The registry does not know the caller. */
