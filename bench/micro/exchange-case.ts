@@ -9,6 +9,7 @@ import { HttpExchange } from '../../src/listener/http-exchange.js';
 import { Ids } from '../../src/listener/ids.js';
 import type { ForwardCall, ForwardHandler, UpstreamPort } from '../../src/listener/ports.js';
 import { RequestLimits } from '../../src/listener/request-limits.js';
+import { Signals } from '../../src/listener/signals.js';
 import { UnregisteredLog } from '../../src/listener/unregistered.js';
 import type { Snapshot } from '../../src/snapshot.js';
 import { SnapshotKeeper } from '../../src/sources/snapshot-keeper.js';
@@ -52,12 +53,9 @@ export async function exchangeCase(): Promise<{ readonly subject: MicroCase; clo
   });
   const credentials = new CredentialIndex();
   const upstream = new InstantUpstream();
-  const context: ListenerContext = {
-    name: 'inbound',
+  const parts = {
     snapshots: { current: snapshot },
     credentials,
-    upstream,
-    external: { ask: () => Promise.reject(new Error('no engine is configured')) },
     records: new RecordLog(file, {
       onFailure: 'deny',
       boot: 'bench',
@@ -65,10 +63,17 @@ export async function exchangeCase(): Promise<{ readonly subject: MicroCase; clo
       unconfirmed: () => undefined,
     }),
     metrics: new Metrics(),
-    diagnostics: { info: () => undefined, warn: () => undefined, error: (detail) => console.error(detail) },
     clock: { nowMs: Date.now },
+  };
+  const context: ListenerContext = {
+    ...parts,
+    name: 'inbound',
+    upstream,
+    external: { ask: () => Promise.reject(new Error('no engine is configured')) },
+    diagnostics: { info: () => undefined, warn: () => undefined, error: (detail) => console.error(detail) },
     ids: new Ids(),
     unregistered: new UnregisteredLog(),
+    signals: new Signals(parts),
     limits: new RequestLimits(),
     draining: false,
   };

@@ -9,6 +9,7 @@ import { HttpListener, type ListenerTls } from '../listener/http-listener.js';
 import { Ids } from '../listener/ids.js';
 import type { Diagnostics } from '../listener/ports.js';
 import { RequestLimits } from '../listener/request-limits.js';
+import { Signals } from '../listener/signals.js';
 import { UnregisteredLog } from '../listener/unregistered.js';
 import type { Snapshot } from '../snapshot.js';
 import { SnapshotKeeper } from '../sources/snapshot-keeper.js';
@@ -25,6 +26,7 @@ import { countStates } from './grants.js';
 import { OperatorDesk, type RunState } from './operator-desk.js';
 import { OwnSvidWatch } from './own-svid.js';
 import { Records } from './records.js';
+import { countShared } from './signal-view.js';
 
 export interface AppOptions {
   readonly configFile: string;
@@ -102,6 +104,7 @@ class RunningApp implements App {
   readonly #keeper: SnapshotKeeper;
   readonly #nowMs: () => number;
   #records: Records | undefined;
+  #signals: Signals | undefined;
   readonly #operator: OperatorDesk;
   #state: RunState = 'starting';
   readonly #ownSvid: OwnSvidWatch;
@@ -208,6 +211,9 @@ class RunningApp implements App {
       get seals() {
         return app.#records?.seals;
       },
+      get signals() {
+        return app.#signals;
+      },
       get canRecord() {
         return app.#records?.log.available === true;
       },
@@ -231,6 +237,13 @@ class RunningApp implements App {
       // Of several workers' file the supervisor has looked, before they began.
       if (this.options.worker === undefined)
         await this.#records.ended.declareAll(({ boot }) => boot === this.#ids.boot);
+      this.#signals = new Signals({
+        snapshots: this.#keeper,
+        credentials: this.#credentials,
+        records: this.#records.log,
+        metrics: this.#metrics,
+        clock: { nowMs: this.#nowMs },
+      });
       this.#upstreams.configure(config);
       const problem = this.#external.adopt(config.externalDecision, this.#keeper.current?.policy.revision);
       if (problem !== undefined) throw new Error(problem);
@@ -243,6 +256,7 @@ class RunningApp implements App {
             count: connections,
           })),
         exceptions: () => countStates(this.#keeper.current?.policy.exceptions ?? [], this.#nowMs()),
+        sharedCredentials: () => countShared(this.#signals?.shared ?? []),
       };
       if (this.options.worker === undefined) await this.#openEndpoints(config);
       const { current } = this.#keeper;
@@ -390,6 +404,7 @@ class RunningApp implements App {
       clock: { nowMs: this.#nowMs },
       ids: this.#ids,
       unregistered: this.#unregistered,
+      signals: this.#signals!,
       limits: this.#limits,
       draining: false,
     };

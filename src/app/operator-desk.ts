@@ -4,6 +4,7 @@ import type { ExternalEngine } from '../external/external-engine.js';
 import type { CredentialIndex } from '../listener/credential.js';
 import type { HttpListener } from '../listener/http-listener.js';
 import type { Diagnostics } from '../listener/ports.js';
+import type { Signals } from '../listener/signals.js';
 import type { SnapshotKeeper } from '../sources/snapshot-keeper.js';
 import type { Metrics } from '../telemetry/metrics.js';
 import type { Question } from '../workers/protocol.js';
@@ -13,6 +14,7 @@ import { describeExceptions, GrantDesk } from './grants.js';
 import type { OwnSvidWatch } from './own-svid.js';
 import { describeEntry, RevocationDesk } from './revocations.js';
 import { mergeAuditViews, type Seals } from './seals.js';
+import { describeSignals } from './signal-view.js';
 import { describeConnections, describeLongLived, describeSnapshot } from './view.js';
 
 export type RunState = 'starting' | 'waiting' | 'running' | 'draining' | 'closed';
@@ -31,6 +33,8 @@ export interface RunningParts {
   readonly canRecord: boolean;
   /** undefined where nothing is sealed. */
   readonly seals: Seals | undefined;
+  /** undefined before there is a place for records. */
+  readonly signals: Signals | undefined;
   nowMs(): number;
   /** Open connections that the last change ended, once all are found. */
   judged(): Promise<number>;
@@ -182,6 +186,7 @@ export class OperatorDesk {
       credentials: this.parts.credentials.size,
       exceptions: describeExceptions(current?.policy.exceptions ?? [], this.parts.nowMs()),
       longLived: describeLongLived(this.parts.credentials),
+      ...(this.parts.signals === undefined ? {} : { signals: describeSignals(this.parts.signals) }),
       external: this.parts.external.status,
       audit: this.parts.seals?.describe() ?? mergeAuditViews([]),
       restartNeeded,

@@ -43,6 +43,7 @@ type Request = Complete<
   | 'traceId'
   | 'headers'
   | 'query'
+  | 'secrets'
   | 'truncated'
 >;
 type Response = Complete<ResponseFields, 'status' | 'bytes' | 'outcome' | 'reason'>;
@@ -81,7 +82,7 @@ function externalText(external: External | undefined): string {
 }
 
 function requestText(request: Request): string {
-  const { listener, bytes, truncated, headers, query } = request;
+  const { listener, bytes, truncated, headers, query, secrets } = request;
   const route = member(',"route":', request.route) + member(',"destination":', request.destination);
   const line = member(',"method":', request.method) + member(',"host":', request.host);
   const rest =
@@ -89,7 +90,7 @@ function requestText(request: Request): string {
     member(',"protocol":', request.protocol) +
     member(',"upgrade":', request.upgrade);
   const trace = member(',"traceId":', request.traceId);
-  const read = json(',"headers":', headers) + json(',"query":', query);
+  const read = json(',"headers":', headers) + json(',"query":', query) + json(',"secrets":', secrets);
   const cut = truncated === undefined ? '' : ',"truncated":true';
   return `,"request":{"listener":${quoted(listener)}${route}${line}${rest},"bytes":${bytes}${trace}${read}${cut}}`;
 }

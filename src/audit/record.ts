@@ -74,8 +74,29 @@ export interface RequestFields {
   /** What conditions may read of it. */
   readonly headers?: ReadValues | undefined;
   readonly query?: ReadValues | undefined;
+  /** Secrets that do not change from request to request and came with it: of what kind, and nothing of them. */
+  readonly secrets?: readonly SecretKind[] | undefined;
   /** Set where a value was cut to its documented size. */
   readonly truncated: true | undefined;
+}
+
+/**
+ * A static secret. `basic`: Basic authentication; `api_key`: a header known to hold one, or a scheme whose parameter is one;
+ * `bearer_opaque`: a bearer token that does not say how long it lives; `bearer_long_lived`: a JWT that lives too long, or
+ * for ever; `query`: a parameter of the URL known to hold a credential.
+ */
+export type SecretKind = 'basic' | 'api_key' | 'bearer_opaque' | 'bearer_long_lived' | 'query';
+
+/** Of `credential.shared`. Lists are of the first 20. */
+export interface SharedFields {
+  /** One key from several `addresses` at once, one key under several `ids`, or one ID with many live `certificates`. */
+  readonly kind: 'addresses' | 'ids' | 'certificates';
+  /** How many of them. */
+  readonly total: number;
+  /** Of `addresses`: how many networks they are of, of the kind (IPv4 or IPv6) that has more; this is what counts. */
+  readonly networks?: number;
+  readonly addresses?: readonly string[];
+  readonly ids?: readonly string[];
 }
 
 /** How the exchange ended. `complete` is the only good word. */
@@ -169,6 +190,11 @@ export interface LifecycleRecord {
     | 'svid.revoked'
     | 'svid.expiring'
     | 'credential.long_lived'
+    | 'credential.near_expiry'
+    | 'credential.shared'
+    | 'static_secret.observed'
+    | 'identity.first_seen'
+    | 'edge.first_seen'
     | 'identity.unregistered'
     | 'exception.started'
     | 'exception.expiring'
@@ -186,8 +212,13 @@ export interface LifecycleRecord {
   readonly latencyMs?: number;
   /** Of `exception.*`. */
   readonly exception?: { readonly id: string; readonly owner: string; readonly expires: string };
-  /** Of `credential.long_lived` and `identity.unregistered`. */
+  /** Of `credential.*`, `identity.*`, `edge.*` and `static_secret.observed`. */
   readonly principal?: PrincipalFields | undefined;
+  readonly shared?: SharedFields;
+  /** Of `static_secret.observed`; `name` of the header or query parameter, as the configuration writes it. */
+  readonly secret?: { readonly kind: SecretKind; readonly name: string };
+  /** Of `static_secret.observed` and `edge.first_seen`. */
+  readonly request?: Pick<RequestFields, 'listener' | 'route' | 'destination'>;
 }
 
 /** What of the evidence is missing, or may be. */

@@ -89,7 +89,7 @@ function takeRecord(
     lastSeenMs: timeMs,
     issuedMs: parseRecordTime(notBefore) ?? 0,
     notAfter: textOf(notAfter),
-    times: 1,
+    times: fields.decision === undefined ? 0 : 1, // what is told beside a request is no further use
   });
 }
 

@@ -17,6 +17,7 @@ import { externalDecisionOf } from './external-decision.js';
 import { Places } from './places.js';
 import type { Problem } from './problem.js';
 import { toSeal } from './seal-schema.js';
+import { signalsOf } from './signal-schema.js';
 import type { YamlText } from './yaml-text.js';
 
 type RawRoute = RawConfig['listeners'][number]['routes'][number];
@@ -75,7 +76,9 @@ export function compileConfig(
       durability: raw.audit.durability,
       onFailure: raw.audit.onFailure,
       ...(raw.audit.seal === undefined ? {} : { seal: toSeal(raw.audit.seal, places) }),
+      signals: signalsOf(raw.audit.signals),
     },
+    metrics: { principals: raw.metrics.principals === false ? 0 : raw.metrics.principals },
     ...(admin === undefined
       ? {}
       : {

@@ -17,6 +17,7 @@ import {
   workloadId,
 } from './schema-values.js';
 import { seal } from './seal-schema.js';
+import { metrics, signals } from './signal-schema.js';
 import { identity, trust } from './trust-schema.js';
 
 /** An exception without an end to speak of is a rule. */
@@ -127,6 +128,7 @@ const audit = z
     ]).default('buffered'),
     onFailure: oneOf('New requests while records cannot be written.', ['deny', 'allow']).default('deny'),
     seal: seal.optional(),
+    signals: signals.prefault({}),
   })
   .describe('Evidence: one record for every request.');
 
@@ -237,6 +239,7 @@ export const configSchema = z
       .describe('Whose forwarded headers and request ids count.'),
     forward: forward.prefault({}),
     audit: audit.prefault({}),
+    metrics: metrics.prefault({}),
     admin: admin.optional(),
     health: health.optional(),
     limits: limits.prefault({}),

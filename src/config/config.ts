@@ -44,6 +44,8 @@ export interface Config {
   readonly trustedPeers: { readonly gateways: readonly SpiffeId[] };
   readonly forward: ForwardSettings;
   readonly audit: AuditConfig;
+  /** How many identities have a series of their own; 0 = none, and no such metric. */
+  readonly metrics: { readonly principals: number };
   readonly admin?: { readonly address: Address; readonly allowRemote: boolean };
   readonly health?: { readonly address: Address; readonly probes: readonly ProbeConfig[] };
   readonly limits: Limits;
@@ -167,6 +169,29 @@ export interface AuditConfig {
   readonly durability: 'buffered' | 'written' | 'synced';
   readonly onFailure: 'deny' | 'allow';
   readonly seal?: SealConfig;
+  readonly signals: SignalSettings;
+}
+
+/** What is recorded because it is worth a look; `false` is off. */
+export interface SignalSettings {
+  /** Networks that one key is in use from at once. */
+  readonly sharedAddresses: number | false;
+  /** Bits by which private IPv4 addresses count as one network. */
+  readonly privatePrefix: number;
+  /** Of one key. */
+  readonly sharedIds: boolean;
+  /** Of one ID. */
+  readonly liveCertificates: number | false;
+  /** What was so within this time lasts still. */
+  readonly overMs: number;
+  /** Share of a certificate's life, from 0 to 1. */
+  readonly nearExpiry: number | false;
+  readonly staticSecrets: boolean;
+  readonly secretHeaders: readonly string[];
+  readonly secretQuery: readonly string[];
+  /** A JWT that lives longer is a static secret. */
+  readonly tokenLifetimeMs: number;
+  readonly firstSeen: boolean;
 }
 
 export interface SealConfig {

@@ -5,6 +5,7 @@ import type { Reason, Refusal, RefusalReason } from '../reasons.js';
 import type { Snapshot } from '../snapshot.js';
 import type { Contraction } from './contraction.js';
 import type { Credential } from './credential.js';
+import type { KeyUse } from './signal-keys.js';
 import { Turns } from './turns.js';
 
 /** Something open on a connection that deadlines and the end of access must reach: a request, or a tunnel. */
@@ -55,6 +56,12 @@ export class Connection {
   readonly #bytesAtOpen: number;
   /** The identity whose share of the connections it takes (see LiveConnections). */
   sharedBy: string | undefined;
+  /** Its key, where that is watched (see Signals). */
+  keyUse: KeyUse | undefined;
+  /** It was opened when little of its credential's life was left, and that has not been told. */
+  isNearExpiry = false;
+  /** Where its last allowed request went to. */
+  lastDestination: string | undefined;
   /** Set when access ended on the open connection; for its record. */
   terminatedBy: Termination | undefined;
 

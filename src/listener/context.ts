@@ -10,6 +10,7 @@ import type {
   UpstreamPort,
 } from './ports.js';
 import type { RequestLimits } from './request-limits.js';
+import type { Signals } from './signals.js';
 import type { UnregisteredLog } from './unregistered.js';
 
 /** What every exchange of one listener works with. */
@@ -25,6 +26,8 @@ export interface ListenerContext {
   readonly clock: Clock;
   readonly ids: Ids;
   readonly unregistered: UnregisteredLog;
+  /** One for all listeners. */
+  readonly signals: Signals;
   /** One for all listeners: a caller does not get more by calling at several. */
   readonly limits: RequestLimits;
   /** Set while draining: every answer carries `Connection: close`. */

@@ -28,6 +28,8 @@ export class Credential {
   seenAtMs = 0;
   /** It was let in and lives longer than the configuration calls usual. */
   isLongLived = false;
+  /** It has been told that little of its life was left. */
+  isToldNearExpiry = false;
   #chain: Result<PeerChain>;
   #leaf: Buffer | undefined;
   readonly #checkSignature: SignatureCheck;
@@ -243,6 +245,11 @@ export class CredentialIndex {
   /** Credentials that claim this SPIFFE ID. */
   ofId(uri: string): readonly Credential[] {
     return [...(this.#byId.get(uri) ?? [])];
+  }
+
+  /** How many `ofId` would give. */
+  countOfId(uri: string): number {
+    return this.#byId.get(uri)?.size ?? 0;
   }
 
   /** Credentials with at least one open connection. */

@@ -85,6 +85,7 @@ function requestFields(exchange: Exchange): RequestFields {
     bytes: exchange.requestBytes,
     traceId: exchange.traceId,
     ...readValues(exchange),
+    secrets: exchange.secrets?.map(({ kind }) => kind),
     truncated: cut ? true : undefined,
   };
 }

@@ -14,6 +14,7 @@ import { askEngine, isRouteAsked } from './external-question.js';
 import type { Admitted, Pending } from './pipeline.js';
 import type { ExternalAnswer } from './ports.js';
 import type { RouteLimiter } from './route-limiter.js';
+import type { FoundSecret } from './signal-secrets.js';
 
 const NONE: readonly string[] = [];
 
@@ -40,6 +41,8 @@ export abstract class Exchange {
   responseBytes = 0;
   upstreamMs: number | undefined;
   traceId: string | undefined;
+  /** Null before they were looked for. */
+  #secrets: readonly FoundSecret[] | undefined | null = null;
   /** Flat: what a refusal tells the client besides its reason. */
   refusalHeaders: readonly string[] = NONE;
   /** For how long its caller is read no further, having asked for too much. */
@@ -66,6 +69,12 @@ export abstract class Exchange {
 
   /** Says no, or that something failed, as far as this exchange still can. */
   abstract refuse(reason: Reason, detail?: string): void;
+
+  /** Static secrets that came with it; looked for where it gets its first record. */
+  get secrets(): readonly FoundSecret[] | undefined {
+    if (this.#secrets === null) this.#secrets = this.listener.signals.secretsIn(this);
+    return this.#secrets;
+  }
 
   /** Counts it as one more of its caller's, whatever becomes of it later; where that is one too many, why. */
   takeShare(): Refusal | undefined {
@@ -209,6 +218,7 @@ export abstract class Exchange {
     connection.lastActiveTickMs = tickMs;
     if (connection.terminatedBy !== undefined && connection.open.size === 0) connection.close();
     const record = this.#lastRecord(tickMs);
+    if (this.phase === undefined) this.listener.signals.ended(this, record.principal);
     this.#observe(record, (tickMs - this.startedMs) / 1000);
     connection.turns.next();
   }
@@ -229,11 +239,12 @@ export abstract class Exchange {
   /** @param begin called once the record is kept as the durability asks; `reset` where it is not. */
   protected recordStart(begin: () => void, reset: () => void): void {
     this.phase = 'started';
-    const { records } = this.listener;
+    const { records, signals } = this.listener;
     const record = accessRecord(this, 'start', performance.now());
-    if (records.confirms) return records.write(record, (isKept) => this.#confirmed(isKept, begin, reset));
-    records.write(record);
-    begin();
+    const waits = records.confirms;
+    records.write(record, waits ? (isKept) => this.#confirmed(isKept, begin, reset) : undefined);
+    signals.ended(this, record.principal); // an open tunnel may not end for days
+    if (!waits) begin();
   }
 
   /** The registry does not know the caller. */

@@ -53,6 +53,7 @@ export class LiveConnections {
       if (credential.connections.size === 0) this.context.credentials.discardUnvouched(credential);
     }
     terminatedBy?.cause.gone();
+    this.context.signals.closed(connection);
     if (sharedBy !== undefined) {
       const left = (this.#shares.get(sharedBy) ?? 1) - 1;
       if (left === 0) this.#shares.delete(sharedBy);
@@ -73,6 +74,7 @@ export class LiveConnections {
     if (taken >= limit) return false;
     this.#shares.set(id, taken + 1);
     connection.sharedBy = id;
+    this.context.signals.opened(this.context.name, connection);
     return true;
   }
 

@@ -1,5 +1,5 @@
 import type { Duplex, Readable } from 'node:stream';
-import type { AuditRecord } from '../audit/record.js';
+import type { AuditRecord, SecretKind } from '../audit/record.js';
 import type { Permit } from '../policy/permit.js';
 import type { Failure, Reason } from '../reasons.js';
 import type { Snapshot } from '../snapshot.js';
@@ -142,6 +142,10 @@ export interface ListenerMetrics {
   countConditionErrors(listener: string, errors: number): void;
   /** A request of a verified identity that the registry does not know. */
   countUnregistered(listener: string): void;
+  /** A static secret came with a request of a verified identity. */
+  countStaticSecret(route: string, kind: SecretKind): void;
+  /** A request of a verified identity. At most `most` identities are told apart. */
+  countPrincipal(principal: string, destination: string, effect: string, most: number): void;
   countTerminated(reason: Reason): void;
   /** A request that this exception let in. */
   countException(id: string): void;

@@ -14,7 +14,7 @@ function fixedPartsOf(config: Config): [string, string | undefined][] {
     ...listeners.map(({ name, address }): [string, unknown] => [`listeners.${name}.address`, address]),
     ['admin', admin],
     ['health', health],
-    ['audit', audit],
+    ['audit', { ...audit, signals: undefined }], // read anew with every reload
     ['workers', workers],
     ['limits.headerBytes', limits.headerBytes],
     ['deadlines.handshake', deadlines.handshakeMs],

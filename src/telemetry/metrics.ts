@@ -1,8 +1,10 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+import type { SecretKind } from '../audit/record.js';
 import type { ListenerMetrics } from '../listener/ports.js';
 import type { Reason } from '../reasons.js';
 import type { Snapshot } from '../snapshot.js';
 import { ExternalMetrics } from './external-metrics.js';
+import { PrincipalMetrics } from './principal-metrics.js';
 import { RequestMetrics } from './request-metrics.js';
 
 /** What only the live process can tell at the moment of a scrape. */
@@ -14,6 +16,8 @@ export interface LiveGauges {
   authoritiesInUse(): readonly { trustDomain: string; authority: string; count: number }[];
   /** Exceptions by state. */
   exceptions(): Readonly<Record<string, number>>;
+  /** Shared credentials by kind. */
+  sharedCredentials(): Readonly<Record<string, number>>;
 }
 
 /** Every metric of PRODUCT §10 that exists so far. Labels come from configuration or closed lists, never from a request. */
@@ -24,10 +28,12 @@ export class Metrics implements ListenerMetrics {
     drifted: () => [],
     authoritiesInUse: () => [],
     exceptions: () => ({}),
+    sharedCredentials: () => ({}),
   };
 
   readonly #requests = new RequestMetrics(this.registry);
   readonly #external = new ExternalMetrics(this.registry);
+  readonly #principals = new PrincipalMetrics(this.registry);
   readonly #refusals = this.#counter('refusals_total', 'Refusals and failures by reason.', [
     'listener',
     'reason',
@@ -51,6 +57,11 @@ export class Metrics implements ListenerMetrics {
     'unregistered_requests_total',
     'Requests of verified identities that the registry does not know.',
     ['listener'],
+  );
+  readonly #staticSecrets = this.#counter(
+    'static_secrets_total',
+    'Static secrets that came with requests of verified identities.',
+    ['route', 'kind'],
   );
   readonly #terminated = this.#counter(
     'connections_terminated_total',
@@ -144,6 +155,15 @@ export class Metrics implements ListenerMetrics {
         for (const [state, count] of Object.entries(live().exceptions())) this.set({ state }, count);
       },
     });
+    new Gauge({
+      name: 'countersign_shared_credentials',
+      help: 'Keys in use from several networks or under several IDs, and IDs with unusually many certificates.',
+      labelNames: ['kind'],
+      registers: [registry],
+      collect() {
+        for (const [kind, count] of Object.entries(live().sharedCredentials())) this.set({ kind }, count);
+      },
+    });
   }
 
   /** By id, since this process started: requests that an exception let in. Of those in force alone. */
@@ -184,6 +204,14 @@ export class Metrics implements ListenerMetrics {
 
   countUnregistered(listener: string): void {
     this.#unregistered.inc({ listener });
+  }
+
+  countStaticSecret(route: string, kind: SecretKind): void {
+    this.#staticSecrets.inc({ route, kind });
+  }
+
+  countPrincipal(principal: string, destination: string, effect: string, most: number): void {
+    this.#principals.count(principal, destination, effect, most);
   }
 
   countTerminated(reason: Reason): void {

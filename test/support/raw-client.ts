@@ -15,6 +15,8 @@ export interface Identity {
 export interface ClientOptions extends ConnectionOptions {
   readonly identity?: Identity | undefined;
   readonly port: number;
+  /** Where it comes from; on Linux all of 127.0.0.0/8 is ours. */
+  readonly localAddress?: string;
 }
 
 /** A TLS client that writes exactly the bytes it is told to and keeps all that comes back. */

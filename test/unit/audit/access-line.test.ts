@@ -85,6 +85,7 @@ const records: fc.Arbitrary<AccessRecord> = fc.record({
     protocol: maybe,
     bytes: count,
     traceId: maybe,
+    secrets: fc.constantFrom(['basic'] as const, ['api_key', 'query'] as const, undefined),
     truncated: fc.constantFrom(true as const, undefined),
   }),
   response: fc.record({
