@@ -1,6 +1,7 @@
 import { hostname } from 'node:os';
 import { type Logger, pino } from 'pino';
 import { formatAccessFields, formatConnectionFields } from '../audit/access-line.js';
+import { escapeUnseen, toLineText } from '../audit/line-text.js';
 import type { AccessRecord, AuditRecord, PrincipalFields, TlsFields } from '../audit/record.js';
 import type { RecordSink } from '../listener/ports.js';
 import type { RecordFile } from './record-file.js';
@@ -33,14 +34,14 @@ export class RecordLog implements RecordSink {
     worker = 0,
   ) {
     const stream = { id: hostname(), boot, worker };
-    this.#opening = `{"stream":${JSON.stringify(stream)}`;
+    this.#opening = `{"stream":${toLineText(stream)}`;
     this.#log = pino(
       {
         base: null,
         timestamp: false, // `time` is the request's start, in the record itself
         formatters: { level: () => ({ stream }) }, // records have no level; pino caches this as the line's beginning
       },
-      file,
+      { write: (line) => file.write(escapeUnseen(line)) },
     );
   }
 
