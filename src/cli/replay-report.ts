@@ -77,6 +77,8 @@ function sumOf({ tally, options }: ReplayReport): string[] {
   const { judged, unchanged, changed, leftAlone } = tally;
   const lines = [`${requests(judged)} judged`, `  ${unchanged} as before`];
   for (const change of CHANGES) if (changed[change] > 0) lines.push(`  ${changed[change]} ${TITLES[change]}`);
+  if (tally.redacted > 0)
+    lines.push(`  of them ${tally.redacted} because their path was redacted (audit.pathTemplates)`);
   if (changed.same_effect > 0 && !options.all) lines.push('  --all lists those with the same answer');
   const reasons = [...leftAlone].sort((a, b) => b[1] - a[1]);
   const left = reasons.reduce((sum, [, count]) => sum + count, 0);
@@ -113,6 +115,7 @@ export function reportAsJson({ read, tally, policy, options, isGood }: ReplayRep
     judged: tally.judged,
     unchanged: tally.unchanged,
     changed: tally.changed,
+    redacted: tally.redacted,
     leftAlone: Object.fromEntries(tally.leftAlone),
     outsidePeriod,
     otherRecords: otherEvents + ends,

@@ -5,6 +5,7 @@ import type {
   ForwardSettings,
   Limits,
   ListenerConfig,
+  RecordedValues,
   RequestRate,
   RouteConfig,
   RouteDeadlines,
@@ -73,6 +74,7 @@ export function compileConfig(
       file: raw.audit.file === '-' ? '-' : places.file(['audit', 'file'], raw.audit.file),
       durability: raw.audit.durability,
       onFailure: raw.audit.onFailure,
+      recorded: toRecorded(raw.audit),
     },
     ...(admin === undefined
       ? {}
@@ -173,6 +175,12 @@ const toForward = (raw: RawConfig['forward']): ForwardSettings => ({
   spiffeId: raw.spiffeId,
   clientCert: raw.clientCert,
   headers: Object.entries(raw.headers).map(([name, template]) => ({ name, template })),
+});
+
+const toRecorded = ({ headers, query, pathTemplates }: RawConfig['audit']): RecordedValues => ({
+  headers,
+  query,
+  ...(pathTemplates === undefined ? {} : { pathTemplates }),
 });
 
 const toHealth = (raw: NonNullable<RawConfig['health']>, places: Places): NonNullable<Config['health']> => ({

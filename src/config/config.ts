@@ -1,6 +1,7 @@
 import type { BundleEndpointUrl } from '../identity/bundle-endpoint-url.js';
 import type { SpiffeId, TrustDomain } from '../identity/spiffe-id.js';
 import type { XfccMode } from '../message/forward-policy.js';
+import type { PathTemplate } from '../policy/path-template.js';
 import type { PathPattern } from '../policy/pattern.js';
 import type { DecisionUrl } from './decision-url.js';
 
@@ -165,6 +166,15 @@ export interface AuditConfig {
   readonly file: string;
   readonly durability: 'buffered';
   readonly onFailure: 'deny' | 'allow';
+  readonly recorded: RecordedValues;
+}
+
+/** What records hold of a request, besides what the policy reads. */
+export interface RecordedValues {
+  readonly headers: readonly string[];
+  readonly query: readonly string[];
+  /** Stand in place of paths; undefined = paths are recorded as they are. */
+  readonly pathTemplates?: readonly PathTemplate[];
 }
 
 export interface ProbeConfig {
