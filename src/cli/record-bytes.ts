@@ -18,12 +18,12 @@ export interface RecordSource {
 
 /**
  * Reads a record file piece by piece, plain or gzip (told by its first bytes; several members may follow each other), in memory
- * that does not grow with it. A piece is the reader's own until the next is given: what is kept of it is copied.
+ * that does not grow with it: nothing is read while `take` is waited for. A piece is the reader's own until the next is given: what is kept of it is copied.
  * @returns for a person, why it could not be read to its end. `place` says how far it came.
  */
 export async function readRecordBytes(
   source: RecordSource,
-  take: (bytes: Buffer) => void,
+  take: (bytes: Buffer) => void | Promise<void>,
   place: () => string,
 ): Promise<Result<undefined, string>> {
   let bytes = 0;
@@ -32,7 +32,7 @@ export async function readRecordBytes(
     source.onBytes?.(count);
   };
   const takeAll = async (chunks: AsyncIterable<Buffer>): Promise<void> => {
-    for await (const chunk of chunks) take(chunk);
+    for await (const chunk of chunks) await take(chunk);
   };
   try {
     const { isGzip, chunks } = await open(source, onBytes);

@@ -1,5 +1,6 @@
 import { isAbsolute, relative } from 'node:path';
 import type { Policy } from '../policy/policy.js';
+import { printable } from './printable.js';
 import type { Answer } from './replay-judge.js';
 import type { Period, Replay } from './replay-run.js';
 import { CHANGES, type Change, type ChangeGroup } from './replay-tally.js';
@@ -140,7 +141,3 @@ function shortened(place: string, cwd: string): string {
   const short = relative(cwd, place);
   return printable(short.startsWith('..') || isAbsolute(short) ? place : short);
 }
-
-/** Records may have been through anybody's hands: what is shown must not steer a terminal. */
-const printable = (text: string): string =>
-  text.replace(/[^ -~]/g, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`);
