@@ -14,7 +14,12 @@ const HOUR_LENGTH = '2026-11-21T10'.length;
 const DAY_LENGTH = '2026-11-21'.length;
 
 export const FACETS = {
-  identity: within('principal', 'id'),
+  /** An ID that nothing verified is what somebody claimed to be: never to be counted as the workload itself. */
+  identity: (record) => {
+    const { id, kind } = partOf(record, 'principal');
+    if (typeof id !== 'string') return undefined;
+    return kind === 'workload' ? id : `claimed:${id}`;
+  },
   owner: within('principal', 'owner'),
   authority: within('principal', 'authority'),
   serial: within('principal', 'serial'),

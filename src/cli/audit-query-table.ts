@@ -1,17 +1,17 @@
 import { FACETS, type FacetName } from '../audit/record-facets.js';
 import type { RecordGroup } from '../audit/record-groups.js';
-import { fieldsOf, textOf } from '../audit/record-line.js';
+import { textOf } from '../audit/record-line.js';
 import { fieldOf, type ScannedRecord } from '../audit/record-scanner.js';
 import type { Column } from './text-table.js';
 
 export const RECORD_COLUMNS: readonly Column[] = [
-  { title: 'TIME' },
-  { title: 'IDENTITY', least: 16, keeps: 'end' },
-  { title: 'DESTINATION', least: 8 },
-  { title: 'WHAT', least: 12 },
+  { title: 'TIME', least: 20 },
+  { title: 'IDENTITY', least: 12, keeps: 'end' },
+  { title: 'DESTINATION', least: 6 },
+  { title: 'WHAT', least: 10 },
   { title: 'STATUS', isNumber: true },
-  { title: 'DECISION', least: 12 },
-  { title: 'ID', least: 7, keeps: 'end' },
+  { title: 'DECISION', least: 10 },
+  { title: 'ID', least: 4, keeps: 'end' },
 ];
 
 /** A record as a person reads it: who, where to, what, the answer, and why. */
@@ -19,20 +19,13 @@ export function recordRow(record: ScannedRecord): readonly string[] {
   const status = FACETS.status(record);
   return [
     record.time,
-    identityText(record),
+    FACETS.identity(record) ?? '',
     FACETS.destination(record) ?? FACETS.route(record) ?? '',
     whatText(record),
     status === undefined || status === '0' ? '' : status,
     decisionText(record),
     textOf(fieldOf(record, 'id')) ?? '',
   ];
-}
-
-/** An ID that nothing verified is what somebody claimed to be. */
-function identityText(record: ScannedRecord): string {
-  const { id, kind } = fieldsOf(fieldOf(record, 'principal'));
-  if (typeof id !== 'string') return '';
-  return kind === 'none' ? `claimed:${id}` : id;
 }
 
 function whatText(record: ScannedRecord): string {
@@ -71,8 +64,8 @@ export const groupColumns = (by: readonly FacetName[]): readonly Column[] => [
   ),
   { title: 'RECORDS', isNumber: true },
   { title: 'REFUSED', isNumber: true },
-  { title: 'FIRST' },
-  { title: 'LAST' },
+  { title: 'FIRST', least: 20 },
+  { title: 'LAST', least: 20 },
 ];
 
 export const groupRow = ({
