@@ -29,9 +29,9 @@ export function recordRow(record: ScannedRecord): readonly string[] {
 }
 
 function whatText(record: ScannedRecord): string {
-  if (record.event !== 'access') return record.event;
+  if (!record.event.startsWith('access')) return record.event;
   const method = FACETS.method(record) ?? '';
-  const phase = textOf(fieldOf(record, 'phase'));
+  const phase = record.event === 'access' ? textOf(fieldOf(record, 'phase')) : 'corrected';
   return `${method} ${FACETS.path(record) ?? ''}${phase === undefined ? '' : ` (${phase})`}`;
 }
 

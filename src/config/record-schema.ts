@@ -25,7 +25,11 @@ export const RECORD_FORMAT_VERSION = 1;
 
 const access = z.strictObject({
   ...numbered,
-  event: z.literal('access').describe('A request or upgrade ended; an upgrade also at its start.'),
+  event: z
+    .enum(['access', 'access.corrected'])
+    .describe(
+      'A request or upgrade ended; an upgrade also at its start. Corrected: the answer of this id ended otherwise than its record said.',
+    ),
   id,
   phase: z.enum(['start', 'end']).optional(),
   principal: principal.optional(),
@@ -35,21 +39,6 @@ const access = z.strictObject({
   timing,
   tls,
   peer,
-});
-
-/** The answer of a record that was written before did not go out as it says. */
-const corrected = z.strictObject({
-  ...numbered,
-  event: z.literal('access.corrected').describe('How the request of this id really ended.'),
-  id,
-  principal: principal.optional(),
-  decision: decision.optional(),
-  request: request.optional(),
-  response,
-  timing: timing.optional(),
-  tls: tls.optional(),
-  peer: peer.optional(),
-  detail: z.string().optional(),
 });
 
 const handshake = z.strictObject({
@@ -124,7 +113,7 @@ const gap = z.strictObject({
   ...numbered,
   event: z.literal('audit.gap').describe('Records were lost here, or may have been.'),
   gap: z.strictObject({
-    why: z.string(),
+    why: z.enum(['dropped', 'truncated', 'sync_failed', 'ended_without_last_word']),
     from: sequence.optional(),
     to: sequence.optional(),
     records: sequence.optional(),
@@ -136,7 +125,7 @@ const gap = z.strictObject({
       .optional()
       .describe('Lines without a seal of their own that this record vouches for.'),
   }),
-  detail: z.string().optional(),
+  detail: z.string(),
 });
 
 /** No record, and without a `seq`: it stands among the records that it seals. */
@@ -149,7 +138,7 @@ const seal = z.strictObject({
 });
 
 export const recordSchema = z
-  .discriminatedUnion('event', [access, corrected, handshake, terminated, lifecycle, gap, seal])
+  .discriminatedUnion('event', [access, handshake, terminated, lifecycle, gap, seal])
   .meta({
     $id: `urn:countersign:record:${RECORD_FORMAT_VERSION}`,
     title: `Countersign record, version ${RECORD_FORMAT_VERSION}`,
