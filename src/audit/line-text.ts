@@ -1,9 +1,9 @@
 /**
  * What JSON leaves as it is and a reader may still take for something else: line ends of other readers (NEL, U+2028, U+2029),
  * controls that steer a terminal (C1, DEL), and format characters that turn the text of a line around (bidirectional
- * overrides) or cannot be seen. Clients write some of these values.
+ * overrides) or cannot be seen, and halves of characters, which UTF-8 cannot hold. Clients write some of these values.
  */
-const UNSEEN = /[\u007f-\u009f\p{Cf}\p{Zl}\p{Zp}]/gu;
+const UNSEEN = /[\u007f-\u009f\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/gu;
 const NOT_ASCII = /[^\n -~]/;
 
 /** JSON text as it may stand in a line of records: the same values, and nothing that is not plainly visible. */
