@@ -93,6 +93,8 @@ export const decision = z
   })
   .describe('What was decided, and under what.');
 
+export const secretKind = z.enum(['basic', 'api_key', 'bearer_opaque', 'bearer_long_lived', 'query']);
+
 const values = z.record(z.string(), z.string().nullable());
 
 export const request = z
@@ -116,7 +118,7 @@ export const request = z
     query: values
       .optional()
       .describe('Those that the policy reads or `audit.query` names; null = not there.'),
-    secrets: z.array(z.string()).optional().describe('Kinds of static secrets that arrived with it.'),
+    secrets: z.array(secretKind).optional().describe('Kinds of static secrets that arrived with it.'),
     redacted: z.literal(true).optional().describe('`path` is a template.'),
     truncated: z.literal(true).optional().describe('A value was cut to 4096 characters.'),
   })
@@ -134,6 +136,7 @@ export const response = z
       'client_aborted',
       'access_ended',
       'deadline_exceeded',
+      'record_failed',
     ]),
     reason: reason.optional().describe('Where the answer is ours or was broken off.'),
   })

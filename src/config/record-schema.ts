@@ -11,6 +11,7 @@ import {
   principal,
   request,
   response,
+  secretKind,
   stream,
   time,
   timing,
@@ -85,7 +86,14 @@ export const LIFECYCLE_EVENTS = [
   'source.drifted',
   'authority.in_use',
   'credential.long_lived',
+  'credential.near_expiry',
+  'credential.shared',
+  'static_secret.observed',
   'identity.unregistered',
+  'identity.first_seen',
+  'edge.first_seen',
+  'seal.key_rotated',
+  'seal.key_refused',
   'exception.started',
   'exception.expiring',
   'exception.expired',
@@ -93,6 +101,14 @@ export const LIFECYCLE_EVENTS = [
 ] as const;
 
 const exception = z.strictObject({ id: z.string(), owner: z.string(), expires: z.string() });
+
+const shared = z.strictObject({
+  kind: z.enum(['addresses', 'ids', 'certificates']),
+  total: z.int().min(0),
+  networks: z.int().min(0).optional(),
+  addresses: z.array(z.string()).optional(),
+  ids: z.array(z.string()).optional(),
+});
 
 const lifecycle = z.strictObject({
   ...numbered,
@@ -105,6 +121,15 @@ const lifecycle = z.strictObject({
   latencyMs: latencyMs.optional(),
   exception: exception.optional().describe('Of exception.*.'),
   principal: principal.optional(),
+  shared: shared.optional().describe('Of credential.shared.'),
+  secret: z
+    .strictObject({ kind: secretKind, name: z.string() })
+    .optional()
+    .describe('Of static_secret.observed: never the value.'),
+  request: atListener
+    .extend({ route: z.string().optional(), destination: z.string().optional() })
+    .optional()
+    .describe('Of static_secret.observed and edge.first_seen.'),
 });
 
 const sequence = z.int().min(0);
@@ -128,6 +153,21 @@ const gap = z.strictObject({
   detail: z.string(),
 });
 
+const exportLost = z.strictObject({
+  ...numbered,
+  event: z.literal('audit.export_lost').describe('A collector lacks these; this stream does not.'),
+  lost: z.strictObject({
+    boot: z.string(),
+    worker: sequence,
+    from: sequence,
+    to: sequence,
+    records: sequence,
+    why: z.enum(['queue_full', 'refused', 'rejected', 'too_old', 'shutdown']),
+    seals: sequence.optional(),
+  }),
+  detail: z.string(),
+});
+
 /** No record, and without a `seq`: it stands among the records that it seals. */
 const seal = z.strictObject({
   stream,
@@ -138,7 +178,7 @@ const seal = z.strictObject({
 });
 
 export const recordSchema = z
-  .discriminatedUnion('event', [access, handshake, terminated, lifecycle, gap, seal])
+  .discriminatedUnion('event', [access, handshake, terminated, lifecycle, gap, exportLost, seal])
   .meta({
     $id: `urn:countersign:record:${RECORD_FORMAT_VERSION}`,
     title: `Countersign record, version ${RECORD_FORMAT_VERSION}`,
