@@ -20,7 +20,13 @@ export function crossCheck(config: Config, at: ProblemAt): Problem[] {
     ...checkSideDoors(config, at),
     ...checkExternalDecision(config, at),
     ...checkLimits(config, at),
+    ...checkAudit(config, at),
   ];
+}
+
+function checkAudit({ audit }: Config, at: ProblemAt): Problem[] {
+  if (audit.durability !== 'synced' || audit.file !== '-') return [];
+  return [at(['audit', 'durability'], 'synced needs a regular file as `file`: standard output is no disk')];
 }
 
 /** What is allowed but rarely meant. */
