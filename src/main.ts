@@ -24,7 +24,7 @@ const verbs: Readonly<Record<string, { readonly does: string; load(): Promise<Ve
     load: async () => (await import('./cli/replay.js')).runReplay,
   },
   audit: {
-    does: '`audit query`: find records: who touched what, and what let it in',
+    does: '`audit verify`: prove that record files are unaltered; `audit query`: find records in them',
     load: async () => (await import('./cli/audit.js')).runAudit,
   },
   pki: { does: 'a throwaway development CA', load: async () => (await import('./cli/pki.js')).runPki },

@@ -11,9 +11,6 @@ import { ProgressLine } from './progress-line.js';
 import { readRecordBytes, STDIN } from './record-bytes.js';
 import { bytesOfFiles } from './record-files.js';
 
-/** As many as were asked for have been found. */
-class Enough extends Error {}
-
 /** Writes out what fits. @returns how many records did; the error is for a person. */
 export async function runQuery(
   options: QueryOptions,
@@ -27,10 +24,10 @@ export async function runQuery(
     for (const file of options.files) {
       const lines = search.linesOf(file);
       const onBytes = (bytes: number): void => progress.add(bytes, search.lines);
-      const take = async (bytes: Buffer): Promise<void> => {
+      const take = async (bytes: Buffer): Promise<boolean> => {
         lines.push(bytes);
         await output.flush();
-        if (search.isDone) throw new Enough();
+        return !search.isDone;
       };
       const read = await readRecordBytes(
         { file, stdin: io.stdin, onBytes },
@@ -44,9 +41,8 @@ export async function runQuery(
       }
       lines.end();
       await output.flush();
+      if (search.isDone) break;
     }
-  } catch (cause) {
-    if (!(cause instanceof Enough)) throw cause;
   } finally {
     progress.clear();
   }

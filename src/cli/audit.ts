@@ -2,17 +2,19 @@ import { type CliIo, exitCode, wrongUsage } from './io.js';
 
 type Verb = (argv: readonly string[], io: CliIo) => Promise<number>;
 
-/** Loaded when asked for. */
+/** What can be done with record files, each loaded when asked for. */
 const verbs: Readonly<Record<string, { readonly does: string; load(): Promise<Verb> }>> = {
+  verify: {
+    does: 'prove that records are whole, in order and unaltered; names the first line that is not',
+    load: async () => (await import('./audit-verify.js')).runAuditVerify,
+  },
   query: {
     does: 'find records: who touched what, and what let it in',
     load: async () => (await import('./audit-query.js')).runAuditQuery,
   },
 };
 
-const usage = (): string => `Usage: countersign audit VERB [options] FILE...
-
-What records say.
+const usage = (): string => `Usage: countersign audit VERB [options]
 
 ${Object.entries(verbs)
   .map(([name, { does }]) => `  ${name.padEnd(8)} ${does}`)
@@ -23,13 +25,17 @@ countersign audit VERB --help tells more.
 
 /** `countersign audit VERB`. */
 export async function runAudit(argv: readonly string[], io: CliIo): Promise<number> {
-  const [name = '', ...rest] = argv;
-  if (name === '--help' || name === '-h') {
+  const [name, ...rest] = argv;
+  if (name === '--help' || name === '-h' || name === 'help') {
     io.stdout(usage());
     return exitCode.yes;
   }
-  const verb = Object.hasOwn(verbs, name) ? verbs[name] : undefined;
-  if (verb === undefined)
-    return wrongUsage(io, 'audit', name === '' ? 'say what to do' : `there is no verb "${name}"`);
-  return (await verb.load())(rest, io);
+  const verb = name !== undefined && Object.hasOwn(verbs, name) ? verbs[name] : undefined;
+  if (verb !== undefined) return (await verb.load())(rest, io);
+  const known = Object.keys(verbs).join(', ');
+  return wrongUsage(
+    io,
+    'audit',
+    name === undefined ? `say what to do: ${known}` : `there is no "${name}", only ${known}`,
+  );
 }
