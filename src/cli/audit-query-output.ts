@@ -22,7 +22,7 @@ export function queryOutput({ by, format, limit }: QueryOptions, io: Io): QueryO
   return format === 'ndjson' ? new LineOutput(io) : new TableOutput(io);
 }
 
-const NEWLINE = Buffer.from('\n');
+const NEWLINE = Buffer.of(0x0a);
 
 /** The records' own bytes. */
 class LineOutput implements QueryOutput {
