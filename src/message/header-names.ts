@@ -174,11 +174,11 @@ function dashed(lower: string): string {
 
 /** Values of these prove who somebody is: what reads them must not write them down. */
 const CREDENTIAL_NAME =
-  /authorization|cookie|token|secret|passw|credential|api-?key|signature|session|jwt|assertion/;
+  /authorization|cookie|token|secret|passw|credential|(api|auth|access|private|account|master|subscription|functions)-?key|signature|session|jwt|assertion|bearer/;
 
 /** `code` is that of OAuth; `sig` and `X-Amz-…` are those of signed URLs. */
 const CREDENTIAL_PARAMETER = new RegExp(
-  `${CREDENTIAL_NAME.source}|^(code|key|sig|auth|pwd|pass|otp|pin|sid)$|access[-_.]?key|[-_.]key$|^x-(amz|goog)-|bearer`,
+  `${CREDENTIAL_NAME.source}|^(code|key|sig|auth|pwd|pass|otp|pin|sid)$|^x-(amz|goog)-`,
 );
 
 /** What is wrong with a header that conditions are to read, and records to hold; undefined when they may. */
@@ -193,7 +193,7 @@ export function problemOfRecordedHeader(name: string): string | undefined {
 
 /** The same of a query parameter, whoever reads it. */
 export const problemOfRecordedParameter = (name: string): string | undefined =>
-  CREDENTIAL_PARAMETER.test(name.toLowerCase())
+  CREDENTIAL_PARAMETER.test(dashed(name.toLowerCase()))
     ? 'looks like a credential, and records must not hold one'
     : undefined;
 

@@ -137,6 +137,9 @@ t.test(
         'headers: [x-spiffe-id]',
         /audit\.headers\[0\]: never crosses as the client sent it, so it says nothing/,
       ],
+      ['headers: [ocp-apim-subscription-key]', /audit\.headers\[0\]: looks like a credential/],
+      ['query: [accessKey]', /audit\.query\[0\]: looks like a credential/],
+      ['query: [api_key]', /audit\.query\[0\]: looks like a credential/],
       ['query: [access_token]', /audit\.query\[0\]: looks like a credential/],
       ['query: [page, sig]', /audit\.query\[1\]: looks like a credential/],
       ['query: [X-Amz-Signature]', /audit\.query\[0\]: looks like a credential/],
@@ -151,5 +154,6 @@ t.test(
     ];
     for (const [audit, message] of wrong)
       await t.rejects(World.start({ audit: `audit.ndjson, ${audit}` }), { message }, audit);
+    await start(t, 'headers: [idempotency-key, x-partition-key, user-agent], query: [sort_key, state, page]');
   },
 );
