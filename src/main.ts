@@ -24,7 +24,7 @@ const verbs: Readonly<Record<string, { readonly does: string; load(): Promise<Ve
     load: async () => (await import('./cli/replay.js')).runReplay,
   },
   audit: {
-    does: '`audit verify`: prove that record files are whole, in order and unaltered',
+    does: '`audit verify`: prove that record files are unaltered; `audit query`: find records in them',
     load: async () => (await import('./cli/audit.js')).runAudit,
   },
   pki: { does: 'a throwaway development CA', load: async () => (await import('./cli/pki.js')).runPki },
@@ -73,8 +73,28 @@ async function main(argv: string[], io: CliIo): Promise<number> {
   return (await verb.load())(rest, io);
 }
 
+/** As the shell says it of a program that wrote to nobody (128 + SIGPIPE). */
+const NOBODY_READS = 141;
+let isWatched = false;
+
+/** Touched only by what is written: a verb that writes to the descriptor itself keeps it as it is. */
+function stdout(): NodeJS.WriteStream {
+  if (!isWatched) {
+    isWatched = true;
+    process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+      if (error.code !== 'EPIPE') throw error;
+      process.exit(NOBODY_READS); // `| head` has what it wanted
+    });
+  }
+  return process.stdout;
+}
+
 const io: CliIo = {
-  stdout: (text) => void process.stdout.write(text),
+  stdout: (text) => void stdout().write(text),
+  stdoutBytes: (bytes) => new Promise((resolve) => stdout().write(bytes, () => resolve())),
+  get columns() {
+    return process.stdout.isTTY ? process.stdout.columns : undefined;
+  },
   stderr: (text) => void process.stderr.write(text),
   env: process.env,
   cwd: process.cwd(),

@@ -4,6 +4,7 @@ import type { RevocationList, RevocationPolicy } from './identity/revocation.js'
 import type { SpiffeId } from './identity/spiffe-id.js';
 import type { TrustBundleSet } from './identity/trust-bundle.js';
 import type { ForwardPlan } from './message/forward-policy.js';
+import type { PathTemplates } from './policy/path-template.js';
 import type { Policy } from './policy/policy.js';
 import type { RouteTable } from './policy/route-table.js';
 
@@ -21,6 +22,14 @@ export interface ListenerView {
   readonly routes: RouteTable<RouteConfig>;
 }
 
+/** What records hold of a request: what the policy reads, and what the configuration names. */
+export interface Recording {
+  readonly headers: readonly string[];
+  readonly query: readonly string[];
+  /** Undefined = paths as they are. */
+  readonly templates: PathTemplates | undefined;
+}
+
 /** All that a request is judged under: built whole, swapped as one reference, never changed. */
 export interface Snapshot {
   /** Counts up by one with every swap in this process. */
@@ -35,6 +44,7 @@ export interface Snapshot {
   readonly revocationPolicies: ReadonlyMap<string, RevocationPolicy>;
   readonly revocations: RevocationList;
   readonly policy: Policy;
+  readonly recording: Recording;
   readonly forwardPlan: ForwardPlan;
   /** SPIFFE IDs whose forwarded headers and request ids count. */
   readonly gateways: ReadonlySet<string>;

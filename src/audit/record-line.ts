@@ -30,6 +30,12 @@ export function parseRecordTime(value: unknown): number | undefined {
   return Number.isNaN(ms) ? undefined : ms;
 }
 
+/** Of the forms that are accepted the one that we write, told without Date.parse. */
+const OUR_TIME = /^\d{4}-(0[1-9]|1[0-2])-(0[1-9]|1\d|2[0-8])T([01]\d|2[0-3]):[0-5]\d:[0-5]\d\.\d{3}Z$/;
+
+export const isRecordTime = (value: unknown): value is string =>
+  typeof value === 'string' && (OUR_TIME.test(value) || parseRecordTime(value) !== undefined);
+
 /** The fields of an object within a record; none where it is something else. */
 export const fieldsOf = (value: unknown): Fields => (isObject(value) ? value : NO_FIELDS);
 
@@ -40,7 +46,8 @@ const NO_FIELDS: Fields = {};
 const isObject = (value: unknown): value is Fields =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
 
-function parseObject(text: string): Fields | undefined {
+/** A JSON object; undefined where the text is anything else. */
+export function parseObject(text: string): Fields | undefined {
   try {
     const value: unknown = JSON.parse(text);
     return isObject(value) ? value : undefined;

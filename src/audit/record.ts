@@ -56,7 +56,7 @@ export interface ShadowFields {
   readonly policyRevision: string;
 }
 
-/** A value that the policy file names under `reads`; `null` where the request had none. */
+/** Values that the policy file names under `reads` or the configuration under `audit`; `null` where the request had none. */
 export type ReadValues = Readonly<Record<string, string | null>>;
 
 export interface RequestFields {
@@ -71,11 +71,13 @@ export interface RequestFields {
   readonly upgrade?: 'websocket' | 'other' | undefined;
   readonly bytes: number;
   readonly traceId: string | undefined;
-  /** What conditions may read of it. */
+  /** What conditions may read of it, and what the configuration names. */
   readonly headers?: ReadValues | undefined;
   readonly query?: ReadValues | undefined;
   /** Secrets that do not change from request to request and came with it: of what kind, and nothing of them. */
   readonly secrets?: readonly SecretKind[] | undefined;
+  /** `path` is the template that stands for it, not what was asked for. */
+  readonly redacted?: true | undefined;
   /** Set where a value was cut to its documented size. */
   readonly truncated: true | undefined;
 }

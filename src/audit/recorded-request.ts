@@ -23,6 +23,8 @@ export interface RecordedRequest {
   readonly path: string | undefined;
   /** Its path was too long to be kept whole. */
   readonly isTruncated: boolean;
+  /** `path` is a template that stands for it. */
+  readonly isRedacted: boolean;
   /** It asked to become a WebSocket. */
   readonly isUpgraded: boolean;
   /** What TLS was asked for. */
@@ -63,6 +65,7 @@ export function parseRecordedRequest({ fields, time, timeMs }: RecordLine): Reco
     host: textOf(request.host),
     path: textOf(request.path),
     isTruncated: request.truncated === true,
+    isRedacted: request.redacted === true,
     isUpgraded: request.upgrade === 'websocket' || fields.phase === 'start',
     serverName: textOf(tls.serverName),
     headers: readValues(request.headers),

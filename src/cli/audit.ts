@@ -12,6 +12,10 @@ const verbs: Readonly<Record<string, { readonly does: string; load(): Promise<Ve
     does: 'the public halves of keys that sign seals, as a JWK set',
     load: async () => (await import('./audit-keys.js')).runAuditKeys,
   },
+  query: {
+    does: 'find records: who touched what, and what let it in',
+    load: async () => (await import('./audit-query.js')).runAuditQuery,
+  },
 };
 
 const usage = (): string => `Usage: countersign audit VERB [options]

@@ -4,6 +4,10 @@ import type { Readable } from 'node:stream';
 export interface CliIo {
   stdout(text: string): void;
   stderr(text: string): void;
+  /** For what is passed on as it is. Resolves when more may be given: whoever reads may be slow. */
+  stdoutBytes?(bytes: Uint8Array): Promise<void>;
+  /** Characters in a line of standard output; undefined where it is no terminal. */
+  readonly columns?: number | undefined;
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly cwd?: string;
   /** A function, so that nothing touches it but who reads it. */

@@ -20,8 +20,9 @@ export interface RecordSource {
 
 /**
  * Reads a record file piece by piece, plain or gzip (told by its first bytes; several members may follow each other), in memory
- * that does not grow with it. A piece is the reader's own until the next is given: what is kept of it is copied.
- * @param take false = it is enough.
+ * that does not grow with it: nothing is read while `take` is waited for. A piece is the reader's own until the next is given:
+ * what is kept of it is copied.
+ * @param take false, or a promise of it = it is enough.
  * @returns for a person, why it could not be read to its end. `place` says how far it came.
  */
 export async function readRecordBytes(
@@ -38,7 +39,7 @@ export async function readRecordBytes(
   let isTaken = false;
   const takeAll = async (chunks: AsyncIterable<Buffer>): Promise<void> => {
     for await (const chunk of chunks) {
-      isEnough = take(chunk) === false;
+      isEnough = (await take(chunk)) === false;
       if (isEnough) return;
     }
     isTaken = true;

@@ -34,6 +34,8 @@ const OURS: ReadonlySet<string> = new Set([
   'external_denied',
   'external_unavailable',
 ]);
+/** A template says nothing of which rule the path would have met. */
+export const REDACTED_PATH = 'request.path, which was redacted';
 /** Those of them that the path itself may have been the cause of, whatever the route says. */
 const PERHAPS_THE_PATH = 'path_ambiguous';
 
@@ -75,6 +77,7 @@ export class ReplayJudge {
 
   #questionOf(request: RecordedRequest): Result<Question, string> {
     const { identity, listener, method, host, path } = request;
+    if (request.isRedacted) return err(REDACTED_PATH);
     if (request.isTruncated) return err('request.path, which was cut');
     if (listener === undefined) return err('request.listener');
     if (method === undefined) return err('request.method');

@@ -1,5 +1,6 @@
 import { isAbsolute, relative } from 'node:path';
 import type { Policy } from '../policy/policy.js';
+import { printable } from './printable.js';
 import type { Answer } from './replay-judge.js';
 import type { Period, Replay } from './replay-run.js';
 import { CHANGES, type Change, type ChangeGroup } from './replay-tally.js';
@@ -77,6 +78,8 @@ function sumOf({ tally, options }: ReplayReport): string[] {
   const { judged, unchanged, changed, leftAlone } = tally;
   const lines = [`${requests(judged)} judged`, `  ${unchanged} as before`];
   for (const change of CHANGES) if (changed[change] > 0) lines.push(`  ${changed[change]} ${TITLES[change]}`);
+  if (tally.redacted > 0)
+    lines.push(`  of them ${tally.redacted} because their path was redacted (audit.pathTemplates)`);
   if (changed.same_effect > 0 && !options.all) lines.push('  --all lists those with the same answer');
   const reasons = [...leftAlone].sort((a, b) => b[1] - a[1]);
   const left = reasons.reduce((sum, [, count]) => sum + count, 0);
@@ -113,6 +116,7 @@ export function reportAsJson({ read, tally, policy, options, isGood }: ReplayRep
     judged: tally.judged,
     unchanged: tally.unchanged,
     changed: tally.changed,
+    redacted: tally.redacted,
     leftAlone: Object.fromEntries(tally.leftAlone),
     outsidePeriod,
     otherRecords: otherEvents + ends,
@@ -137,7 +141,3 @@ function shortened(place: string, cwd: string): string {
   const short = relative(cwd, place);
   return printable(short.startsWith('..') || isAbsolute(short) ? place : short);
 }
-
-/** Records may have been through anybody's hands: what is shown must not steer a terminal. */
-const printable = (text: string): string =>
-  text.replace(/[^ -~]/g, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`);

@@ -1,5 +1,5 @@
 import type { RecordedRequest } from '../audit/recorded-request.js';
-import type { Answer, Verdict } from './replay-judge.js';
+import { type Answer, REDACTED_PATH, type Verdict } from './replay-judge.js';
 
 /** In the order of how much they matter: what would be let in first. */
 export const CHANGES = ['deny_to_allow', 'allow_to_deny', 'same_effect', 'undecidable'] as const;
@@ -37,6 +37,8 @@ export class ReplayTally {
     same_effect: 0,
     undecidable: 0,
   };
+  /** Of those that cannot be told: a template stands in place of their path. */
+  redacted = 0;
   /** Requests of further groups than are kept. */
   readonly ungrouped: Record<Change, number> = { ...this.changed };
   /** By the reason that was recorded: neither routes nor policy refused them. */
@@ -56,6 +58,7 @@ export class ReplayTally {
       return;
     }
     this.changed[change]++;
+    if (verdict.kind === 'undecidable' && verdict.unknown === REDACTED_PATH) this.redacted++;
     if (change !== 'same_effect' || this.wantsSameEffect) this.#group(change, request, verdict);
   }
 

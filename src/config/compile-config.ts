@@ -5,6 +5,7 @@ import type {
   ForwardSettings,
   Limits,
   ListenerConfig,
+  RecordedValues,
   RequestRate,
   RouteConfig,
   RouteDeadlines,
@@ -77,6 +78,7 @@ export function compileConfig(
       onFailure: raw.audit.onFailure,
       ...(raw.audit.seal === undefined ? {} : { seal: toSeal(raw.audit.seal, places) }),
       signals: signalsOf(raw.audit.signals),
+      recorded: toRecorded(raw.audit),
     },
     metrics: { principals: raw.metrics.principals === false ? 0 : raw.metrics.principals },
     ...(admin === undefined
@@ -178,6 +180,12 @@ const toForward = (raw: RawConfig['forward']): ForwardSettings => ({
   spiffeId: raw.spiffeId,
   clientCert: raw.clientCert,
   headers: Object.entries(raw.headers).map(([name, template]) => ({ name, template })),
+});
+
+const toRecorded = ({ headers, query, pathTemplates }: RawConfig['audit']): RecordedValues => ({
+  headers,
+  query,
+  ...(pathTemplates === undefined ? {} : { pathTemplates }),
 });
 
 const toHealth = (raw: NonNullable<RawConfig['health']>, places: Places): NonNullable<Config['health']> => ({

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { parseAddress, parseUpstreamUrl } from './address.js';
 import { externalDecision } from './external-schema.js';
+import { recordedValues } from './recorded-values.js';
 import {
   count,
   duration,
@@ -129,6 +130,7 @@ const audit = z
     onFailure: oneOf('New requests while records cannot be written.', ['deny', 'allow']).default('deny'),
     seal: seal.optional(),
     signals: signals.prefault({}),
+    ...recordedValues,
   })
   .describe('Evidence: one record for every request.');
 

@@ -1,6 +1,7 @@
 import type { BundleEndpointUrl } from '../identity/bundle-endpoint-url.js';
 import type { SpiffeId, TrustDomain } from '../identity/spiffe-id.js';
 import type { XfccMode } from '../message/forward-policy.js';
+import type { PathTemplate } from '../policy/path-template.js';
 import type { PathPattern } from '../policy/pattern.js';
 import type { DecisionUrl } from './decision-url.js';
 
@@ -170,6 +171,7 @@ export interface AuditConfig {
   readonly onFailure: 'deny' | 'allow';
   readonly seal?: SealConfig;
   readonly signals: SignalSettings;
+  readonly recorded: RecordedValues;
 }
 
 /** What is recorded because it is worth a look; `false` is off. */
@@ -198,6 +200,14 @@ export interface SealConfig {
   /** Private JWK. */
   readonly keyFile: string;
   readonly everyMs: number;
+}
+
+/** What records hold of a request, besides what the policy reads. */
+export interface RecordedValues {
+  readonly headers: readonly string[];
+  readonly query: readonly string[];
+  /** Stand in place of paths; undefined = paths are recorded as they are. */
+  readonly pathTemplates?: readonly PathTemplate[];
 }
 
 export interface ProbeConfig {

@@ -2,10 +2,10 @@ import { z } from 'zod';
 import { problemOfReadHeader } from '../message/header-names.js';
 import { exceptionSchema } from './exception-schema.js';
 import { policyTestSchema } from './policy-test.js';
+import { MAX_READS, recordedHeader, recordedParameter } from './recorded-values.js';
 import { method, name, oneOf, pathPattern, principalPattern, text } from './schema-values.js';
 
 const MAX_CONDITION = 2048;
-const MAX_READS = 20;
 
 const some = <T extends z.ZodType>(item: T) =>
   z.array(item).min(1, 'must not be empty: leave it out for any, or drop the rule');
@@ -38,27 +38,10 @@ const rule = z.strictObject({
 const reads = z
   .strictObject({
     headers: z
-      .array(
-        z
-          .string()
-          .max(64)
-          .superRefine((value, context) => {
-            const wrong = problemOfReadHeader(value);
-            if (wrong !== undefined) context.addIssue({ code: 'custom', message: wrong });
-          })
-          .describe('Header, in lower case.'),
-      )
+      .array(recordedHeader(problemOfReadHeader))
       .max(MAX_READS, `must name at most ${MAX_READS}`)
       .default([]),
-    query: z
-      .array(
-        z
-          .string()
-          .regex(/^[A-Za-z0-9_.~-]{1,64}$/, 'must be letters, digits, and - . _ ~')
-          .describe('Query parameter, by its exact name.'),
-      )
-      .max(MAX_READS, `must name at most ${MAX_READS}`)
-      .default([]),
+    query: z.array(recordedParameter).max(MAX_READS, `must name at most ${MAX_READS}`).default([]),
   })
   .describe('What conditions may read of a request beyond its line; their values are recorded.');
 

@@ -22,7 +22,7 @@ const HOUR_MS = 3_600_000;
 const NAME = /^[A-Za-z0-9]([A-Za-z0-9._-]{0,62}[A-Za-z0-9])?$/;
 
 /** Text read by one of our parsers; its error becomes the problem's message. */
-function parsed<T>(parse: (text: string) => Result<T, string>, text: z.ZodString = z.string()) {
+export function parsed<T>(parse: (text: string) => Result<T, string>, text: z.ZodString = z.string()) {
   return text.transform((value, context): T => {
     const result = parse(value);
     if (result.ok) return result.value;

@@ -7,6 +7,7 @@ import {
 } from '../audit/record.js';
 import type { RequestHead } from '../message/request-head.js';
 import { ConditionFault } from '../policy/facts.js';
+import { ANY_PATH } from '../policy/path-template.js';
 import type { Permit } from '../policy/permit.js';
 import type { Exchange } from './exchange.js';
 import { IsoTime } from './iso-time.js';
@@ -70,35 +71,48 @@ const allowedBy = ({ decision }: Permit): AllowedBy => {
 
 function requestFields(exchange: Exchange): RequestFields {
   const { head, route, listener } = exchange;
-  const path = head?.target.path ?? pathOf(exchange.rawTarget);
   const host = head?.target.host;
-  const cut = path !== undefined && path.length > MAX_RECORDED_VALUE;
   return {
     listener: listener.name,
     route: route?.name,
     destination: route?.upstream,
     method: head?.method ?? exchange.rawMethod,
     host: host !== undefined && host.length > MAX_RECORDED_VALUE ? host.slice(0, MAX_RECORDED_VALUE) : host,
-    path: cut ? path.slice(0, MAX_RECORDED_VALUE) : path,
     protocol: head === undefined ? undefined : head.httpVersion === '1.1' ? 'http/1.1' : 'http/1.0',
     upgrade: upgradeOf(head),
     bytes: exchange.requestBytes,
     traceId: exchange.traceId,
     ...readValues(exchange),
     secrets: exchange.secrets?.map(({ kind }) => kind),
-    truncated: cut ? true : undefined,
+    ...pathFields(exchange),
   };
 }
 
-/** What conditions may have read, so that the decision can be taken again from the record alone. */
+/** The path as it was judged, or what stands for it. */
+function pathFields({
+  head,
+  rawTarget,
+  snapshot,
+}: Exchange): Pick<RequestFields, 'path' | 'redacted' | 'truncated'> {
+  const path = head?.target.path ?? pathOf(rawTarget);
+  if (path === undefined) return { path, truncated: undefined };
+  if (snapshot === undefined) return { path: ANY_PATH, redacted: true, truncated: undefined }; // who knows what may be told
+  const { templates } = snapshot.recording;
+  if (templates !== undefined)
+    return { path: templates.templateOf(path), redacted: true, truncated: undefined };
+  const isCut = path.length > MAX_RECORDED_VALUE;
+  return { path: isCut ? path.slice(0, MAX_RECORDED_VALUE) : path, truncated: isCut ? true : undefined };
+}
+
+/** What conditions may have read, so that the decision can be taken again from the record alone, and what was asked for. */
 function readValues({ head, connection, snapshot }: Exchange): Pick<RequestFields, 'headers' | 'query'> {
-  const reads = snapshot?.policy.reads;
-  if (reads === undefined || head === undefined) return NOTHING_READ;
-  if (reads.headers.length === 0 && reads.query.length === 0) return NOTHING_READ;
+  if (snapshot === undefined || head === undefined) return NOTHING_READ;
+  const { headers, query } = snapshot.recording;
+  if (headers.length === 0 && query.length === 0) return NOTHING_READ;
   const facts = new LiveFacts(head, connection);
   return {
-    headers: valuesOf(reads.headers, (name) => facts.header(name)),
-    query: valuesOf(reads.query, (name) => facts.query(name)),
+    headers: valuesOf(headers, (name) => facts.header(name)),
+    query: valuesOf(query, (name) => facts.query(name)),
   };
 }
 

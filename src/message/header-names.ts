@@ -174,16 +174,36 @@ function dashed(lower: string): string {
 
 /** Values of these prove who somebody is: what reads them must not write them down. */
 const CREDENTIAL_NAME =
-  /authorization|cookie|token|secret|passw|credential|api-?key|signature|session|jwt|assertion/;
+  /authorization|cookie|token|secret|passw|credential|(api|auth|access|private|account|master|subscription|functions)-?key|signature|session|jwt|assertion|bearer/;
+
+/** `code` is that of OAuth; `sig` and `X-Amz-…` are those of signed URLs. */
+const CREDENTIAL_PARAMETER = new RegExp(
+  `${CREDENTIAL_NAME.source}|^(code|key|sig|auth|pwd|pass|otp|pin|sid)$|^x-(amz|goog)-`,
+);
 
 /** What is wrong with a header that conditions are to read, and records to hold; undefined when they may. */
 export function problemOfReadHeader(name: string): string | undefined {
+  return problemOfHeader(name, 'so nothing may be decided by it', 'what conditions read is recorded');
+}
+
+/** What is wrong with a header that records are to hold; undefined when they may. */
+export function problemOfRecordedHeader(name: string): string | undefined {
+  return problemOfHeader(name, 'so it says nothing of what the service got', 'records must not hold one');
+}
+
+/** The same of a query parameter, whoever reads it. */
+export const problemOfRecordedParameter = (name: string): string | undefined =>
+  CREDENTIAL_PARAMETER.test(dashed(name.toLowerCase()))
+    ? 'looks like a credential, and records must not hold one'
+    : undefined;
+
+function problemOfHeader(name: string, whyPass: string, whySecret: string): string | undefined {
   if (name !== name.toLowerCase()) return `is written in lower case: ${name.toLowerCase()}`;
   const kind = headerKindOf(name);
   if (kind === 'malformed') return 'is not a header name';
   if (normaliseHeaderName(name) !== name)
     return 'is written with letters, digits and -: servers take others for it';
-  if (kind !== 'pass') return 'never crosses as the client sent it, so nothing may be decided by it';
-  if (CREDENTIAL_NAME.test(name)) return 'looks like a credential, and what conditions read is recorded';
+  if (kind !== 'pass') return `never crosses as the client sent it, ${whyPass}`;
+  if (CREDENTIAL_NAME.test(name)) return `looks like a credential, and ${whySecret}`;
   return undefined;
 }

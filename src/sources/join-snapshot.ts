@@ -4,9 +4,10 @@ import { createRevocationList, type RevocationList } from '../identity/revocatio
 import { createTrustBundle, type TrustBundle } from '../identity/trust-bundle.js';
 import { compileForwardPlan, type ForwardPlan } from '../message/forward-policy.js';
 import { pseudonymOf } from '../message/via.js';
+import { PathTemplates } from '../policy/path-template.js';
 import type { Policy } from '../policy/policy.js';
 import { compileRoutes } from '../policy/route-table.js';
-import type { ListenerView, OwnSvid, Snapshot } from '../snapshot.js';
+import type { ListenerView, OwnSvid, Recording, Snapshot } from '../snapshot.js';
 import { bundlesOf, ownSvidOf, type SourceSet, trustOf } from './source-set.js';
 import { revocationPolicyOf, type TrustSources } from './trust-source.js';
 
@@ -21,6 +22,7 @@ export function joinSnapshot(
   const own = present ?? before?.own;
   if (own === undefined) return undefined;
   const trust = trustOf(sources);
+  const joined = sources.grants?.joinedWith(policy) ?? policy;
   return {
     sequence: (before?.sequence ?? 0) + 1,
     config,
@@ -30,7 +32,8 @@ export function joinSnapshot(
     bundles: allBundles(trust, before),
     revocationPolicies: new Map(trust.map((of) => [of.config.trustDomain as string, revocationPolicyOf(of)])),
     revocations: revocationsOf(sources),
-    policy: sources.grants?.joinedWith(policy) ?? policy,
+    policy: joined,
+    recording: recordingOf(config, joined, before),
     forwardPlan: forwardPlan(config, own, before),
     gateways: new Set(config.trustedPeers.gateways.map((id) => id.uri)),
     trustRevision: trustRevision(trust, sources),
@@ -58,6 +61,21 @@ function listenerViews(config: Config, before: Snapshot | undefined): Map<string
     views.set(listener.name, view);
   }
   return views;
+}
+
+function recordingOf(
+  { audit: { recorded } }: Config,
+  { reads }: Policy,
+  before: Snapshot | undefined,
+): Recording {
+  const isSame = before?.config.audit.recorded === recorded;
+  if (isSame && before.policy.reads === reads) return before.recording;
+  const { pathTemplates } = recorded;
+  return {
+    headers: [...new Set([...reads.headers, ...recorded.headers])],
+    query: [...new Set([...reads.query, ...recorded.query])],
+    templates: pathTemplates === undefined ? undefined : new PathTemplates(pathTemplates),
+  };
 }
 
 function forwardPlan(config: Config, own: OwnSvid, before: Snapshot | undefined): ForwardPlan {

@@ -9,7 +9,8 @@ export function restartNeededFor(started: Config, next: Config): string[] {
 }
 
 function fixedPartsOf(config: Config): [string, string | undefined][] {
-  const { listeners, admin, health, audit, limits, deadlines, workers } = config;
+  const { listeners, admin, health, limits, deadlines, workers } = config;
+  const { recorded: _changesWithTheSnapshot, ...audit } = config.audit;
   const parts: [string, unknown][] = [
     ...listeners.map(({ name, address }): [string, unknown] => [`listeners.${name}.address`, address]),
     ['admin', admin],

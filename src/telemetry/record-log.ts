@@ -1,6 +1,7 @@
 import { hostname } from 'node:os';
 import { type Logger, pino } from 'pino';
 import { formatAccessFields, formatConnectionFields } from '../audit/access-line.js';
+import { escapeUnseen, toLineText } from '../audit/line-text.js';
 import type { AccessRecord, AuditRecord, GapFields, PrincipalFields, TlsFields } from '../audit/record.js';
 import type { RecordSink } from '../listener/ports.js';
 import type { Confirmed } from './record-batch.js';
@@ -48,14 +49,14 @@ export class RecordLog implements RecordSink {
   ) {
     this.confirms = writer.confirms !== 'never';
     const stream = { id: hostname(), boot: options.boot, worker: options.worker ?? 0 };
-    this.#opening = `{"stream":${JSON.stringify(stream)}`;
+    this.#opening = `{"stream":${toLineText(stream)}`;
     this.#log = pino(
       {
         base: null,
         timestamp: false, // `time` is the request's start, in the record itself
         formatters: { level: () => ({ stream }) }, // records have no level; pino caches this as the line's beginning
       },
-      { write: (line: string) => writer.write(line, this.#confirmed) },
+      { write: (line: string) => writer.write(escapeUnseen(line), this.#confirmed) },
     );
   }
 

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { Program, run } from '../support/program.js';
+import { readRecord } from '../support/record-check.js';
 
 const CONFIG = `version: 1
 identity:
@@ -124,7 +125,7 @@ t.test(
     const events = ended.stdout
       .trim()
       .split('\n')
-      .map((line) => (JSON.parse(line) as { event: string }).event);
+      .map((line) => readRecord(line).event);
     t.same(events, ['process.started', 'process.draining', 'process.stopped'], 'records alone on stdout');
     for (const line of ended.stderr.trim().split('\n')) t.match(JSON.parse(line), { name: 'countersign' });
     const gone = await run(['health', '--address', health]);

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import t from 'tap';
 import { DemoScreen } from '../../src/dev/demo-screen.js';
+import { readRecord } from '../support/record-check.js';
 
 const main = fileURLToPath(new URL('../../src/main.js', import.meta.url));
 
@@ -54,7 +55,7 @@ t.test('the demo shows what it promises, ends by itself, and its records say the
   const records = readFileSync(join(folder, made, 'audit.ndjson'), 'utf8')
     .trim()
     .split('\n');
-  const events = records.map((line) => (JSON.parse(line) as { event: string }).event);
+  const events = records.map((line) => readRecord(line).event);
   t.equal(events[0], 'process.started');
   t.equal(events.at(-1), 'process.stopped');
   for (const event of ['trust.changed', 'svid.rotated', 'revocation.changed', 'connection.terminated'])
@@ -81,7 +82,7 @@ t.test(
     const records = readFileSync(join(folder, made, 'audit.ndjson'), 'utf8')
       .trim()
       .split('\n')
-      .map((line) => JSON.parse(line) as LifecycleRecord);
+      .map((line) => readRecord<LifecycleRecord>(line));
     const changes = records.filter(({ event }) => event === 'trust.changed' || event === 'svid.rotated');
     t.same(new Set(changes.map(({ source }) => source)), new Set(['workload-api']));
   },

@@ -6,7 +6,7 @@ import { runCheck } from '../../src/cli/check.js';
 import { DAY_MS } from '../../src/policy/exception.js';
 import { order } from '../support/grants.js';
 import { mintRoot } from '../support/pki.js';
-import type { ReadRecord } from '../support/start-proxy.js';
+import { readRecord } from '../support/record-check.js';
 
 const TEXT = readFileSync('docs/exceptions.md', 'utf8');
 const blocks = (language: string): readonly string[] =>
@@ -66,7 +66,7 @@ t.test('the orders of docs/exceptions.md do what the page says', async (t) => {
   await app.close();
   const records = readFileSync(join(folder, 'audit.ndjson'), 'utf8').trim().split('\n');
   const [shown = ''] = blocks('json');
-  const withdrawn = records.map((line) => JSON.parse(line) as ReadRecord);
+  const withdrawn = records.map((line) => readRecord(line));
   t.match(
     withdrawn.find(({ event }) => event === 'exception.withdrawn'),
     JSON.parse(shown),

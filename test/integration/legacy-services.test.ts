@@ -9,6 +9,7 @@ import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { startApp } from '../../src/app/app.js';
 import { mintRoot } from '../support/pki.js';
+import { readRecord } from '../support/record-check.js';
 import { waitFor } from '../support/start-proxy.js';
 
 const ID = 'spiffe://example.org/ns/prod/sa/web';
@@ -100,7 +101,7 @@ drain: { delay: 0s, deadline: 2s }
 
   get records(): { response: { status: number; outcome: string; bytes: number } }[] {
     const lines = readFileSync(join(this.folder, 'audit.ndjson'), 'utf8').split('\n');
-    return lines.filter((line) => line.includes('"event":"access"')).map((line) => JSON.parse(line));
+    return lines.filter((line) => line.includes('"event":"access"')).map((line) => readRecord(line));
   }
 }
 

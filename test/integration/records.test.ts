@@ -1,5 +1,6 @@
 import { readFileSync, renameSync } from 'node:fs';
 import t, { type Test } from 'tap';
+import { readRecord } from '../support/record-check.js';
 import { World, waitFor } from '../support/start-proxy.js';
 
 const GET = 'GET /public/a HTTP/1.1\r\nHost: svc.test\r\n\r\n';
@@ -63,7 +64,7 @@ t.test(
     const records = text
       .trimEnd()
       .split('\n')
-      .map((line) => JSON.parse(line) as Record<string, unknown>);
+      .map((line) => readRecord<Record<string, unknown>>(line));
     t.same(
       records.map((record) => record.seq),
       records.map((_record, i) => i + 1),

@@ -3,6 +3,7 @@ import t from 'tap';
 import { BundleServer, bundleDocument } from '../support/bundle-server.js';
 import { mintRoot } from '../support/pki.js';
 import { RawClient } from '../support/raw-client.js';
+import { readRecord } from '../support/record-check.js';
 import { MAIN, ProcessWorld } from '../support/run-process.js';
 import { type ReadRecord, World, waitFor } from '../support/start-proxy.js';
 
@@ -192,7 +193,7 @@ t.test('records of workers that go to a pipe arrive whole', async (t) => {
   const records = stdout
     .split('\n')
     .filter((line) => line !== '')
-    .map((line) => JSON.parse(line) as ReadRecord);
+    .map((line) => readRecord(line));
   t.equal(records.filter(({ event }) => event === 'access').length, 200, 'every one, and none torn');
   t.same([...new Set(records.map(({ stream }) => stream.worker))].filter(Boolean).sort(), [1, 2]);
 });

@@ -8,6 +8,9 @@ export interface RecordChanges {
   readonly decision?: Part;
   readonly request?: Part;
   readonly tls?: Part;
+  readonly id?: string;
+  readonly seq?: number;
+  readonly response?: Part;
 }
 
 /** One access record as a line without its end: an allowed GET, but for what is changed. */
@@ -18,6 +21,9 @@ export function recordText({ principal, decision, request, tls, ...rest }: Recor
       id: 'spiffe://a.test/web',
       kind: 'workload',
       trustDomain: 'a.test',
+      serial: '0a',
+      sha256: 'ab'.repeat(32),
+      keySha256: 'cd'.repeat(32),
       issuer: 'CN=a',
       notBefore: '2026-11-21T09:00:00.000Z',
       notAfter: '2026-11-21T11:00:00.000Z',

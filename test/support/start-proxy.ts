@@ -1,9 +1,10 @@
-import { mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type App, startApp } from '../../src/app/app.js';
 import { type Authority, mintRoot, type Svid } from './pki.js';
 import { type ClientOptions, RawClient } from './raw-client.js';
+import { RecordChecks } from './record-check.js';
 import { RecorderUpstream } from './recorder-upstream.js';
 
 /** A record as it stands in the file; tests look at what is there, not at types. */
@@ -57,6 +58,7 @@ export class World {
   bweb!: Svid;
   own!: Svid;
   readonly #clients: RawClient[] = [];
+  readonly #checks = new RecordChecks();
 
   static async start(options: WorldOptions = {}): Promise<World> {
     const world = new World();
@@ -173,15 +175,23 @@ ${options.extra ?? ''}
     return client;
   }
 
-  /** Records in the file so far. */
+  /** Records in the file so far; each is checked against the schema of records. */
   get records(): ReadRecord[] {
     const text = readFileSync(join(this.dir, 'audit.ndjson'), 'utf8');
     // A line that is being written right now is not there yet.
-    return text
-      .slice(0, text.lastIndexOf('\n') + 1)
-      .split('\n')
-      .filter((line) => line !== '')
-      .map((line) => JSON.parse(line) as ReadRecord);
+    const whole = text.slice(0, text.lastIndexOf('\n') + 1).split('\n');
+    const lines = whole.filter((line) => line !== '');
+    this.#checks.check(lines);
+    return lines.map((line) => JSON.parse(line) as ReadRecord);
+  }
+
+  /** So that no test leaves a record behind that nobody ever looked at. What is no JSON is a fragment, and that test's matter. */
+  #checkRecords(): void {
+    for (const name of readdirSync(this.dir)) {
+      if (!name.startsWith('audit.ndjson') || name.endsWith('.gz')) continue;
+      const lines = readFileSync(join(this.dir, name), 'utf8').split('\n');
+      this.#checks.check(lines.filter(isWhole));
+    }
   }
 
   /** Requests and refused handshakes. */
@@ -232,7 +242,19 @@ ${options.extra ?? ''}
     for (const client of this.#clients) client.destroy();
     await this.app?.close();
     await this.upstream?.close();
-    rmSync(this.dir, { recursive: true, force: true });
+    try {
+      this.#checkRecords();
+    } finally {
+      rmSync(this.dir, { recursive: true, force: true });
+    }
+  }
+}
+
+function isWhole(line: string): boolean {
+  try {
+    return JSON.parse(line) !== null;
+  } catch {
+    return false;
   }
 }
 

@@ -505,3 +505,20 @@ t.test('on a terminal it says how far it is, and takes it away again', async (t)
     t.equal(err, isTerminal ? '\r\u001b[K0 lines read, 100%\r\u001b[K' : '');
   }
 });
+
+t.test('a path that was redacted is judged as nothing, and counted apart', async (t) => {
+  const records = [
+    {},
+    { request: { path: '/public/{id}', redacted: true } },
+    { request: { path: '/**', redacted: true } },
+    { request: { path: '/public/a' } },
+  ];
+  const { code, json } = await replay(t, { policy: DENY_WEB, records }, '--json');
+  t.equal(code, 1);
+  t.match(json, { judged: 4, redacted: 2, changed: { undecidable: 2, allow_to_deny: 2 } });
+  const [group] = json.groups.filter(({ change }: { change: string }) => change === 'undecidable');
+  t.match(group, { unknown: 'request.path, which was redacted', requests: 2 });
+  const text = await replay(t, { policy: DENY_WEB, records });
+  t.match(text.out, / {2}of them 2 because their path was redacted \(audit\.pathTemplates\)/);
+  t.notMatch((await replay(t, { records: [{}] })).out, /redacted/);
+});
