@@ -1,16 +1,14 @@
 import { CappedMap, nameOf, OTHER } from './capped-map.js';
 import type { EventTally } from './event-tally.js';
-import { fieldsOf, parseRecordTime } from './record-line.js';
+import { type Fields, fieldsOf } from './record-line.js';
 import { greatest, groupBy, sum } from './report-access.js';
 import type { CredentialTally } from './report-callers.js';
-import type { AuthorityRow, CredentialRow, Credentials, SharedRow } from './report-model.js';
+import type { AuthorityRow, CredentialRow, Credentials, NearExpiryRow, SharedRow } from './report-model.js';
 
 const HOUR_MS = 3_600_000;
 const DAY_MS = 24 * HOUR_MS;
 /** Upper ends of the classes of lifetimes; the last has none. */
 const CLASSES_MS = [HOUR_MS, 6 * HOUR_MS, DAY_MS, 7 * DAY_MS, 30 * DAY_MS, 90 * DAY_MS, 365 * DAY_MS];
-/** Whoever still uses a credential with less of its life left than this is not being rotated: SPIRE renews at half of it. */
-export const NEAR_EXPIRY_SHARE = 0.2;
 const MAX_ROWS = 200;
 const MAX_SHARED = 500;
 
@@ -19,17 +17,21 @@ export function credentialsOf(tallies: readonly CredentialTally[], events: Event
   const rows = known
     .map(credentialRow)
     .sort((a, b) => b.lifetimeMs - a.lifetimeMs || (a.sha256 < b.sha256 ? -1 : 1));
-  const near = rows.filter(isNearExpiry).sort((a, b) => (a.lastUsed < b.lastUsed ? 1 : -1));
   return {
     known: rows.length,
     lifetimes: lifetimeClasses(rows),
     medianMs: rows[Math.floor(rows.length / 2)]?.lifetimeMs,
-    longest: rows.slice(0, MAX_ROWS),
-    nearExpiry: near.slice(0, MAX_ROWS),
-    nearExpiryCount: near.length,
+    longest: longestOfEach(rows).slice(0, MAX_ROWS),
+    nearExpiry: nearExpiryRows(events),
     keysOfSeveral: keysOfSeveral(known),
     shared: sharedRows(events),
   };
+}
+
+/** One of each identity: its others live as long, or less. */
+function longestOfEach(rows: readonly CredentialRow[]): CredentialRow[] {
+  const seen = new Set<string>();
+  return rows.filter(({ identity }) => !seen.has(identity) && seen.add(identity));
 }
 
 function lifetimeClasses(rows: readonly CredentialRow[]): Credentials['lifetimes'] {
@@ -48,9 +50,15 @@ function credentialRow(tally: CredentialTally): CredentialRow {
   return { ...shown, lastUsed: last, addresses: [...addresses] };
 }
 
-function isNearExpiry({ notAfter, lastUsed, lifetimeMs }: CredentialRow): boolean {
-  const [end, used] = [parseRecordTime(notAfter), parseRecordTime(lastUsed)];
-  return end !== undefined && used !== undefined && end - used < lifetimeMs * NEAR_EXPIRY_SHARE;
+/** Told by records alone: a request on a connection that was opened long ago says nothing of renewal. */
+function nearExpiryRows(events: EventTally): NearExpiryRow[] {
+  const rows = new Map<string, NearExpiryRow>();
+  for (const { identity, time, fields } of events.told('credential.near_expiry')) {
+    const { serial, sha256, notAfter } = fieldsOf(fields.principal);
+    const row = { identity, serial: nameOf(serial), notAfter: nameOf(notAfter), seen: time };
+    rows.set(nameOf(sha256) || `${identity} ${row.serial}`, row);
+  }
+  return [...rows.values()].reverse();
 }
 
 function keysOfSeveral(tallies: readonly CredentialTally[]): Credentials['keysOfSeveral'] {
@@ -80,13 +88,14 @@ function sharedRows(events: EventTally): SharedRow[] {
     last: '',
   }));
   for (const { identity, time, detail, fields } of events.told('credential.shared')) {
-    const kind = nameOf(fields.kind) || nameOf(fieldsOf(fields.shared).kind);
+    const shared = fieldsOf(fields.shared);
+    const kind = nameOf(shared.kind);
     const key = `${identity}\n${kind}`;
     const row = rows.at(key);
     if (rows.get(key) === row) Object.assign(row, { identity, kind });
     row.times++;
     row.last = time;
-    row.detail = detail || sharedAmong({ ...fields, ...fieldsOf(fields.shared) });
+    row.detail = [detail, sharedAmong(shared)].filter(Boolean).join(': ');
   }
   return rows.values();
 }

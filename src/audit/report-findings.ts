@@ -67,7 +67,7 @@ function evidenceFindings({ evidence, reading }: Parts): Draft[] {
   return found;
 }
 
-function credentialFindings({ credentials, reading }: Parts): Draft[] {
+function credentialFindings({ credentials }: Parts): Draft[] {
   const found: Draft[] = [];
   const keys = credentials.keysOfSeveral;
   if (keys.length > 0)
@@ -101,12 +101,13 @@ function credentialFindings({ credentials, reading }: Parts): Draft[] {
       action: 'Issue short-lived SVIDs; identity.maxSvidLifetime refuses longer ones.',
       section: 'credentials',
     });
-  if (credentials.nearExpiryCount > 0)
+  const near = credentials.nearExpiry;
+  if (near.length > 0)
     found.push({
       id: 'credential_near_expiry',
       severity: 'medium',
-      title: `${countText(credentials.nearExpiryCount, 'credential')} used at the very end of ${credentials.nearExpiryCount === 1 ? 'its' : 'their'} life`,
-      detail: `Less than a fifth of it was left, up to ${timeText(reading.last)}: ${listText([...new Set(credentials.nearExpiry.map(({ identity }) => identity))])}.`,
+      title: `${countText(near.length, 'credential')} should have been renewed`,
+      detail: `Connections were opened with little of its life left: ${listText([...new Set(near.map(({ identity }) => identity))])}.`,
       action: 'Look whether renewal works there: SPIRE renews at half of the lifetime.',
       section: 'credentials',
     });

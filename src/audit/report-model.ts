@@ -179,10 +179,10 @@ export interface Credentials {
     readonly requests: number;
   }[];
   readonly medianMs: number | undefined;
+  /** Of each identity the one that lives longest. */
   readonly longest: readonly CredentialRow[];
-  /** Used with less than a fifth of their life left, or after it. */
-  readonly nearExpiry: readonly CredentialRow[];
-  readonly nearExpiryCount: number;
+  /** Told by `credential.near_expiry`: a connection was opened with it when it should have been renewed. */
+  readonly nearExpiry: readonly NearExpiryRow[];
   /** One key under several SPIFFE IDs. */
   readonly keysOfSeveral: readonly { readonly keySha256: string; readonly identities: readonly string[] }[];
   /** Told by `credential.shared` as it happened. */
@@ -199,6 +199,13 @@ export interface CredentialRow {
   readonly requests: number;
   readonly lastUsed: string;
   readonly addresses: readonly string[];
+}
+
+export interface NearExpiryRow {
+  readonly identity: string;
+  readonly serial: string;
+  readonly notAfter: string;
+  readonly seen: string;
 }
 
 export interface SharedRow {

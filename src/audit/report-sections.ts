@@ -47,7 +47,7 @@ const span = (ms: number | undefined): ReportCell => ({ text: durationText(ms), 
 export function reportSections(report: Report): ReportSection[] {
   return [
     { id: 'identities', title: 'Who called', tables: [identities(report)] },
-    { id: 'paths', title: 'Who reached what', tables: [paths(report), destinations(report)] },
+    { id: 'paths', title: 'Paths and destinations', tables: [paths(report), destinations(report)] },
     { id: 'first-seen', title: 'First seen', tables: firstSeen(report) },
     { id: 'rules', title: 'Rules and grants', tables: rules(report) },
     { id: 'exceptions', title: 'Exceptions', tables: [exceptions(report)] },
@@ -321,14 +321,13 @@ function credentials({ credentials: known }: Report): ReportTable[] {
     },
     {
       title: 'Used near their end',
-      note: 'Their last request came with less than a fifth of their life left.',
-      columns: [name('Identity'), name('Serial'), time('Last used'), time('Not after'), number('Lifetime')],
+      note: 'Told by credential.near_expiry: a connection was opened with a certificate that should have been renewed.',
+      columns: [name('Identity'), name('Serial'), time('Seen'), time('Not after')],
       rows: known.nearExpiry.map((row) => [
         who(row.identity),
         of(row.serial),
-        at(row.lastUsed),
+        at(row.seen),
         at(row.notAfter),
-        span(row.lifetimeMs),
       ]),
     },
     {

@@ -51,7 +51,13 @@ export class ReportTally {
     else if (event === 'handshake') this.events.takeHandshake(caller, time, fields);
     else if (event === 'connection.terminated') this.events.takeTermination(fields);
     else this.events.takeEvent(event, caller, stream, time, fields);
+    if (event === 'static_secret.observed') this.#takeSecret(caller, time, fields);
     return true;
+  }
+
+  /** It is counted with the requests that brought it; here it only gets its place. */
+  #takeSecret(caller: ReportCaller, time: string, { request, secret }: Fields): void {
+    this.access.secretAt(caller, nameOf(fieldsOf(request).route), nameOf(fieldsOf(secret).kind), time);
   }
 
   /** What is about nobody, such as a new policy, counts whomever one asks about. */
@@ -62,8 +68,9 @@ export class ReportTally {
 
   #isThere(event: string, { request }: Fields): boolean {
     const { destination } = this.filter;
-    if (destination === undefined || !REQUESTS.has(event)) return true;
-    return fieldsOf(request).destination === destination;
+    if (destination === undefined) return true;
+    const asked = fieldsOf(request).destination;
+    return asked === destination || (asked === undefined && !REQUESTS.has(event));
   }
 
   #takeAccess(caller: ReportCaller, time: string, fields: Fields): boolean {

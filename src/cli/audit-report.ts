@@ -1,5 +1,5 @@
 import { rename, writeFile } from 'node:fs/promises';
-import { relative, resolve } from 'node:path';
+import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { buildReport, type Declared } from '../audit/report-build.js';
 import { reportAsHtml } from '../audit/report-html.js';
@@ -93,14 +93,17 @@ async function makeReport(
   const span = timeSpan(sinceMs, untilMs);
   const isIdentity = identity === undefined ? undefined : (id: string): boolean => matchesId(identity, id);
   const tally = new ReportTally({ ...span, isIdentity, destination });
-  const paths = [...new Set(files.map((file) => (file === STDIN ? file : resolve(cwd, file))))];
-  const read = await scanRecordFiles(paths, io, (record) => tally.take(record));
+  const given = new Map(files.map((file) => [file === STDIN ? file : resolve(cwd, file), file]));
+  const read = await scanRecordFiles([...given.keys()], io, (record) => tally.take(record));
   if (!read.ok) return read.error;
   const { bytes, lines, broken, brokenAt, cut } = read.value;
-  const shown = (path: string): string => (path.startsWith('/') ? relative(cwd, path) || path : path);
+  const shown = (place: string): string => {
+    const [, path = '', line = ''] = /^(.*?)(:\d+)?$/s.exec(place) ?? [];
+    return `${given.get(path) ?? path}${line}`;
+  };
   const reading = {
     generatedAt: new Date(nowMs).toISOString(),
-    files: paths.map(shown),
+    files: [...given.values()],
     bytes,
     lines,
     brokenLines: broken,

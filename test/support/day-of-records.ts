@@ -191,7 +191,10 @@ class Day {
   }
 
   #who(workload: Workload, atMs: number): { principal: PrincipalFields; text: string } {
-    const hour = Math.floor((atMs - START_MS) / (LIFETIME_MS / 2));
+    // The 51st renews at the end of its life, all others at half of it.
+    const isLate = workload.number === 50;
+    const turnMs = isLate ? LIFETIME_MS : LIFETIME_MS / 2;
+    const hour = Math.floor((atMs - START_MS) / turnMs);
     const key = `${workload.number} ${workload.number % 30 === 7 ? 0 : hour}`;
     const known = this.#principals.get(key);
     if (known !== undefined) return known;
@@ -199,7 +202,7 @@ class Day {
     const draw = drawsOf(this.options.seed * 1_000_003 + workload.number * 1009 + hour);
     // Every 30th has one certificate of ninety days; the 12th and 13th share a key.
     const isLong = workload.number % 30 === 7;
-    const from = isLong ? START_MS - 40 * DAY_MS : START_MS + hour * (LIFETIME_MS / 2) - 10_000;
+    const from = isLong ? START_MS - 40 * DAY_MS : START_MS + hour * turnMs - 10_000;
     const sharesKey = workload.number === 12 || workload.number === 13;
     const shared = drawsOf(this.options.seed + 77);
     const authority = atMs > START_MS + 14 * HOUR_MS ? this.#authorities[1]! : this.#authorities[0]!;
@@ -334,9 +337,19 @@ class Day {
 
     yield tell(one, 4, 'credential.shared', {
       principal: who(21, 4),
-      kind: 'addresses',
-      addresses: ['10.1.0.31', '10.1.9.9', '10.1.9.10'],
-      detail: 'one certificate from 3 addresses at once: 10.1.0.31, 10.1.9.9, 10.1.9.10',
+      shared: { kind: 'addresses', total: 3, networks: 2, addresses: ['10.1.0.31', '10.1.9.9', '10.1.9.10'] },
+      detail: 'one key is in use from 3 addresses of 2 networks at once',
+    });
+    yield tell(three, 5.85, 'credential.near_expiry', {
+      source: 'inbound',
+      principal: who(50, 5.85),
+      detail: '550 seconds of its life are left and it was not renewed',
+    });
+    yield tell(one, 5.9, 'static_secret.observed', {
+      source: 'inbound',
+      principal: who(3, 5.9),
+      secret: { kind: 'basic', name: 'authorization' },
+      request: { listener: 'inbound', route: `${destinationName(9)}-v1`, destination: destinationName(9) },
     });
     yield tell(two, 6, 'policy.refused', {
       source: 'config',
@@ -423,17 +436,19 @@ class Day {
 export const HOSTILE_NAME =
   'spiffe://example.org/"><script>alert(1)</script>\'&amp;\u202egpj.exe\u0007\u2028</style>';
 
-/** Traffic of a working day: little at night, most around 10 and 15 o'clock. */
+/** Of a working day: little at night, most around 10 and 15 o'clock. */
+const RATES = Array.from({ length: 96 }, (_, n) => {
+  const hour = n / 4;
+  return 0.12 + Math.exp(-(((hour - 10.3) / 1.9) ** 2)) + 0.9 * Math.exp(-(((hour - 15) / 2.1) ** 2));
+});
+const ALL_RATES = RATES.reduce((sum, rate) => sum + rate, 0);
+
+/** Milliseconds into the day by which this share of its requests has come. */
 function timeOfDay(share: number): number {
-  // The inverse of the share that has come by then, told by a few points.
-  const points = [0, 0.03, 0.06, 0.1, 0.3, 0.52, 0.62, 0.82, 0.93, 0.97, 1];
-  const hours = [0, 3, 6, 8, 10, 12, 13, 15.5, 18, 21, 24];
-  const n = Math.max(
-    1,
-    points.findIndex((point) => point >= share),
-  );
-  const [a, b] = [points[n - 1]!, points[n]!];
-  return Math.floor((hours[n - 1]! + ((share - a) / (b - a)) * (hours[n]! - hours[n - 1]!)) * HOUR_MS);
+  let left = share * ALL_RATES;
+  let quarter = 0;
+  while (quarter < RATES.length - 1 && left > RATES[quarter]!) left -= RATES[quarter++]!;
+  return Math.floor(((quarter + Math.min(1, left / RATES[quarter]!)) * HOUR_MS) / 4);
 }
 
 /** Two callers still send what they sent before they had an identity. */
