@@ -100,11 +100,9 @@ function sharedRows(events: EventTally): SharedRow[] {
   return rows.values();
 }
 
-function sharedAmong(fields: Readonly<Record<string, unknown>>): string {
-  const names = [fields.addresses, fields.ids, fields.certificates].find(Array.isArray) as
-    | unknown[]
-    | undefined;
-  return (names ?? []).map(nameOf).filter(Boolean).slice(0, 8).join(', ');
+function sharedAmong({ addresses, ids }: Fields): string {
+  const names: unknown = addresses ?? ids;
+  return (Array.isArray(names) ? names : []).map(nameOf).filter(Boolean).slice(0, 8).join(', ');
 }
 
 /** Who depends on which authority, told by the credentials that were used. */

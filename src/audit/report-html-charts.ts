@@ -24,7 +24,7 @@ export function volumeChart({ volume, totals }: Report): string {
   return `<figure class="chart">
 <div class="panel"><div class="top"><span><b>Requests</b>, ${each}</span><span>up to ${numberText(most)}</span></div>
 <svg viewBox="0 0 ${spans.length} 100" preserveAspectRatio="none" role="img" aria-label="${html(label)}">${all}</svg></div>
-<div class="panel small"><div class="top"><span><b>Refused</b> (red, lower) and not answered whole (amber, upper), enlarged</span><span>up to ${numberText(worst)}</span></div>
+<div class="panel small"><div class="top"><span><b>Enlarged:</b> <i class="swatch refuse"></i>refused, below <i class="swatch fail"></i>not answered whole, on top</span><span>up to ${numberText(worst)}</span></div>
 <svg viewBox="0 0 ${spans.length} 100" preserveAspectRatio="none" role="img" aria-label="${html(badLabel)}">${bad}</svg></div>
 <p class="ticks">${ticks(volume)}</p>
 <details><summary>The figures</summary>${figures(spans)}</details>

@@ -44,12 +44,13 @@ h3 .n{color:var(--soft);font-weight:400}
 .high{background:var(--refuse-soft);color:var(--refuse)}.medium{background:var(--fail-soft);color:var(--fail)}.low{background:var(--faint);color:var(--soft)}
 .chart{margin:0;padding:1rem 1.1rem;background:var(--sheet);border:1px solid var(--line);border-radius:10px}
 .chart+.chart{margin-top:.9rem}
-.panel{position:relative;padding-top:1.25rem}.panel+.panel{margin-top:.5rem}
-.panel .top{position:absolute;top:0;left:0;right:0;display:flex;justify-content:space-between;color:var(--soft);font-size:.78rem}
+.panel+.panel{margin-top:.7rem}
+.panel .top{display:flex;gap:1rem;margin-bottom:.15rem;justify-content:space-between;color:var(--soft);font-size:.78rem}
 .panel .top b{color:var(--ink);font-weight:620}
 .panel svg{display:block;width:100%;height:9.5rem;border-top:1px dashed var(--line);border-bottom:1px solid var(--soft)}
 .panel.small svg{height:4.75rem}
 .ticks{display:flex;justify-content:space-between;margin:.25rem 0 0;color:var(--soft);font-size:.78rem}
+.swatch{display:inline-block;width:.7em;height:.7em;margin-right:.3em;border-radius:2px}.swatch.refuse{background:var(--refuse)}.swatch.fail{background:var(--fail)}
 .allow{fill:var(--allow)}.refuse{fill:var(--refuse)}.fail{fill:var(--fail)}
 .bars{display:grid;grid-template-columns:max-content minmax(3rem,1fr) max-content;gap:.3rem .8rem;align-items:center;margin:0;font-size:.88rem}
 .bars svg{display:block;width:100%;height:.85rem;background:var(--faint);border-radius:2px}
@@ -97,7 +98,7 @@ tbody tr:hover>*{background:var(--faint)}
 footer{max-width:1360px;margin:3rem auto 0;padding:1.25rem clamp(1rem,3vw,2.5rem) 3rem;border-top:1px solid var(--line);color:var(--soft);font-size:.85rem}
 @media(max-width:640px){body{font-size:14.5px}.tiles{grid-template-columns:1fr 1fr}.tile{padding:.75rem .85rem}.tile .big{font-size:1.4rem}
 .findings li{grid-template-columns:1fr;padding:.8rem .9rem}.mark{margin-bottom:.25rem}.ticks span:nth-child(even){display:none}
-.panel svg{height:7rem}.table{max-height:24rem}.matrix thead th:first-child,.matrix tbody th{width:8.5rem;min-width:8.5rem;max-width:8.5rem;padding-left:.5rem;padding-right:.4rem}
+.panel svg{height:7rem}.table{max-height:24rem}.matrix thead th:first-child,.matrix tbody th{width:9.6rem;min-width:9.6rem;max-width:9.6rem;padding-left:.5rem;padding-right:.3rem}.matrix tbody th{font-size:.6rem}
 th,td{padding:.34rem .5rem}.bars{grid-template-columns:max-content minmax(2rem,1fr) max-content;font-size:.82rem;gap:.3rem .5rem}.bars .v small{display:block}}
 @page{size:A4;margin:14mm 12mm}
 @page wide{size:A4 landscape;margin:10mm}
@@ -109,7 +110,7 @@ main,.head,footer{max-width:none;padding-inline:0}.head{padding-top:0}
 .table,.matrix{max-height:none;overflow:visible;border-radius:0}.table{border-width:1px 0}
 thead{display:table-header-group}thead th{position:static}tr,.findings li,.tile,.chart{break-inside:avoid}h2,h3,.note{break-after:avoid}
 section{margin-top:1.6rem}table{font-size:7.4pt}td.name{font-size:6.6pt;min-width:0}.text{min-width:0}th,td{padding:.15rem .3rem}.printed{display:block}.rows tr:nth-child(n+61){display:none}
-.wide{page:wide;margin-top:0}.matrix tbody th{position:static;font-size:6pt;height:.9rem;line-height:.9rem;min-width:0;max-width:12rem}
-.matrix td{font-size:5.6pt;min-width:1.45rem;height:.9rem;line-height:.9rem}.matrix thead th:first-child{min-width:0;width:12rem}.matrix thead th{height:6.2rem}.matrix .group th{padding-top:.25rem;font-size:6.6pt}
+.wide{page:wide;margin-top:0}.matrix tbody th{position:static;font-size:5.6pt;height:.76rem;line-height:.76rem;min-width:0;max-width:12rem}
+.matrix td{font-size:5.6pt;min-width:1.45rem;height:.76rem;line-height:.76rem}.matrix thead th:first-child{min-width:0;width:12rem}.matrix thead th{height:5.4rem}.matrix .group th{padding-top:.1rem;font-size:6.2pt;line-height:.9rem}
 a{text-decoration:none}a[href^="#"]::after{content:""}details{display:none}}
 `;
