@@ -7,13 +7,10 @@ import type { Report } from '../audit/report-model.js';
 import { ReportTally } from '../audit/report-tally.js';
 import { reportAsText } from '../audit/report-text.js';
 import { timeSpan } from '../audit/time-span.js';
-import { loadConfigWithGrants } from '../config/load.js';
-import { formatProblem } from '../config/problem.js';
 import { parseTimestamp } from '../config/units.js';
 import { parseSpiffeId } from '../identity/spiffe-id.js';
 import { matchPrincipal, type PrincipalPattern, parsePrincipalPattern } from '../policy/pattern.js';
 import type { Policy } from '../policy/policy.js';
-import { shorten } from './check.js';
 import { type CliIo, exitCode, wrongUsage } from './io.js';
 import { STDIN } from './record-bytes.js';
 import { scanRecordFiles } from './scan-files.js';
@@ -153,8 +150,14 @@ async function declaredIn(
   io: CliIo,
   nowMs: number,
 ): Promise<Declared | undefined> {
+  // Loaded where it is asked for: most reports need no configuration.
+  const { loadConfigWithGrants } = await import('../config/load.js');
   const { config, policy, problems } = await loadConfigWithGrants(resolve(cwd, file), io.env, nowMs);
   if (config === undefined || policy === undefined) {
+    const [{ formatProblem }, { shorten }] = await Promise.all([
+      import('../config/problem.js'),
+      import('./check.js'),
+    ]);
     for (const problem of problems) io.stderr(`${formatProblem(shorten(problem, cwd))}\n`);
     return undefined;
   }
