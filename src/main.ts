@@ -24,7 +24,7 @@ const verbs: Readonly<Record<string, { readonly does: string; load(): Promise<Ve
     load: async () => (await import('./cli/replay.js')).runReplay,
   },
   audit: {
-    does: '`audit verify`: prove that record files are unaltered; `audit query`: find records in them',
+    does: 'what record files prove: `audit verify`, `audit report`, `audit query`; `audit keys`',
     load: async () => (await import('./cli/audit.js')).runAudit,
   },
   pki: { does: 'a throwaway development CA', load: async () => (await import('./cli/pki.js')).runPki },

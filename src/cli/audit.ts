@@ -8,13 +8,17 @@ const verbs: Readonly<Record<string, { readonly does: string; load(): Promise<Ve
     does: 'prove that records are whole, in order and unaltered; names the first line that is not',
     load: async () => (await import('./audit-verify.js')).runAuditVerify,
   },
-  keys: {
-    does: 'the public halves of keys that sign seals, as a JWK set',
-    load: async () => (await import('./audit-keys.js')).runAuditKeys,
+  report: {
+    does: 'who reached what, under which rule; what was refused, revoked or lost; what needs attention',
+    load: async () => (await import('./audit-report.js')).runAuditReport,
   },
   query: {
     does: 'find records: who touched what, and what let it in',
     load: async () => (await import('./audit-query.js')).runAuditQuery,
+  },
+  keys: {
+    does: 'the public halves of keys that sign seals, as a JWK set',
+    load: async () => (await import('./audit-keys.js')).runAuditKeys,
   },
 };
 
