@@ -73,6 +73,8 @@ const packages: Readonly<Record<string, readonly string[]>> = {
   zod: ['config'],
   '@grpc/grpc-js': ['sources', 'dev'],
   '@grpc/proto-loader': ['sources', 'dev'],
+  '@opentelemetry/otlp-transformer': ['telemetry'],
+  '@opentelemetry/resources': ['telemetry'],
 };
 
 const pure = new Set(['reasons', 'identity', 'policy', 'message', 'audit', 'config']);

@@ -14,6 +14,7 @@ import type {
 import type { RawConfig } from './config-schema.js';
 import type { Environment } from './environment.js';
 import { externalDecisionOf } from './external-decision.js';
+import { otlpOf } from './otlp.js';
 import { Places } from './places.js';
 import type { Problem } from './problem.js';
 import type { YamlText } from './yaml-text.js';
@@ -73,6 +74,7 @@ export function compileConfig(
       file: raw.audit.file === '-' ? '-' : places.file(['audit', 'file'], raw.audit.file),
       durability: raw.audit.durability,
       onFailure: raw.audit.onFailure,
+      ...otlpOf(raw.audit.otlp, places),
     },
     ...(admin === undefined
       ? {}

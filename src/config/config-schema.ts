@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { parseAddress, parseUpstreamUrl } from './address.js';
 import { externalDecision } from './external-schema.js';
+import { otlp } from './otlp-schema.js';
 import {
   count,
   duration,
@@ -123,6 +124,7 @@ const audit = z
       'buffered',
     ),
     onFailure: oneOf('New requests while records cannot be written.', ['deny', 'allow']).default('deny'),
+    otlp: otlp.optional(),
   })
   .describe('Evidence: one record for every request.');
 

@@ -3,6 +3,7 @@ import type { SpiffeId, TrustDomain } from '../identity/spiffe-id.js';
 import type { XfccMode } from '../message/forward-policy.js';
 import type { PathPattern } from '../policy/pattern.js';
 import type { DecisionUrl } from './decision-url.js';
+import type { OtlpConfig } from './otlp.js';
 
 /** Where to listen. `host` is a literal IP address or a name, IPv6 without brackets. */
 export type Address =
@@ -165,6 +166,8 @@ export interface AuditConfig {
   readonly file: string;
   readonly durability: 'buffered';
   readonly onFailure: 'deny' | 'allow';
+  /** A copy of the records goes there too. */
+  readonly otlp?: OtlpConfig;
 }
 
 export interface ProbeConfig {

@@ -4,6 +4,7 @@ import type { Address, Config } from './config.js';
 import { checkExternalDecision } from './external-decision.js';
 import { nearestKey } from './issues.js';
 import { checkLimits, warnLimits } from './limits-check.js';
+import { checkOtlp } from './otlp.js';
 import type { PolicyFile } from './policy-file.js';
 import type { Problem } from './problem.js';
 import type { KeyPath } from './yaml-text.js';
@@ -19,6 +20,7 @@ export function crossCheck(config: Config, at: ProblemAt): Problem[] {
     ...checkForward(config, at),
     ...checkSideDoors(config, at),
     ...checkExternalDecision(config, at),
+    ...checkOtlp(config, at),
     ...checkLimits(config, at),
   ];
 }
