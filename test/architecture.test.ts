@@ -51,6 +51,7 @@ const arrows: Readonly<Record<string, readonly string[]>> = {
   'app/exception-watch': ['audit', 'config', 'policy'],
   'app/grants': ['config', 'policy', 'sources', 'admin/ports'],
   'app/worker-orders': ['admin/ports', 'workers', 'app/grants'],
+  'app/records': ['config', 'listener/ports', 'telemetry'],
   'app/own-svid': ['identity', 'reasons', 'snapshot', 'listener/ports'],
   'app/revocations': ['identity', 'config', 'snapshot', 'sources', 'admin/ports'],
   workers: [],

@@ -2,6 +2,7 @@ import { devNull } from 'node:os';
 import type { AccessRecord } from '../../src/audit/record.js';
 import { RecordFile } from '../../src/telemetry/record-file.js';
 import { RecordLog } from '../../src/telemetry/record-log.js';
+import { RecordWriter } from '../../src/telemetry/record-writer.js';
 import { CALLER } from '../support/bench-rules.js';
 import type { MicroCase } from './harness.js';
 
@@ -11,7 +12,7 @@ const SHA256 = 'ab'.repeat(32);
 export function auditCase(): { readonly subject: MicroCase; close(): void } {
   let written = 0;
   let dropped = 0;
-  const file = new RecordFile(devNull, {
+  const file = new RecordWriter(new RecordFile(devNull), {
     failed: (error) => {
       throw error;
     },
@@ -22,8 +23,15 @@ export function auditCase(): { readonly subject: MicroCase; close(): void } {
     dropped: (records) => {
       dropped += records;
     },
+    truncated: () => undefined,
+    uncertain: () => undefined,
   });
-  const log = new RecordLog(file, 'deny', 'bench');
+  const log = new RecordLog(file, {
+    onFailure: 'deny',
+    boot: 'bench',
+    nowMs: Date.now,
+    unconfirmed: () => undefined,
+  });
   let formatted = 0;
   return {
     subject: {

@@ -15,6 +15,7 @@ import { SnapshotKeeper } from '../../src/sources/snapshot-keeper.js';
 import { Metrics } from '../../src/telemetry/metrics.js';
 import { RecordFile } from '../../src/telemetry/record-file.js';
 import { RecordLog } from '../../src/telemetry/record-log.js';
+import { RecordWriter } from '../../src/telemetry/record-writer.js';
 import { mintBenchPki } from '../support/bench-pki.js';
 import { policyYaml, rulesUnderLoad } from '../support/bench-rules.js';
 import { WorkFolder } from '../support/work-folder.js';
@@ -35,7 +36,7 @@ export async function exchangeCase(): Promise<{ readonly subject: MicroCase; clo
   const pki = await mintBenchPki(folder);
   const snapshot = await loadSnapshot(folder, pki.files);
   let recorded = 0;
-  const file = new RecordFile(devNull, {
+  const file = new RecordWriter(new RecordFile(devNull), {
     failed: (error) => {
       throw error;
     },
@@ -46,6 +47,8 @@ export async function exchangeCase(): Promise<{ readonly subject: MicroCase; clo
     dropped: () => {
       throw new Error('records were dropped: the figure would be too good');
     },
+    truncated: () => undefined,
+    uncertain: () => undefined,
   });
   const credentials = new CredentialIndex();
   const upstream = new InstantUpstream();
@@ -55,7 +58,12 @@ export async function exchangeCase(): Promise<{ readonly subject: MicroCase; clo
     credentials,
     upstream,
     external: { ask: () => Promise.reject(new Error('no engine is configured')) },
-    records: new RecordLog(file, 'deny', 'bench'),
+    records: new RecordLog(file, {
+      onFailure: 'deny',
+      boot: 'bench',
+      nowMs: Date.now,
+      unconfirmed: () => undefined,
+    }),
     metrics: new Metrics(),
     diagnostics: { info: () => undefined, warn: () => undefined, error: (detail) => console.error(detail) },
     clock: { nowMs: Date.now },

@@ -13,8 +13,6 @@ import { UnregisteredLog } from '../listener/unregistered.js';
 import type { Snapshot } from '../snapshot.js';
 import { SnapshotKeeper } from '../sources/snapshot-keeper.js';
 import { Metrics } from '../telemetry/metrics.js';
-import { RecordFile } from '../telemetry/record-file.js';
-import { RecordLog } from '../telemetry/record-log.js';
 import { readPeerChain } from '../tls/peer-chain.js';
 import { serverContextOptions, serverTlsOptions } from '../tls/server-context.js';
 import { Upstreams } from '../upstream/upstreams.js';
@@ -25,6 +23,7 @@ import { ExceptionWatch } from './exception-watch.js';
 import { countStates } from './grants.js';
 import { OperatorDesk, type RunState } from './operator-desk.js';
 import { OwnSvidWatch } from './own-svid.js';
+import { Records } from './records.js';
 
 export interface AppOptions {
   readonly configFile: string;
@@ -60,6 +59,8 @@ export interface App {
   readonly remoteSources: readonly string[];
   /** Told by the supervisor where it does the writing. */
   recordsAvailable(available: boolean): void;
+  /** @param lines that the supervisor has dealt with. */
+  recordsTaken(lines: number): void;
 }
 
 /** The configuration, or a file it names, is not good enough to start with. */
@@ -99,8 +100,7 @@ class RunningApp implements App {
   readonly #endpoints: HttpEndpoint[] = [];
   readonly #keeper: SnapshotKeeper;
   readonly #nowMs: () => number;
-  #file: RecordFile | undefined;
-  #records: RecordLog | undefined;
+  #records: Records | undefined;
   readonly #operator: OperatorDesk;
   #state: RunState = 'starting';
   readonly #ownSvid: OwnSvidWatch;
@@ -171,7 +171,7 @@ class RunningApp implements App {
       diagnostics: this.options.diagnostics,
       nowMs: this.#nowMs,
       get records() {
-        return app.#records;
+        return app.#records?.log;
       },
     });
   }
@@ -204,7 +204,7 @@ class RunningApp implements App {
         return app.#state;
       },
       get canRecord() {
-        return app.#records?.available === true;
+        return app.#records?.log.available === true;
       },
       judged: () => this.#changes.judged(),
       reload: () => this.reload(),
@@ -222,7 +222,7 @@ class RunningApp implements App {
     }
     const config = this.#keeper.config!;
     try {
-      this.#openRecords(config);
+      this.#records = this.#openRecords(config);
       this.#upstreams.configure(config);
       const problem = this.#external.adopt(config.externalDecision, this.#keeper.current?.policy.revision);
       if (problem !== undefined) throw new Error(problem);
@@ -270,7 +270,7 @@ class RunningApp implements App {
   }
 
   async reload(): Promise<void> {
-    this.#file?.reopenIfRotated();
+    this.#records?.writer.look();
     this.#external.renew();
     await this.#keeper.reload();
   }
@@ -292,11 +292,15 @@ class RunningApp implements App {
   }
 
   writeRecordsNow(): void {
-    this.#file?.writeNow();
+    this.#records?.writer.writeNow();
   }
 
   recordsAvailable(available: boolean): void {
-    if (this.#records !== undefined) this.#records.supervisorWrites = available;
+    this.#records?.supervisorWrites(available);
+  }
+
+  recordsTaken(lines: number): void {
+    this.#records?.acknowledge(lines);
   }
 
   drain(): Promise<void> {
@@ -315,7 +319,7 @@ class RunningApp implements App {
     await this.#upstreams.close();
     this.#external.close();
     this.#changes.record('process.stopped', undefined, this.#keeper.current);
-    await this.#file?.close();
+    await this.#records?.writer.close();
     this.#resolveClosed();
   }
 
@@ -347,20 +351,19 @@ class RunningApp implements App {
     return this.#state === 'closed';
   }
 
-  #openRecords(config: Config): void {
+  #openRecords({ audit }: Config): Records {
     const { diagnostics, worker } = this.options;
-    this.#file = new RecordFile(
-      worker?.relaysRecords ? '-' : config.audit.file,
-      {
-        failed: (error) =>
-          diagnostics.error({ err: error, file: config.audit.file }, 'records cannot be written'),
-        recovered: () => diagnostics.info({ file: config.audit.file }, 'records are written again'),
-        written: (records) => this.#metrics.countRecords('written', records),
-        dropped: (records) => this.#metrics.countRecords('dropped', records),
-      },
-      worker !== undefined && !worker.relaysRecords,
-    );
-    this.#records = new RecordLog(this.#file, config.audit.onFailure, this.#ids.boot, worker?.index);
+    const isRelayed = worker?.relaysRecords === true;
+    return new Records({
+      config: audit,
+      diagnostics,
+      boot: this.#ids.boot,
+      worker: worker?.index ?? 0,
+      isShared: worker !== undefined && !isRelayed,
+      isRelayed,
+      nowMs: this.#nowMs,
+      metrics: this.#metrics,
+    });
   }
 
   async #openListener(name: string, snapshot: Snapshot): Promise<void> {
@@ -370,7 +373,7 @@ class RunningApp implements App {
       credentials: this.#credentials,
       upstream: this.#upstreams,
       external: this.#external,
-      records: this.#records!,
+      records: this.#records!.log,
       metrics: this.#metrics,
       diagnostics: this.options.diagnostics,
       clock: { nowMs: this.#nowMs },

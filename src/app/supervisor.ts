@@ -1,4 +1,3 @@
-import { statSync } from 'node:fs';
 import { createAdminEndpoint } from '../admin/admin-endpoint.js';
 import { createHealthEndpoint } from '../admin/health-endpoint.js';
 import type { HttpEndpoint } from '../admin/http-endpoint.js';
@@ -8,11 +7,10 @@ import type { Address, Config } from '../config/config.js';
 import { Ids } from '../listener/ids.js';
 import type { Diagnostics } from '../listener/ports.js';
 import { type MetricData, mergeMetrics, onlyCounts } from '../telemetry/merge-metrics.js';
-import { RecordFile } from '../telemetry/record-file.js';
-import { RecordLog } from '../telemetry/record-log.js';
 import { SupervisorMetrics } from '../telemetry/supervisor-metrics.js';
 import { WorkerPool } from '../workers/worker-pool.js';
 import { probesOf, StartRefused } from './app.js';
+import { isRegularFile, Records } from './records.js';
 import { mergeConnections, mergeSnapshots } from './view.js';
 import { WorkerOrders } from './worker-orders.js';
 
@@ -33,8 +31,7 @@ export class Supervisor {
   readonly #metrics = new SupervisorMetrics(() => this.#pool.serving);
   readonly #endpoints: HttpEndpoint[] = [];
   readonly #addresses = new Map<string, string>();
-  readonly #file: RecordFile;
-  readonly #records: RecordLog;
+  readonly #records: Records;
   #draining = false;
   /** What the workers that are gone had counted: a sum never goes back. */
   #lostCounts: Promise<readonly MetricData[]> = Promise.resolve([]);
@@ -52,7 +49,12 @@ export class Supervisor {
     });
     const relaysRecords = !isRegularFile(config.audit.file);
     this.#pool = new WorkerPool(
-      { args: ['run', '-c', config.file], workers, relaysRecords },
+      {
+        args: ['run', '-c', config.file],
+        workers,
+        relaysRecords,
+        acknowledges: config.audit.durability !== 'buffered',
+      },
       {
         started: (addresses) => this.#onStarted(addresses),
         refused: (problems, isAtStart) => this.#onRefused(problems, isAtStart),
@@ -62,12 +64,11 @@ export class Supervisor {
           this.#lifecycle('process.worker_replaced', `worker ${index}, process ${pid}`);
         },
         crashLoop: (why) => this.#end(new CrashLoop(why)),
-        line: (line) => this.#file.write(line),
+        line: (line, dealtWith) => this.#records.writer.relay(line, dealtWith),
       },
     );
     this.#orders = new WorkerOrders(this.#pool, workers);
-    this.#file = this.#openRecords(relaysRecords);
-    this.#records = new RecordLog(this.#file, config.audit.onFailure, new Ids().boot);
+    this.#records = this.#openRecords(relaysRecords);
   }
 
   /** Resolves when every worker serves, or when it is told to stop before that; rejects with StartRefused when they cannot. */
@@ -88,7 +89,7 @@ export class Supervisor {
   }
 
   async reload(): Promise<void> {
-    this.#file.reopenIfRotated();
+    this.#records.writer.look();
     await this.#pool.ask('reload');
   }
 
@@ -107,24 +108,21 @@ export class Supervisor {
   }
 
   /** Throws StartRefused: without a place for records nothing starts. */
-  #openRecords(relaysRecords: boolean): RecordFile {
+  #openRecords(relaysRecords: boolean): Records {
     const { config, diagnostics } = this.options;
-    const { file } = config.audit;
-    const tellWorkers = (available: boolean): void => {
-      if (relaysRecords) this.#pool.tell({ kind: 'records', available });
-    };
     try {
-      return new RecordFile(file, {
-        failed: (error) => {
-          diagnostics.error({ err: error, file }, 'records cannot be written');
-          tellWorkers(false);
+      return new Records({
+        config: config.audit,
+        diagnostics,
+        boot: new Ids().boot,
+        worker: 0,
+        isShared: !relaysRecords,
+        isRelayed: false,
+        nowMs: Date.now,
+        metrics: this.#metrics,
+        changed: (available) => {
+          if (relaysRecords) this.#pool.tell({ kind: 'records', available });
         },
-        recovered: () => {
-          diagnostics.info({ file }, 'records are written again');
-          tellWorkers(true);
-        },
-        written: () => undefined, // counted by the worker whose record it is
-        dropped: (records) => this.#metrics.countDropped(records),
       });
     } catch (cause) {
       throw new StartRefused([`cannot start: ${(cause as Error).message}`]);
@@ -178,13 +176,13 @@ export class Supervisor {
 
   async #closeOwn(): Promise<void> {
     await Promise.all(this.#endpoints.map((endpoint) => endpoint.close()));
-    await this.#file.close();
+    await this.#records.writer.close();
   }
 
   #lifecycle(event: LifecycleRecord['event'], detail: string): void {
     const time = new Date().toISOString();
     const unknown = { source: undefined, policyRevision: undefined, trustRevision: undefined };
-    this.#records.write({ time, event, ...unknown, detail });
+    this.#records.log.write({ time, event, ...unknown, detail });
   }
 
   #view(): AdminView {
@@ -211,7 +209,7 @@ export class Supervisor {
       connections: async (limit) =>
         mergeConnections(await this.#pool.ask<object>('connections', limit), limit),
       reload: async () => {
-        this.#file.reopenIfRotated();
+        this.#records.writer.look();
         return mergeSnapshots(await this.#pool.ask<object>('reload'));
       },
       drain: () => void this.drain(),
@@ -227,10 +225,4 @@ export class CrashLoop extends Error {
     super(`giving up: ${why}`);
     this.name = 'CrashLoop';
   }
-}
-
-/** Appends of several processes to a regular file never mix; to a pipe or a terminal they may. One not there yet will be one. */
-function isRegularFile(file: string): boolean {
-  if (file === '-') return false;
-  return statSync(file, { throwIfNoEntry: false })?.isFile() ?? true;
 }

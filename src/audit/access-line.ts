@@ -59,7 +59,7 @@ export function formatConnectionFields({ principal, tls, peer }: Pick<AccessReco
  */
 export function formatAccessFields(seq: number, record: Access): string {
   const { id, phase, decision, request, response, timing } = record;
-  const begin = `,"seq":${seq},"time":"${record.time}","event":"access","id":${quoted(id)}`;
+  const begin = `,"seq":${seq},"time":"${record.time}","event":"${record.event}","id":${quoted(id)}`;
   const which = phase === undefined ? '' : `,"phase":"${phase}"`;
   return `${begin}${which}${decisionText(decision)}${requestText(request)}${responseText(response)}${timingText(timing)}}\n`;
 }

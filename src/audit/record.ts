@@ -86,7 +86,9 @@ export type Outcome =
   | 'upstream_cut_short'
   | 'client_aborted'
   | 'access_ended'
-  | 'deadline_exceeded';
+  | 'deadline_exceeded'
+  /** Its record could not be kept as the durability asks: the answer was reset before its last byte. */
+  | 'record_failed';
 
 export interface ResponseFields {
   readonly status: number;
@@ -105,7 +107,8 @@ export interface TlsFields {
 
 export interface AccessRecord {
   readonly time: string;
-  readonly event: 'access';
+  /** `access.corrected`: an answer that a record called whole before its last byte was sent ended otherwise, as said here. */
+  readonly event: 'access' | 'access.corrected';
   readonly id: string;
   /** A long-lived exchange (upgrade) has two records of one id: at its start and at its end. */
   readonly phase: 'start' | 'end' | undefined;
@@ -211,11 +214,38 @@ export interface ExportLostRecord {
   readonly detail: string;
 }
 
+/** What of the evidence is missing, or may be. */
+export interface GapFields {
+  /**
+   * `dropped`: there was no room for them. `truncated`: somebody cut the file in place. `sync_failed`: the disk may not have
+   * them. `ended_without_last_word`: an earlier process of the same file was killed.
+   */
+  readonly why: 'dropped' | 'truncated' | 'sync_failed' | 'ended_without_last_word';
+  /** The first and the last number of this stream that are not there, and how many. */
+  readonly from?: number;
+  readonly to?: number;
+  readonly records?: number;
+  /** The stream that it is about, where it is not this one, and the last number found of it. */
+  readonly boot?: string;
+  readonly worker?: number;
+  readonly after?: number;
+  /** Lines of that stream that no seal of its own covers: those of this one do. `hash`: base64url SHA-256 of them. */
+  readonly adopted?: { readonly from: number; readonly to: number; readonly hash: string };
+}
+
+export interface GapRecord {
+  readonly time: string;
+  readonly event: 'audit.gap';
+  readonly gap: GapFields;
+  readonly detail: string;
+}
+
 export type AuditRecord =
   | AccessRecord
   | HandshakeRecord
   | ConnectionTerminatedRecord
   | LifecycleRecord
+  | GapRecord
   | ExportLostRecord;
 
 /** Longest path, host or server name kept in a record; longer ones are cut and the record says so. */

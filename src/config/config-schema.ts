@@ -120,9 +120,11 @@ const forward = z
 const audit = z
   .strictObject({
     file: place('File for the records; - is standard output.').default('-'),
-    durability: oneOf('When a record counts as written.', ['buffered'], ['written', 'synced']).default(
+    durability: oneOf('What an answer waits for before its last byte: nothing, the kernel, the disk.', [
       'buffered',
-    ),
+      'written',
+      'synced',
+    ]).default('buffered'),
     onFailure: oneOf('New requests while records cannot be written.', ['deny', 'allow']).default('deny'),
     otlp: otlp.optional(),
   })

@@ -164,7 +164,8 @@ export interface ForwardSettings {
 export interface AuditConfig {
   /** `-` is stdout, anything else an absolute path. */
   readonly file: string;
-  readonly durability: 'buffered';
+  /** What the last byte of an answer waits for: nothing, the kernel, or the disk that has its record. */
+  readonly durability: 'buffered' | 'written' | 'synced';
   readonly onFailure: 'deny' | 'allow';
   /** A copy of the records goes there too. */
   readonly otlp?: OtlpConfig;

@@ -60,8 +60,8 @@ export interface ForwardCall {
 export interface UpgradeHandler {
   /** The upstream said 101: what of its fields the client gets, or undefined where it must not get any of it. */
   fieldsToClient(rawHeaders: readonly string[]): readonly string[] | undefined;
-  /** The tunnel is open. */
-  onOpen(): void;
+  /** The tunnel is open to the upstream; the client hears of it, and bytes flow, when `begin` is called: now, or later. */
+  onOpen(begin: () => void): void;
   /** The upstream answered without upgrading; the listener relays it, if it is whole at its close, and closes. */
   onRefused(
     status: number,
@@ -117,7 +117,13 @@ export interface ExternalDecisions {
 export interface RecordSink {
   /** False while records cannot be written and the configuration says to refuse then. */
   readonly available: boolean;
-  write(record: AuditRecord): void;
+  /** An answer's last byte waits for its record. */
+  readonly confirms: boolean;
+  /**
+   * @param confirmed told once, later: true when the record is kept as the durability asks (or `onFailure` says to go on without),
+   * false when that could not be, and the answer must not look whole.
+   */
+  write(record: AuditRecord, confirmed?: (isKept: boolean) => void): void;
 }
 
 export interface ListenerMetrics {

@@ -115,12 +115,13 @@ export class UpgradeExchange extends Exchange implements UpgradeHandler, OpenExc
       : undefined;
   }
 
-  onOpen(): void {
+  onOpen(begin: () => void): void {
     this.#open = true;
     this.status = 101;
     this.upstreamMs = performance.now() - this.startedMs;
     this.#movedAtMs = performance.now();
     this.recordStart();
+    begin();
   }
 
   /** Relays an answer that is no upgrade, with framing of our own, and closes: nothing after it is piped (P089). */

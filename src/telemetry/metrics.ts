@@ -59,6 +59,11 @@ export class Metrics implements ListenerMetrics {
   );
   readonly #reloads = this.#counter('reloads_total', 'Reloads of a source.', ['source', 'result']);
   readonly #records = this.#counter('audit_records_total', 'Audit records.', ['result']);
+  readonly #unconfirmed = this.#counter(
+    'audit_unconfirmed_answers_total',
+    'Answers whose record was not kept as `audit.durability` asks: reset, or sent all the same.',
+    ['result'],
+  );
   readonly #revocation = new Histogram({
     name: 'countersign_revocation_seconds',
     help: 'From seeing what ended access (a revocation, an authority gone, a policy) to the last connection gone.',
@@ -204,6 +209,10 @@ export class Metrics implements ListenerMetrics {
 
   countRecords(result: 'written' | 'dropped', records: number): void {
     this.#records.inc({ result }, records);
+  }
+
+  countUnconfirmed(result: 'reset' | 'sent'): void {
+    this.#unconfirmed.inc({ result });
   }
 
   setOwnRevoked(isRevoked: boolean): void {

@@ -1,218 +1,217 @@
-import { closeSync, constants, fstatSync, open, openSync, statSync, write, writeSync } from 'node:fs';
+import {
+  closeSync,
+  constants,
+  fdatasync,
+  fstatSync,
+  fsyncSync,
+  ftruncateSync,
+  open,
+  openSync,
+  readSync,
+  type Stats,
+  statSync,
+  write,
+  writeSync,
+} from 'node:fs';
+import { dirname } from 'node:path';
+import { afterTear, lineStartOf, PartialWrite, type RecordTarget } from './record-target.js';
 
-const FLUSH_MS = 10;
-const FLUSH_BYTES = 64 * 1024;
-const RETRY_MS = 250;
-const ROTATION_CHECK_MS = 1000;
-/** Beyond this, records that cannot be written are dropped and counted: memory is not a log. */
-const MAX_PENDING_BYTES = 64 * 1024 * 1024;
-/** A sink that takes nothing for this long, or leaves this much waiting, is as good as one that fails: said before records are lost. */
-const STALLED_MS = 5000;
-const STALLED_BYTES = MAX_PENDING_BYTES / 4;
+const AGAIN_MS = 10;
 const MODE = 0o640;
 const NEWLINE = 0x0a;
-/** At the end a reader that does not read (a full pipe) gets some three seconds. */
-const MAX_CLOSING_TRIES = 300;
+/** A pipe that nobody reads must not block a thread for ever, nor the start of the process. */
+const APPEND = constants.O_APPEND | constants.O_CREAT | constants.O_WRONLY | constants.O_NONBLOCK;
+/** So long another process may need to end the line that it is writing. */
+const TORN_LOOK_MS = 20;
+const TORN_LOOKS = 3;
 
-export interface RecordFileEvents {
-  /** Writing failed (once per outage) or works again. */
-  failed(error: Error): void;
-  recovered(): void;
-  /** Called with the number of records that reached the kernel, or were dropped. */
-  written(records: number): void;
-  dropped(records: number): void;
+export interface RecordFileOptions {
+  /** Other processes append to it too. */
+  readonly isShared?: boolean;
+  /** It is to be synced: what is no regular file is refused. */
+  readonly isSynced?: boolean;
 }
 
-/** Appends lines to a file or stdout in order, never tearing one; follows rotation by rename; knows when it cannot write. */
-export class RecordFile {
-  available = true;
+/** A file, a device or a named pipe that lines are appended to; `-` is stdout. Follows rotation by rename. */
+export class RecordFile implements RecordTarget {
+  readonly name: string;
+  readonly isShared: boolean;
+  readonly sync?: () => Promise<void>;
   #fd: number;
-  #lines: string[] = [];
-  #pendingBytes = 0;
-  /** A write or a reopening is under way on the descriptor. */
-  #writing = false;
-  #closing = false;
-  #closingTries = 0;
-  #whenIdle: (() => void)[] = [];
-  #timer: NodeJS.Timeout | undefined;
-  /** Runs while a write is under way. */
-  #stalled: NodeJS.Timeout | undefined;
-  readonly #rotation: NodeJS.Timeout | undefined;
+  #isRegular: boolean;
+  /** At least so long it is: nobody but who cuts it makes it shorter. */
+  #size = 0;
+  /** Of the line that the last write broke off in. */
+  #tornBytes = 0;
+  #isWriting = false;
+  #isClosed = false;
 
-  /** @param path `-` is stdout. Throws when the file cannot be opened: a proxy that cannot record does not start. */
+  /** @param path `-` is stdout. Throws when it cannot be opened: a proxy that cannot record does not start. */
   constructor(
     readonly path: string,
-    readonly events: RecordFileEvents,
-    /** Other processes append to it too. */
-    readonly isShared = false,
+    readonly options: RecordFileOptions = {},
   ) {
-    this.#fd =
-      path === '-' ? 1 : openSync(path, constants.O_APPEND | constants.O_CREAT | constants.O_WRONLY, MODE);
-    if (path !== '-') {
-      this.#rotation = setInterval(() => this.reopenIfRotated(), ROTATION_CHECK_MS);
-      this.#rotation.unref();
+    this.name = path === '-' ? 'standard output' : path;
+    this.isShared = options.isShared ?? false;
+    this.#fd = path === '-' ? openStdout() : openNamed(path);
+    const stat = fstatSync(this.#fd);
+    this.#isRegular = stat.isFile();
+    if (options.isSynced === true) {
+      if (!this.#isRegular) throw new Error(`${this.name}: only a regular file can be synced`);
+      this.sync = () => this.#sync();
+      this.#syncFolder();
+    }
+    if (path !== '-') this.#endTornLine(stat);
+  }
+
+  async write(bytes: Buffer, progressed: () => void): Promise<void> {
+    let text = bytes;
+    let offset = 0;
+    this.#tornBytes = 0;
+    while (offset < text.length) {
+      try {
+        const written = await this.#writeSome(text, offset);
+        offset += written;
+        if (written > 0) progressed();
+        if (this.isShared && offset < text.length) {
+          text = afterTear(text, offset);
+          offset = 0;
+        }
+      } catch (cause) {
+        const isFull = (cause as NodeJS.ErrnoException).code === 'EAGAIN';
+        if (isFull && !this.#isClosed) await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
+        else {
+          if (!this.isShared) this.#tornBytes = offset - lineStartOf(text, offset);
+          throw new PartialWrite(text, offset, cause as Error);
+        }
+      }
     }
   }
 
-  /** One line, with its newline. */
-  write(line: string): void {
-    if (this.#pendingBytes > MAX_PENDING_BYTES) return this.events.dropped(1);
-    this.#lines.push(line);
-    this.#pendingBytes += line.length;
-    if (this.#pendingBytes > STALLED_BYTES) this.#failAsStalled();
-    if (!this.#writing) this.#flushSoon();
+  look(): { readonly hasMoved: boolean; readonly bytesLost: number } {
+    if (this.path === '-') return { hasMoved: false, bytesLost: 0 };
+    const mine = fstatSync(this.#fd);
+    const bytesLost = this.#isRegular ? Math.max(0, this.#size - mine.size) : 0;
+    this.#size = mine.size;
+    const now = statSync(this.path, { throwIfNoEntry: false });
+    return { hasMoved: now === undefined || now.ino !== mine.ino || now.dev !== mine.dev, bytesLost };
   }
 
-  /** After a rename the old file is finished and a new one begun at the path. */
-  reopenIfRotated(): void {
-    if (this.path === '-' || this.#writing) return;
-    try {
-      const now = statSync(this.path, { throwIfNoEntry: false });
-      const mine = fstatSync(this.#fd);
-      if (now !== undefined && now.ino === mine.ino && now.dev === mine.dev) return this.#recover();
-    } catch {
-      // falls through to opening anew
+  async follow(): Promise<void> {
+    const fd = await new Promise<number>((resolve, reject) => {
+      open(this.path, APPEND, MODE, (error, opened) => (error === null ? resolve(opened) : reject(error)));
+    });
+    const stat = fstatSync(fd);
+    if (this.options.isSynced === true && !stat.isFile()) {
+      closeSync(fd);
+      throw new Error(`${this.name}: only a regular file can be synced`);
     }
-    this.#writing = true; // nothing is written while the descriptor changes
-    open(this.path, constants.O_APPEND | constants.O_CREAT | constants.O_WRONLY, MODE, (error, fd) => {
-      if (error === null) {
-        closeSync(this.#fd);
-        this.#fd = fd;
-        this.#recover();
-      } else this.#fail(error);
-      this.#idle();
-      // Where no new file can be begun, the old one may still take them.
-      if (!this.#closing && this.#lines.length > 0) this.#flushSoon();
+    this.#takeBackTornLine();
+    closeSync(this.#fd);
+    this.#fd = fd;
+    this.#isRegular = stat.isFile();
+    this.#size = 0;
+    if (this.options.isSynced === true) this.#syncFolder();
+    this.#endTornLine(stat);
+  }
+
+  writeNow(bytes: Buffer): void {
+    for (let offset = 0; offset < bytes.length; ) offset += writeSync(this.#fd, bytes, offset);
+  }
+
+  /** A write under way keeps its descriptor: it may be somebody else's the moment it is closed. */
+  close(): void {
+    this.#isClosed = true;
+    if (!this.#isWriting && this.#fd !== STDOUT) closeSync(this.#fd);
+  }
+
+  #writeSome(bytes: Buffer, offset: number): Promise<number> {
+    this.#isWriting = true;
+    return new Promise((resolve, reject) => {
+      write(this.#fd, bytes, offset, bytes.length - offset, null, (error, written) => {
+        this.#isWriting = false;
+        if (error !== null) return reject(error);
+        this.#size += written;
+        resolve(written);
+      });
     });
   }
 
-  /** Writes what is left and closes. What is under way is awaited: its descriptor may be somebody else's the moment it is closed. */
-  async close(): Promise<void> {
-    this.#closing = true;
-    clearTimeout(this.#timer);
-    clearInterval(this.#rotation);
-    if (this.#writing) await new Promise<void>((resolve) => this.#whenIdle.push(resolve));
-    const bytes = bytesOf(this.#lines);
-    const records = this.#lines.length;
-    this.#lines = [];
-    try {
-      await this.#writeAll(bytes);
-      this.events.written(records);
-    } catch (error) {
-      this.events.dropped(records);
-      this.events.failed(error as Error);
-    }
-    if (this.path !== '-') closeSync(this.#fd);
+  #sync(): Promise<void> {
+    this.#isWriting = true;
+    return new Promise((resolve, reject) => {
+      fdatasync(this.#fd, (error) => {
+        this.#isWriting = false;
+        if (error === null) resolve();
+        else reject(error);
+      });
+    });
   }
 
-  /** To the end; a pipe that is full for the moment gets as long as one that was full before. */
-  async #writeAll(bytes: Buffer): Promise<void> {
-    for (let offset = 0; offset < bytes.length; ) {
-      try {
-        offset += writeSync(this.#fd, bytes, offset);
-      } catch (error) {
-        const isFull = (error as NodeJS.ErrnoException).code === 'EAGAIN';
-        if (!isFull || ++this.#closingTries > MAX_CLOSING_TRIES) throw error;
-        await new Promise((resolve) => setTimeout(resolve, FLUSH_MS));
-      }
-    }
-  }
-
-  /** For a process that ends now, whatever the reason: what is waiting is written before it does. */
-  writeNow(): void {
-    const lines = this.#lines;
-    if (lines.length === 0 || this.#closing) return;
-    this.#lines = [];
+  /** What was begun of a line stands whole in the next file: it does not stay torn in this one. */
+  #takeBackTornLine(): void {
+    if (this.#tornBytes === 0 || !this.#isRegular) return;
     try {
-      const bytes = bytesOf(lines);
-      for (let offset = 0; offset < bytes.length; ) offset += writeSync(this.#fd, bytes, offset);
+      ftruncateSync(this.#fd, fstatSync(this.#fd).size - this.#tornBytes);
     } catch {
-      this.events.dropped(lines.length); // and nobody is left to be told
+      // then it stays, as a fragment
+    }
+    this.#tornBytes = 0;
+  }
+
+  /** A file that was just begun is found again after a power failure only where its folder is on the disk too. */
+  #syncFolder(): void {
+    const folder = openSync(dirname(this.path), constants.O_RDONLY);
+    try {
+      fsyncSync(folder);
+    } finally {
+      closeSync(folder);
     }
   }
 
-  #flushSoon(): void {
-    if (this.#pendingBytes >= FLUSH_BYTES) this.#flush();
-    else this.#timer ??= setTimeout(() => this.#flush(), FLUSH_MS);
-  }
-
-  #flush(): void {
-    clearTimeout(this.#timer);
-    this.#timer = undefined;
-    if (this.#writing || this.#lines.length === 0) return;
-    const lines = this.#lines;
-    this.#lines = [];
-    this.#pendingBytes = 0;
-    this.#writing = true;
-    this.#stalled = setTimeout(() => this.#failAsStalled(), STALLED_MS).unref();
-    this.#write(bytesOf(lines), 0, lines.length);
-  }
-
-  #write(bytes: Buffer, offset: number, records: number): void {
-    write(this.#fd, bytes, offset, bytes.length - offset, null, (error, written) => {
-      if (
-        error !== null &&
-        this.#closing &&
-        (error.code !== 'EAGAIN' || ++this.#closingTries > MAX_CLOSING_TRIES)
-      ) {
-        this.events.dropped(records);
-        return this.#idle();
-      }
-      if (error !== null) {
-        // The same bytes again, from where the kernel stopped: no line is torn and none is lost.
-        if (error.code !== 'EAGAIN') this.#fail(error);
-        setTimeout(() => this.#write(bytes, offset, records), error.code === 'EAGAIN' ? FLUSH_MS : RETRY_MS);
+  /** A process that was killed may have left half a line: it is ended first, or our first line would be lost with it. */
+  #endTornLine({ size }: Stats): void {
+    if (!this.#isRegular) return;
+    this.#size = size;
+    for (let looks = 0; this.#isTorn(); looks++) {
+      if (!this.isShared || looks >= TORN_LOOKS) {
+        this.#size += writeSync(this.#fd, '\n');
         return;
       }
-      if (offset + written < bytes.length) {
-        if (written > 0) this.#stalled?.refresh();
-        if (this.isShared) return this.#write(afterTear(bytes, offset + written), 0, records);
-        return this.#write(bytes, offset + written, records);
-      }
-      this.events.written(records);
-      this.#idle();
-      this.#recover();
-      if (!this.#closing && this.#lines.length > 0) this.#flushSoon();
-    });
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, TORN_LOOK_MS); // another one may be writing it
+    }
   }
 
-  #idle(): void {
-    this.#writing = false;
-    clearTimeout(this.#stalled);
-    const waiting = this.#whenIdle;
-    this.#whenIdle = [];
-    for (const resolve of waiting) resolve();
-  }
-
-  #failAsStalled(): void {
-    if (this.available) this.#fail(new Error('records are not taken'));
-  }
-
-  #fail(error: Error): void {
-    if (!this.available) return;
-    this.available = false;
-    this.events.failed(error);
-  }
-
-  #recover(): void {
-    if (this.available) return;
-    this.available = true;
-    this.events.recovered();
+  #isTorn(): boolean {
+    const { size } = fstatSync(this.#fd);
+    if (size === 0) return false;
+    const reader = openSync(this.path, constants.O_RDONLY);
+    try {
+      const last = Buffer.alloc(1);
+      return readSync(reader, last, 0, 1, size - 1) === 1 && last[0] !== NEWLINE;
+    } finally {
+      closeSync(reader);
+    }
   }
 }
 
-/**
- * What to write where the kernel took a part (a full disk) and another process may have written since: the line that was torn
- * is ended, as a fragment, and stands again whole.
- */
-export function afterTear(bytes: Buffer, at: number): Buffer {
-  const lineStart = at === 0 ? 0 : bytes.lastIndexOf(NEWLINE, at - 1) + 1;
-  if (lineStart === at) return bytes.subarray(at);
-  return Buffer.concat([Buffer.of(NEWLINE), bytes.subarray(lineStart)]);
+const STDOUT = 1;
+
+function openNamed(path: string): number {
+  try {
+    return openSync(path, APPEND, MODE);
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code !== 'ENXIO') throw cause;
+    throw new Error(`${path}: nobody reads this pipe or socket`, { cause });
+  }
 }
 
-/** Nearly all records are plain ASCII, which is copied as it is; only others are worth an encoder's pass over every character. */
-function bytesOf(lines: readonly string[]): Buffer {
-  const text = lines.join('');
-  return Buffer.from(text, Buffer.byteLength(text) === text.length ? 'latin1' : 'utf8');
+/** A pipe is opened once more, without blocking: one that is full would hold a thread, and the end of the process. */
+function openStdout(): number {
+  if (!fstatSync(STDOUT).isFIFO()) return STDOUT;
+  try {
+    return openSync(`/dev/fd/${STDOUT}`, constants.O_WRONLY | constants.O_NONBLOCK);
+  } catch {
+    return STDOUT; // of another user, or a system without it
+  }
 }

@@ -1,9 +1,10 @@
 import { hostname } from 'node:os';
 import { type Logger, pino } from 'pino';
 import { formatAccessFields, formatConnectionFields } from '../audit/access-line.js';
-import type { AccessRecord, AuditRecord, PrincipalFields, TlsFields } from '../audit/record.js';
+import type { AccessRecord, AuditRecord, GapFields, PrincipalFields, TlsFields } from '../audit/record.js';
 import type { RecordSink } from '../listener/ports.js';
-import type { RecordFile } from './record-file.js';
+import type { Confirmed } from './record-batch.js';
+import type { RecordWriter } from './record-writer.js';
 
 /** What all access records of one connection begin with, formatted once. */
 interface ConnectionOpening {
@@ -11,28 +12,42 @@ interface ConnectionOpening {
   readonly text: string;
 }
 
+export interface RecordLogOptions {
+  readonly onFailure: 'deny' | 'allow';
+  /** A word for this start of the process. */
+  readonly boot: string;
+  /** 0 = the only one, or the supervisor of several. */
+  readonly worker?: number | undefined;
+  readonly nowMs: () => number;
+  /** An answer whose record is not kept is reset, or goes out all the same. */
+  unconfirmed(result: 'reset' | 'sent'): void;
+}
+
 /**
- * The audit stream: the file confirms. Every record carries the stream's identity and its own number. Those of requests are
+ * The audit stream: the writer confirms. Every record carries the stream's identity and its own number. Those of requests are
  * formatted by `audit/access-line`, which costs a request a fifth of what pino does; pino formats the others.
  */
 export class RecordLog implements RecordSink {
   /** False while the process that writes for several cannot. */
   supervisorWrites = true;
+  readonly confirms: boolean;
   #seq = 0;
+  /** Numbers of records that there was no room for, and that no record has told of yet. */
+  #dropped: { readonly from: number; to: number } | undefined;
   readonly #log: Logger;
+  /** Of what pino writes right now. */
+  #confirmed: Confirmed | undefined;
   /** Of every line. */
   readonly #opening: string;
   /** By the connection's own TLS fields object. */
   readonly #byConnection = new WeakMap<TlsFields, ConnectionOpening>();
 
   constructor(
-    readonly file: RecordFile,
-    readonly onFailure: 'deny' | 'allow',
-    boot: string,
-    /** 0 = the only one, or the supervisor of several. */
-    worker = 0,
+    readonly writer: RecordWriter,
+    readonly options: RecordLogOptions,
   ) {
-    const stream = { id: hostname(), boot, worker };
+    this.confirms = writer.confirms !== 'never';
+    const stream = { id: hostname(), boot: options.boot, worker: options.worker ?? 0 };
     this.#opening = `{"stream":${JSON.stringify(stream)}`;
     this.#log = pino(
       {
@@ -40,18 +55,57 @@ export class RecordLog implements RecordSink {
         timestamp: false, // `time` is the request's start, in the record itself
         formatters: { level: () => ({ stream }) }, // records have no level; pino caches this as the line's beginning
       },
-      file,
+      { write: (line: string) => writer.write(line, this.#confirmed) },
     );
   }
 
   get available(): boolean {
-    return (this.file.available && this.supervisorWrites) || this.onFailure === 'allow';
+    return (this.writer.available && this.supervisorWrites) || this.options.onFailure === 'allow';
   }
 
-  write(record: AuditRecord): void {
+  write(record: AuditRecord, confirmed?: Confirmed): void {
+    const told = confirmed && ((isKept: boolean): void => this.#tell(confirmed, isKept));
+    if (this.writer.isFull) return this.#drop(told);
+    this.declareDropped();
+    this.#put(record, told);
+  }
+
+  /** As soon as there is room again: which numbers are missing. */
+  declareDropped(): void {
+    const { from, to } = this.#dropped ?? {};
+    if (from === undefined || to === undefined || this.writer.isFull) return;
+    this.#dropped = undefined;
+    const detail = 'records could not be written for so long that there was no room for more';
+    this.writeGap({ why: 'dropped', from, to, records: to - from + 1 }, detail);
+  }
+
+  /** Evidence that evidence is missing, or may be. */
+  writeGap(gap: GapFields, detail: string): void {
+    this.#put({ time: new Date(this.options.nowMs()).toISOString(), event: 'audit.gap', gap, detail });
+  }
+
+  #put(record: AuditRecord, confirmed?: Confirmed): void {
     const seq = ++this.#seq;
-    if (record.event === 'access') this.file.write(this.#openingOf(record) + formatAccessFields(seq, record));
-    else this.#log.info({ seq, ...record });
+    if (record.event === 'access' || record.event === 'access.corrected') {
+      this.writer.write(this.#openingOf(record) + formatAccessFields(seq, record), confirmed);
+      return;
+    }
+    this.#confirmed = confirmed;
+    this.#log.info({ seq, ...record });
+    this.#confirmed = undefined;
+  }
+
+  #drop(confirmed: Confirmed | undefined): void {
+    const seq = ++this.#seq;
+    if (this.#dropped === undefined) this.#dropped = { from: seq, to: seq };
+    else this.#dropped.to = seq;
+    this.writer.refuse(confirmed);
+  }
+
+  #tell(confirmed: Confirmed, isKept: boolean): void {
+    const isSent = isKept || this.options.onFailure === 'allow';
+    if (!isKept) this.options.unconfirmed(isSent ? 'sent' : 'reset');
+    confirmed(isSent);
   }
 
   #openingOf(record: AccessRecord): string {

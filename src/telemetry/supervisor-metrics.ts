@@ -31,9 +31,13 @@ export class SupervisorMetrics {
     this.#lost.inc();
   }
 
-  countDropped(records: number): void {
-    this.#dropped.inc({ result: 'dropped' }, records);
+  /** What is written is counted by the worker whose record it is. */
+  countRecords(result: 'written' | 'dropped', records: number): void {
+    if (result === 'dropped') this.#dropped.inc({ result }, records);
   }
+
+  /** Answers are the workers'. */
+  countUnconfirmed(): void {}
 
   data(): Promise<MetricData[]> {
     return this.registry.getMetricsAsJSON();

@@ -93,8 +93,9 @@ class Tunnel implements ForwardCall {
         return this.fail(undefined, 'upstream_malformed');
       }
       response.headers = headerObject(fields); // http-proxy writes these
-      this.#open(socket);
-      for (const listener of pipe) listener.call(proxyRequest, response, socket, head);
+      this.#open(socket, () => {
+        for (const listener of pipe) listener.call(proxyRequest, response, socket, head);
+      });
     });
   }
 
@@ -122,12 +123,15 @@ class Tunnel implements ForwardCall {
     proxyRequest.setHeader('host', this.request.authority);
   }
 
-  #open(socket: Duplex): void {
+  #open(socket: Duplex, pipe: () => void): void {
     clearTimeout(this.#timer);
     this.#opened = true;
     this.#upstreamSocket = socket;
     socket.once('close', () => this.#closed());
-    this.handler.onOpen();
+    socket.on('error', () => socket.destroy()); // http-proxy listens only once it pipes
+    this.handler.onOpen(() => {
+      if (!this.#finished) pipe();
+    });
   }
 
   #refused(response: IncomingMessage): void {

@@ -23,6 +23,8 @@ export type ToWorker =
   /** Another worker has found something new there. */
   | { readonly kind: 'poll'; readonly source: string }
   | { readonly kind: 'records'; readonly available: boolean }
+  /** So many of its lines were dealt with since it began: written as the durability asks, or it was told before that they cannot be. */
+  | { readonly kind: 'recorded'; readonly lines: number }
   | { readonly kind: 'drain' }
   | { readonly kind: 'close' };
 

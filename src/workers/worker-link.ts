@@ -11,6 +11,7 @@ export interface WorkerApp {
   answer(question: Question, argument: unknown): unknown;
   metricValues(): Promise<readonly MetricValues[]>;
   recordsAvailable(available: boolean): void;
+  recordsTaken(lines: number): void;
   poll(source: string): void;
   foundNews: (source: string) => void;
   /** Sources that have to be asked, by name. */
@@ -72,6 +73,8 @@ export class WorkerLink {
         return void this.#answer(app, message.ask, message.question, message.argument);
       case 'records':
         return app.recordsAvailable(message.available);
+      case 'recorded':
+        return app.recordsTaken(message.lines);
       case 'poll':
         return app.poll(message.source);
       case 'drain':

@@ -1,4 +1,5 @@
 import cluster, { type Worker } from 'node:cluster';
+import type { Readable } from 'node:stream';
 import { relayLines } from './line-relay.js';
 import { type FromWorker, type MetricValues, type Question, setupInEnv, type ToWorker } from './protocol.js';
 
@@ -19,6 +20,8 @@ export interface PoolOptions {
   readonly args: readonly string[];
   readonly workers: number;
   readonly relaysRecords: boolean;
+  /** Workers wait until they hear that their records are kept. */
+  readonly acknowledges: boolean;
 }
 
 export interface PoolEvents {
@@ -31,8 +34,8 @@ export interface PoolEvents {
   replaced(index: number, pid: number): void;
   /** Nothing serves any more. */
   crashLoop(why: string): void;
-  /** A record, whole, with its newline. */
-  line(line: string): void;
+  /** A record, whole, with its newline. @param dealtWith to be called once it is kept, or is known not to be. */
+  line(line: string, dealtWith?: () => void): void;
 }
 
 interface Member {
@@ -63,6 +66,8 @@ export class WorkerPool {
   readonly #members = new Map<number, Member>();
   readonly #crashes: number[] = [];
   #started = false;
+  /** As workers were told: one that begins later is told as well. */
+  #canRecord = true;
   #stopping = false;
   #asked = 0;
   #failedReplacements = 0;
@@ -114,6 +119,7 @@ export class WorkerPool {
   }
 
   tell(message: ToWorker): void {
+    if (message.kind === 'records') this.#canRecord = message.available;
     for (const { worker } of this.#members.values()) if (worker.isConnected()) worker.send(message);
   }
 
@@ -161,7 +167,24 @@ export class WorkerPool {
       this.#onExit(member, signal ?? `code ${code}`),
     );
     const { stdout } = worker.process;
-    if (stdout !== null) relayLines(stdout, (line) => this.events.line(line));
+    if (!this.#canRecord) worker.send({ kind: 'records', available: false } satisfies ToWorker);
+    if (stdout !== null) this.#relay(worker, stdout);
+  }
+
+  #relay(worker: Worker, stdout: Readable): void {
+    if (!this.options.acknowledges) return relayLines(stdout, (line) => this.events.line(line));
+    let lines = 0;
+    let isPlanned = false;
+    const tell = (): void => {
+      isPlanned = false;
+      if (worker.isConnected()) worker.send({ kind: 'recorded', lines } satisfies ToWorker);
+    };
+    const dealtWith = (): void => {
+      lines++;
+      if (!isPlanned) setImmediate(tell); // one message for all of one write
+      isPlanned = true;
+    };
+    relayLines(stdout, (line) => this.events.line(line, dealtWith));
   }
 
   #onMessage(member: Member, message: FromWorker): void {

@@ -2,7 +2,8 @@ import { execFileSync } from 'node:child_process';
 import { closeSync, constants, mkdirSync, openSync, readFileSync, readSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
-import { RecordFile, type RecordFileEvents } from '../../src/telemetry/record-file.js';
+import { RecordFile } from '../../src/telemetry/record-file.js';
+import { RecordWriter, type RecordWriterEvents } from '../../src/telemetry/record-writer.js';
 import { waitFor } from '../support/start-proxy.js';
 
 const silent = {
@@ -10,13 +11,17 @@ const silent = {
   recovered: () => undefined,
   written: () => undefined,
   dropped: () => undefined,
+  truncated: () => undefined,
+  uncertain: () => undefined,
 };
 /** Keeps what it is told. */
-class Told implements RecordFileEvents {
+class Told implements RecordWriterEvents {
   readonly errors: string[] = [];
   recoveries = 0;
   lines = 0;
   lost = 0;
+  unsure = 0;
+  readonly cut: number[] = [];
   failed(error: Error): void {
     this.errors.push(error.message);
   }
@@ -29,6 +34,12 @@ class Told implements RecordFileEvents {
   dropped(records: number): void {
     this.lost += records;
   }
+  truncated(bytes: number): void {
+    this.cut.push(bytes);
+  }
+  uncertain(records: number): void {
+    this.unsure += records;
+  }
 }
 
 const linesOf = (path: string): string[] => readFileSync(path, 'utf8').split('\n').slice(0, -1);
@@ -39,7 +50,7 @@ t.test(
     const dir = t.testdir();
     for (let round = 0; round < 20; round++) {
       const path = join(dir, `records-${round}`);
-      const file = new RecordFile(path, silent);
+      const file = new RecordWriter(new RecordFile(path), silent);
       const big = 'x'.repeat(70_000); // at once more than one flush: the first is under way when close is called
       const expected = Array.from({ length: 40 }, (_, i) => `${i} ${big}`);
       for (const line of expected) file.write(`${line}\n`);
@@ -60,7 +71,7 @@ t.test(
 t.test(
   'a file that cannot be opened is an error at once: a proxy that cannot record does not start',
   async (t) => {
-    t.throws(() => new RecordFile(join(t.testdir(), 'missing', 'audit.ndjson'), silent), { code: 'ENOENT' });
+    t.throws(() => new RecordFile(join(t.testdir(), 'missing', 'audit.ndjson')), { code: 'ENOENT' });
   },
 );
 
@@ -76,7 +87,7 @@ for (const [name, lines, size] of [
       const reader = openSync(path, constants.O_RDWR | constants.O_NONBLOCK);
       t.teardown(() => closeSync(reader));
       const told = new Told();
-      const file = new RecordFile(path, told);
+      const file = new RecordWriter(new RecordFile(path), told);
       file.write('first\n');
       await waitFor(() => told.lines === 1);
       t.equal(file.available, true);
@@ -108,13 +119,13 @@ t.test('a new file that can be begun again ends the outage, with nothing to writ
   mkdirSync(dir);
   const path = join(dir, 'records');
   const told = new Told();
-  const file = new RecordFile(path, told);
+  const file = new RecordWriter(new RecordFile(path), told);
   renameSync(dir, `${dir}.old`);
-  file.reopenIfRotated();
+  file.look();
   await waitFor(() => !file.available);
   t.match(told.errors, [/ENOENT/]);
   mkdirSync(dir);
-  file.reopenIfRotated();
+  file.look();
   await waitFor(() => file.available);
   t.equal(told.recoveries, 1);
   file.write('line\n');
@@ -126,12 +137,12 @@ t.test('the file that is back under its name ends the outage too', async (t) => 
   const dir = join(t.testdir(), 'logs');
   mkdirSync(dir);
   const told = new Told();
-  const file = new RecordFile(join(dir, 'records'), told);
+  const file = new RecordWriter(new RecordFile(join(dir, 'records')), told);
   renameSync(dir, `${dir}.old`);
-  file.reopenIfRotated();
+  file.look();
   await waitFor(() => !file.available);
   renameSync(`${dir}.old`, dir);
-  file.reopenIfRotated();
+  file.look();
   await waitFor(() => file.available);
   t.equal(told.recoveries, 1);
   await file.close();
@@ -143,9 +154,9 @@ t.test(
     const dir = join(t.testdir(), 'logs');
     mkdirSync(dir);
     const told = new Told();
-    const file = new RecordFile(join(dir, 'records'), told);
+    const file = new RecordWriter(new RecordFile(join(dir, 'records')), told);
     renameSync(dir, `${dir}.old`);
-    file.reopenIfRotated();
+    file.look();
     file.write('line\n'); // while the opening is under way
     await waitFor(() => told.lines === 1);
     t.match(told.errors, [/ENOENT/]);

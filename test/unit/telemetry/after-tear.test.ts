@@ -1,5 +1,5 @@
 import t from 'tap';
-import { afterTear } from '../../../src/telemetry/record-file.js';
+import { afterTear } from '../../../src/telemetry/record-target.js';
 
 const bytes = Buffer.from('{"a":1}\n{"b":2}\n{"c":3}\n');
 

@@ -1,0 +1,97 @@
+import { statSync } from 'node:fs';
+import type { AuditConfig } from '../config/config.js';
+import type { Diagnostics } from '../listener/ports.js';
+import { RecordFile } from '../telemetry/record-file.js';
+import { RecordLog } from '../telemetry/record-log.js';
+import { RecordRelay } from '../telemetry/record-relay.js';
+import type { RecordTarget } from '../telemetry/record-target.js';
+import { type Confirms, RecordWriter, type RecordWriterEvents } from '../telemetry/record-writer.js';
+
+export interface RecordsOptions {
+  readonly config: AuditConfig;
+  readonly diagnostics: Diagnostics;
+  readonly boot: string;
+  /** 0 = the only one, or the supervisor of several. */
+  readonly worker: number;
+  /** Several processes append to the file. */
+  readonly isShared: boolean;
+  /** A supervisor does the writing. */
+  readonly isRelayed: boolean;
+  readonly nowMs: () => number;
+  readonly metrics: {
+    countRecords(result: 'written' | 'dropped', records: number): void;
+    countUnconfirmed(result: 'reset' | 'sent'): void;
+  };
+  /** Records can be written, or cannot. */
+  readonly changed?: (available: boolean) => void;
+}
+
+/** The record stream of one process, from its log to the place where the bytes go. */
+export class Records {
+  readonly log: RecordLog;
+  readonly writer: RecordWriter;
+  readonly #relay: RecordRelay | undefined;
+
+  /** Throws where the place cannot be opened: a proxy that cannot record does not start. */
+  constructor(readonly options: RecordsOptions) {
+    const { config, isRelayed, isShared, boot, worker, nowMs, metrics } = options;
+    const isSynced = config.durability === 'synced';
+    const target = new RecordFile(isRelayed ? '-' : config.file, { isShared, isSynced });
+    this.#relay = isRelayed ? new RecordRelay(target) : undefined;
+    const place: RecordTarget = this.#relay ?? target;
+    this.writer = new RecordWriter(place, this.#events(), confirmsOf(config, isRelayed));
+    const { onFailure } = config;
+    const unconfirmed = (result: 'reset' | 'sent'): void => metrics.countUnconfirmed(result);
+    this.log = new RecordLog(this.writer, { onFailure, boot, worker, nowMs, unconfirmed });
+  }
+
+  /** Told by the supervisor where it does the writing. */
+  supervisorWrites(available: boolean): void {
+    this.log.supervisorWrites = available;
+    this.#relay?.supervisorWrites(available);
+  }
+
+  /** @param lines that the supervisor has dealt with. */
+  acknowledge(lines: number): void {
+    this.#relay?.acknowledge(lines);
+  }
+
+  #events(): RecordWriterEvents {
+    const { config, diagnostics, metrics, changed } = this.options;
+    const { file } = config;
+    return {
+      failed: (error) => {
+        diagnostics.error({ err: error, file }, 'records cannot be written');
+        changed?.(false);
+      },
+      recovered: () => {
+        diagnostics.info({ file }, 'records are written again');
+        this.log.declareDropped();
+        changed?.(true);
+      },
+      written: (records) => metrics.countRecords('written', records),
+      dropped: (records) => metrics.countRecords('dropped', records),
+      truncated: (bytes) => {
+        const what = 'the file of records was made shorter in place; rotate it by rename';
+        diagnostics.error({ file, bytes }, what);
+        this.log.writeGap({ why: 'truncated' }, `${what}: ${bytes} bytes that were written are gone from it`);
+      },
+      uncertain: (records) => {
+        const what = 'the disk may not have the records before this one: a sync failed';
+        diagnostics.error({ file, records }, what);
+        this.log.writeGap({ why: 'sync_failed', records }, what);
+      },
+    };
+  }
+}
+
+function confirmsOf({ durability }: AuditConfig, isRelayed: boolean): Confirms {
+  if (durability === 'buffered') return 'never';
+  return isRelayed || durability === 'synced' ? 'synced' : 'written';
+}
+
+/** Appends of several processes to a regular file never mix; to a pipe or a terminal they may. One not there yet will be one. */
+export function isRegularFile(file: string): boolean {
+  if (file === '-') return false;
+  return statSync(file, { throwIfNoEntry: false })?.isFile() ?? true;
+}

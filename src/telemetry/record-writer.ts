@@ -1,0 +1,305 @@
+import { Batch, bytesOf, type Confirmed } from './record-batch.js';
+import type { RecordSealer } from './record-sealer.js';
+import { PartialWrite, type RecordTarget } from './record-target.js';
+
+const FLUSH_MS = 10;
+const FLUSH_BYTES = 64 * 1024;
+const RETRY_MS = 250;
+const LOOK_MS = 1000;
+/** Beyond this, records that cannot be written are dropped and counted: memory is not a log. */
+const MAX_PENDING_BYTES = 64 * 1024 * 1024;
+/** A sink that takes nothing for this long, or leaves this much waiting, is as good as one that fails: said before records are lost. */
+const STALLED_MS = 5000;
+const STALLED_BYTES = MAX_PENDING_BYTES / 4;
+/** At the end a target that does not move (a full pipe) gets so long. */
+const CLOSING_MS = 3000;
+const MAX_CLOSING_MS = 15_000;
+const LAST_WORD_MS = 50;
+const NOTHING = Buffer.alloc(0);
+
+/** When a record counts as kept: not told at all, when the target has it, or when `sync` has it. */
+export type Confirms = 'never' | 'written' | 'synced';
+
+export interface RecordWriterEvents {
+  /** Writing failed (once per outage) or works again. */
+  failed(error: Error): void;
+  recovered(): void;
+  /** Called with the number of records that the target has, or that were dropped. */
+  written(records: number): void;
+  dropped(records: number): void;
+  /** Bytes that were written are not there any more: somebody cut the file in place. */
+  truncated(bytes: number): void;
+  /** The disk may not have them, though they were written: a sync failed. */
+  uncertain(records: number): void;
+}
+
+/** Writes lines to a target in order, never tearing one; seals and confirms them; follows rotation; knows when it cannot write. */
+export class RecordWriter {
+  available = true;
+  #waiting = new Batch();
+  /** Confirmations of what is being written. */
+  #underWay: Confirmed[] = [];
+  #running: Promise<void> | undefined;
+  #isLookDue = false;
+  #isClosing = false;
+  #isRunPlanned = false;
+  /** What is at the place now could not be begun. */
+  #isAstray = false;
+  /** A seal could not be signed. */
+  #isUnsealed = false;
+  #progressedMs = 0;
+  #timer: NodeJS.Timeout | undefined;
+  readonly #looks: NodeJS.Timeout;
+  /** Runs while something is to be taken. */
+  #stalled: NodeJS.Timeout | undefined;
+  /** Ends the wait before the next try. */
+  #tryNow: () => void = () => undefined;
+
+  constructor(
+    readonly target: RecordTarget,
+    readonly events: RecordWriterEvents,
+    readonly confirms: Confirms = 'never',
+    readonly sealer?: RecordSealer,
+  ) {
+    this.#looks = setInterval(() => this.look(), LOOK_MS).unref();
+  }
+
+  /** One more would be dropped. */
+  get isFull(): boolean {
+    return this.#waiting.bytes > MAX_PENDING_BYTES;
+  }
+
+  /** One line of our own stream, with its newline. */
+  write(line: string, confirmed?: Confirmed): void {
+    this.#add(line, true, confirmed);
+  }
+
+  /** One line that somebody else wrote and seals. */
+  relay(line: string, confirmed?: Confirmed): void {
+    this.#add(line, false, confirmed);
+  }
+
+  /** Whether the place is still what is written to, and whether a seal is due: at the next moment between two batches. */
+  look(): void {
+    this.#isLookDue = true;
+    this.#run();
+  }
+
+  /** One more could not be taken: it is dropped, and counted. */
+  refuse(confirmed?: Confirmed): void {
+    this.events.dropped(1);
+    if (confirmed !== undefined) setImmediate(confirmed, false);
+  }
+
+  /** Writes what is left, and the last seal, and closes. What is not taken for some seconds is dropped, and counted. */
+  async close(): Promise<void> {
+    this.#isClosing = true;
+    clearTimeout(this.#timer);
+    clearInterval(this.#looks);
+    this.#tryNow();
+    const end = this.#finish();
+    if (await this.#isStuck(end)) this.#fail(new Error('records are not taken'));
+    this.target.close();
+    await Promise.race([end, pause(LAST_WORD_MS)]);
+  }
+
+  /** For a process that ends now, whatever the reason: what is waiting is written before it does. */
+  writeNow(): void {
+    const { lines } = this.#waiting;
+    if (lines.length === 0 || this.#isClosing) return;
+    this.#waiting = new Batch();
+    try {
+      this.target.writeNow(bytesOf(lines));
+    } catch {
+      this.events.dropped(lines.length); // and nobody is left to be told
+    }
+  }
+
+  #add(line: string, isOwn: boolean, confirmed: Confirmed | undefined): void {
+    if (this.isFull) return this.refuse(confirmed);
+    const isKnownToFail = !this.available;
+    this.#waiting.add(line, isOwn, isKnownToFail ? undefined : confirmed);
+    if (isKnownToFail && confirmed !== undefined) setImmediate(confirmed, false);
+    if (this.#waiting.bytes > STALLED_BYTES) this.#failAsStalled();
+    if (this.#running === undefined) this.#runSoon();
+  }
+
+  /** Where somebody waits: at the end of this turn of the event loop, with all that comes in it. */
+  #runSoon(): void {
+    if (this.confirms !== 'never') {
+      if (this.#isRunPlanned) return;
+      this.#isRunPlanned = true;
+      setImmediate(() => {
+        this.#isRunPlanned = false;
+        this.#run();
+      });
+    } else if (this.#waiting.bytes >= FLUSH_BYTES) this.#run();
+    else this.#timer ??= setTimeout(() => this.#run(), FLUSH_MS);
+  }
+
+  #run(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    if (this.#running === undefined && !this.#isClosing) this.#running = this.#rounds();
+  }
+
+  async #rounds(): Promise<void> {
+    do await this.#round();
+    while (this.#waiting.lines.length > 0 && this.confirms !== 'never' && !this.#isClosing);
+    this.#running = undefined;
+    if (this.#waiting.lines.length > 0 && !this.#isClosing) this.#runSoon();
+  }
+
+  async #round(): Promise<void> {
+    if (this.#isLookDue) await this.#lookAtPlace();
+    const isWritten = await this.#writeWaiting();
+    if (this.sealer?.isDue === true) await this.#seal(this.sealer, false);
+    if (isWritten && !this.#isAstray && !this.#isUnsealed) this.#recover();
+  }
+
+  async #finish(): Promise<void> {
+    await this.#running;
+    await this.#writeWaiting();
+    if (this.sealer?.isOpen === true) await this.#seal(this.sealer, true);
+  }
+
+  async #lookAtPlace(): Promise<void> {
+    this.#isLookDue = false;
+    const { target, sealer } = this;
+    try {
+      const { hasMoved, bytesLost } = target.look?.() ?? STAYED;
+      if (bytesLost > 0) this.events.truncated(bytesLost);
+      // Each file ends with a seal, so that each can be verified by itself.
+      if (hasMoved && sealer?.isOpen === true && !(await this.#seal(sealer, false))) return;
+      if (hasMoved) await target.follow?.();
+      this.#isAstray = false;
+    } catch (error) {
+      this.#isAstray = true; // where no new file can be begun, the old one may still take them
+      this.#fail(error as Error);
+    }
+  }
+
+  /** @returns false where they were given up. */
+  async #writeWaiting(): Promise<boolean> {
+    const { lines, own, confirms } = this.#waiting;
+    if (lines.length === 0) return true;
+    this.#waiting = new Batch();
+    const bytes = bytesOf(lines);
+    if (this.sealer !== undefined && own?.length !== 0)
+      this.sealer.cover(own ?? lines, own === undefined ? bytes : bytesOf(own));
+    this.#underWay = confirms;
+    const isWritten = await this.#put(bytes, lines.length);
+    const told = this.#underWay; // empty where they were told before that it failed
+    this.#underWay = [];
+    if (isWritten) this.events.written(lines.length);
+    else this.events.dropped(lines.length);
+    for (const confirmed of told) confirmed(isWritten);
+    return isWritten;
+  }
+
+  /** @returns false where it could not be signed, or not be written. */
+  async #seal(sealer: RecordSealer, isLast: boolean): Promise<boolean> {
+    try {
+      const line = await sealer.seal(isLast);
+      if (!(await this.#put(Buffer.from(line), 0))) return false;
+      sealer.sealed();
+      this.#isUnsealed = false;
+      return true;
+    } catch (error) {
+      this.#isUnsealed = true;
+      this.#fail(error as Error);
+      return false;
+    }
+  }
+
+  /** To the end, whatever it takes, unless all is to end. */
+  async #put(bytes: Buffer, records: number): Promise<boolean> {
+    const { target } = this;
+    let left = bytes;
+    let isUncertain = false;
+    for (;;) {
+      this.#stalled = setTimeout(() => this.#failAsStalled(), STALLED_MS).unref();
+      try {
+        if (left.length > 0) await target.write(left, this.#progressed);
+        left = NOTHING;
+        if (this.confirms === 'synced') await target.sync?.();
+        // A system that failed to sync once may forget what it could not write, and say yes the next time.
+        if (isUncertain) this.events.uncertain(records);
+        return true;
+      } catch (error) {
+        this.#fail(error as Error);
+        isUncertain ||= left.length === 0;
+        if (this.#isClosing) return false;
+        if (error instanceof PartialWrite) left = error.rest;
+        await this.#untilNextTry();
+        if (error instanceof PartialWrite && (await this.#hasLeft())) left = error.whole;
+      } finally {
+        clearTimeout(this.#stalled);
+      }
+    }
+  }
+
+  /** Who makes room renames the file, or deletes it: nothing more is tried where it does not help. */
+  async #hasLeft(): Promise<boolean> {
+    try {
+      if (this.target.look?.().hasMoved !== true) return false;
+      await this.target.follow?.();
+      return true;
+    } catch {
+      return false; // said already, of the write
+    }
+  }
+
+  #untilNextTry(): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, RETRY_MS);
+      this.#tryNow = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+  }
+
+  readonly #progressed = (): void => {
+    this.#stalled?.refresh();
+    this.#progressedMs = performance.now();
+  };
+
+  /** @returns false once it is over; true where it does not move any more. */
+  async #isStuck(end: Promise<void>): Promise<boolean> {
+    this.#progressedMs = performance.now();
+    const untilMs = this.#progressedMs + MAX_CLOSING_MS;
+    const over = end.then(() => true);
+    for (;;) {
+      if (await Promise.race([over, pause(FLUSH_MS)])) return false;
+      const nowMs = performance.now();
+      if (nowMs - this.#progressedMs > CLOSING_MS || nowMs > untilMs) return true;
+    }
+  }
+
+  #failAsStalled(): void {
+    if (this.available) this.#fail(new Error('records are not taken'));
+  }
+
+  /** Whoever waits is told now: nobody hangs for as long as an outage lasts. */
+  #fail(error: Error): void {
+    const told = [...this.#underWay, ...this.#waiting.takeConfirms()];
+    this.#underWay = [];
+    if (this.available) {
+      this.available = false;
+      this.events.failed(error);
+    }
+    for (const confirmed of told) confirmed(false);
+  }
+
+  #recover(): void {
+    if (this.available) return;
+    this.available = true;
+    this.events.recovered();
+  }
+}
+
+const STAYED = { hasMoved: false, bytesLost: 0 };
+
+const pause = (ms: number): Promise<undefined> =>
+  new Promise((resolve) => setTimeout(resolve, ms, undefined));
