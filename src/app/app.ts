@@ -319,7 +319,7 @@ class RunningApp implements App {
     await this.#upstreams.close();
     this.#external.close();
     this.#changes.record('process.stopped', undefined, this.#keeper.current);
-    await this.#records?.writer.close();
+    await this.#records?.close();
     this.#resolveClosed();
   }
 

@@ -176,7 +176,7 @@ export class Supervisor {
 
   async #closeOwn(): Promise<void> {
     await Promise.all(this.#endpoints.map((endpoint) => endpoint.close()));
-    await this.#records.writer.close();
+    await this.#records.close();
   }
 
   #lifecycle(event: LifecycleRecord['event'], detail: string): void {

@@ -71,7 +71,7 @@ export function compileConfig(
     trustedPeers: { gateways: raw.trustedPeers.gateways.map((gateway) => gateway.spiffeId) },
     forward: toForward(raw.forward),
     audit: {
-      file: raw.audit.file === '-' ? '-' : places.file(['audit', 'file'], raw.audit.file),
+      file: places.recordPlace(['audit', 'file'], raw.audit.file),
       durability: raw.audit.durability,
       onFailure: raw.audit.onFailure,
       ...otlpOf(raw.audit.otlp, places),

@@ -119,7 +119,7 @@ const forward = z
 
 const audit = z
   .strictObject({
-    file: place('File for the records; - is standard output.').default('-'),
+    file: place('File for the records; - is standard output, unix:/path a reader.').default('-'),
     durability: oneOf('What an answer waits for before its last byte: nothing, the kernel, the disk.', [
       'buffered',
       'written',

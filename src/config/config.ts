@@ -162,7 +162,7 @@ export interface ForwardSettings {
 }
 
 export interface AuditConfig {
-  /** `-` is stdout, anything else an absolute path. */
+  /** `-` is stdout, `unix:/path` a socket that a reader listens on, anything else an absolute path. */
   readonly file: string;
   /** What the last byte of an answer waits for: nothing, the kernel, or the disk that has its record. */
   readonly durability: 'buffered' | 'written' | 'synced';

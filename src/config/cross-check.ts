@@ -7,6 +7,7 @@ import { checkLimits, warnLimits } from './limits-check.js';
 import { checkOtlp } from './otlp.js';
 import type { PolicyFile } from './policy-file.js';
 import type { Problem } from './problem.js';
+import { checkRecordPlace } from './record-place.js';
 import type { KeyPath } from './yaml-text.js';
 
 type ProblemAt = (path: KeyPath, message: string) => Problem;
@@ -21,6 +22,7 @@ export function crossCheck(config: Config, at: ProblemAt): Problem[] {
     ...checkSideDoors(config, at),
     ...checkExternalDecision(config, at),
     ...checkOtlp(config, at),
+    ...checkRecordPlace(config, at),
     ...checkLimits(config, at),
   ];
 }

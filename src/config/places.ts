@@ -48,6 +48,14 @@ export class Places {
     return this.#parse(path, text, parseUpstreamUrl) ?? nowhere;
   }
 
+  /** `-`, a file, or `unix:` and the absolute path of a socket. */
+  recordPlace(path: KeyPath, text: string): string {
+    if (text === '-') return text;
+    return this.#expand(path, text).startsWith('unix:')
+      ? `unix:${this.unixSocket(path, text)}`
+      : this.file(path, text);
+  }
+
   unixSocket(path: KeyPath, text: string): string {
     const address = this.address(path, text);
     if (address.kind === 'unix') return address.path;

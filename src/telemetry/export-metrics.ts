@@ -1,6 +1,8 @@
 import { Counter, Gauge, type Registry } from 'prom-client';
 import type { ExportLossCause } from '../audit/record.js';
 
+export type MetricRegistry = Registry;
+
 /** The copy of the records that a collector gets. */
 export class ExportMetrics {
   readonly #lines: Counter<'result'>;

@@ -4,8 +4,8 @@ import type { Diagnostics } from '../listener/ports.js';
 import { ExportLosses } from './export-losses.js';
 import { ExportOutage } from './export-outage.js';
 import { ExportQueue } from './export-queue.js';
-import { type ExportLine, type OtlpEncoder, readExportLines } from './otlp-encoder.js';
-import type { OtlpTransport, SendOutcome } from './otlp-transport.js';
+import { type ExportAnswer, type ExportLine, type OtlpEncoder, readExportLines } from './otlp-encoder.js';
+import type { OtlpTransport } from './otlp-transport.js';
 
 /** Within what a web server before a collector takes as a body (nginx: 1 MiB), and encoded in a few milliseconds. */
 const BATCH_BYTES = 256 * 1024;
@@ -58,7 +58,7 @@ export class RecordExporter {
 
   constructor(
     readonly settings: ExporterSettings,
-    readonly encoder: OtlpEncoder,
+    readonly encoder: Promise<OtlpEncoder>,
     readonly transport: OtlpTransport,
     readonly events: ExporterEvents,
   ) {
@@ -119,8 +119,9 @@ export class RecordExporter {
   async #handle(batch: Buffer): Promise<void> {
     if (this.#ended.signal.aborted) return this.#giveUp(readExportLines(batch), 'shutdown');
     try {
-      const { lines, body } = await this.encoder.encode(batch, this.events.nowMs());
-      const lostBy = await this.#send(lines, body);
+      const encoder = await this.encoder;
+      const { lines, body } = await encoder.encode(batch, this.events.nowMs());
+      const lostBy = await this.#send(encoder, lines, body);
       if (lostBy !== undefined) this.#giveUp(lines, lostBy);
     } catch (cause) {
       this.#outage.failed((cause as Error).message); // a defect of ours must not end what this is only a copy of
@@ -129,13 +130,20 @@ export class RecordExporter {
   }
 
   /** @returns why it was given up, where it was. */
-  async #send(lines: readonly ExportLine[], body: Buffer): Promise<ExportLossCause | undefined> {
+  async #send(
+    encoder: OtlpEncoder,
+    lines: readonly ExportLine[],
+    body: Buffer,
+  ): Promise<ExportLossCause | undefined> {
     const since = performance.now();
     for (let backoffMs = FIRST_BACKOFF_MS; ; backoffMs = Math.min(2 * backoffMs, MAX_BACKOFF_MS)) {
       await this.#untilNext();
       if (this.#ended.signal.aborted) return 'shutdown';
       const outcome = await this.transport.send(body, this.#ended.signal);
-      if (outcome.kind === 'answered') return this.#answered(lines, outcome);
+      if (outcome.kind === 'answered') {
+        const answer = encoder.decodeAnswer(outcome.body, outcome.contentType);
+        return this.#answered(lines, answer, outcome.contentType);
+      }
       this.#outage.failed(outcome.why);
       if (outcome.kind === 'refused') return 'refused';
       this.#putOff(backoffMs, outcome.afterMs);
@@ -145,9 +153,9 @@ export class RecordExporter {
 
   #answered(
     lines: readonly ExportLine[],
-    { body, contentType }: Extract<SendOutcome, { kind: 'answered' }>,
+    answer: ExportAnswer | undefined,
+    contentType: string,
   ): 'refused' | undefined {
-    const answer = this.encoder.decodeAnswer(body, contentType);
     if (answer === undefined) {
       this.#outage.failed(`what answers there is no collector: its answer is "${contentType}"`);
       return 'refused';

@@ -31,6 +31,8 @@ export interface RecordWriterEvents {
   truncated(bytes: number): void;
   /** The disk may not have them, though they were written: a sync failed. */
   uncertain(records: number): void;
+  /** Whole lines, seals included, that are kept now: for a copy of them. */
+  kept?(lines: Buffer): void;
 }
 
 /** Writes lines to a target in order, never tearing one; seals and confirms them; follows rotation; knows when it cannot write. */
@@ -225,6 +227,7 @@ export class RecordWriter {
         if (this.confirms === 'synced') await target.sync?.();
         // A system that failed to sync once may forget what it could not write, and say yes the next time.
         if (isUncertain) this.events.uncertain(records);
+        this.events.kept?.(bytes);
         return true;
       } catch (error) {
         this.#fail(error as Error);

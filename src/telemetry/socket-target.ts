@@ -39,7 +39,11 @@ export class SocketTarget implements RecordTarget {
         this.#awaySinceMs ??= performance.now();
         // From the beginning of its line, over the next connection: what went of it there is a fragment at the other's end.
         if (this.#isClosed || performance.now() - this.#awaySinceMs >= GRACE_MS)
-          throw new PartialWrite(bytes, offset, new Error(`${this.name}: ${(cause as Error).message}`, { cause }));
+          throw new PartialWrite(
+            bytes,
+            offset,
+            new Error(`${this.name}: ${(cause as Error).message}`, { cause }),
+          );
         await this.#pause(backoffMs);
         backoffMs = Math.min(2 * backoffMs, MAX_BACKOFF_MS);
       }
