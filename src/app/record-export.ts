@@ -29,6 +29,7 @@ const WORDS: Readonly<Record<ExportLossCause, string>> = {
 /** The copy of the stream that goes to a collector. */
 export class RecordExport {
   readonly #exporter: RecordExporter;
+  #isStreamOver = false;
 
   /** Throws where a file that it needs cannot be read. */
   constructor(config: OtlpConfig, { diagnostics, nowMs, registry, log }: RecordExportParts) {
@@ -40,7 +41,8 @@ export class RecordExport {
       nowMs,
       count: (result, lines) => metrics.count(result, lines),
       lost: (losses) => {
-        for (const lost of losses) log.write(toRecord(lost, nowMs()));
+        if (this.#isStreamOver) diagnostics.error({ losses }, 'the collector lacks the last records');
+        else for (const lost of losses) log.write(toRecord(lost, nowMs()));
       },
     });
   }
@@ -55,8 +57,9 @@ export class RecordExport {
     return this.#exporter.finish(LAST_MS);
   }
 
-  /** With the last lines of all. */
+  /** With the last lines of all: of those no record can tell any more. */
   async close(): Promise<void> {
+    this.#isStreamOver = true;
     await this.#exporter.finish(LAST_MS);
     this.#exporter.close();
   }

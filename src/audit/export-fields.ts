@@ -51,7 +51,8 @@ export function exportFieldsOf(line: string): ExportFields {
   add('stream.id', stream?.id);
   add('stream.boot', stream?.boot);
   add('stream.worker', stream?.worker);
-  add('principal.id', part(record, 'principal').id);
+  const { kind, id } = part(record, 'principal');
+  add(kind === 'none' ? 'principal.claimed' : 'principal.id', id); // a search for an identity must not find who only says so
   add('destination', request.destination);
   add('effect', decision.effect);
   add('reason', decision.reason ?? record.reason);

@@ -193,8 +193,8 @@ export class RecordExporter {
   #tellLosses(): void {
     clearTimeout(this.#tell);
     this.#tell = undefined;
-    if (!this.#losses.isWorthTelling) return;
+    const losses = this.#losses.take();
     this.#hasTold = true;
-    this.events.lost(this.#losses.take());
+    if (losses.length > 0) this.events.lost(losses);
   }
 }
