@@ -7,7 +7,6 @@ import { checkLimits, warnLimits } from './limits-check.js';
 import { checkOtlp } from './otlp.js';
 import type { PolicyFile } from './policy-file.js';
 import type { Problem } from './problem.js';
-import { checkRecordPlace } from './record-place.js';
 import type { KeyPath } from './yaml-text.js';
 
 type ProblemAt = (path: KeyPath, message: string) => Problem;
@@ -22,9 +21,16 @@ export function crossCheck(config: Config, at: ProblemAt): Problem[] {
     ...checkSideDoors(config, at),
     ...checkExternalDecision(config, at),
     ...checkOtlp(config, at),
-    ...checkRecordPlace(config, at),
     ...checkLimits(config, at),
+    ...checkAudit(config, at),
   ];
+}
+
+function checkAudit({ audit: { durability, file } }: Config, at: ProblemAt): Problem[] {
+  const isSocket = file.startsWith('unix:');
+  if (durability !== 'synced' || (file !== '-' && !isSocket)) return [];
+  const what = isSocket ? 'a socket' : 'standard output';
+  return [at(['audit', 'durability'], `synced needs a regular file as \`file\`: ${what} is no disk`)];
 }
 
 /** What is allowed but rarely meant. */

@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises';
+import { readFile, stat } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { withGrants } from '../policy/policy.js';
 import { packRegistry } from '../policy/registry.js';
@@ -121,7 +121,7 @@ async function loadDraft(file: string, env: Environment, nowMs: number): Promise
     const policy = await filesAlone(yaml, dirname(path), env);
     return { ...nothing, ...policy, problems: [...problems, ...policy.problems] };
   }
-  const problemsHere = crossCheck(config, problemAt);
+  const problemsHere = [...crossCheck(config, problemAt), ...(await checkRecordsPlace(config, problemAt))];
   const warningsHere = crossWarn(config, problemAt);
   const policy = await readPolicy(config, 'policy', config.policyFile, problemAt, nowMs);
   const candidate =
@@ -151,6 +151,16 @@ async function loadDraft(file: string, env: Environment, nowMs: number): Promise
         file?.read === undefined ? [] : lintWarnings(config, file.read),
       ),
   };
+}
+
+/** What records are synced to has to be there to sync; one that is not there yet will be a regular file. */
+async function checkRecordsPlace({ audit }: Config, at: Draft['problemAt']): Promise<Problem[]> {
+  if (audit.durability !== 'synced' || audit.file === '-') return [];
+  const isRegular = await stat(audit.file).then(
+    (found) => found.isFile(),
+    () => true,
+  );
+  return isRegular ? [] : [at(['audit', 'durability'], `synced needs a regular file: ${audit.file} is none`)];
 }
 
 /** A file beside the configuration, and what is wrong with it there. */

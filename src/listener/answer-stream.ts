@@ -17,6 +17,9 @@ export class AnswerStream {
   readonly #sender: AnswerSender;
   /** Octets of the body, where its head tells. */
   #length: number | undefined;
+  #written = 0;
+  /** Nothing that makes the answer whole goes out before its end. */
+  #holdsLast = false;
   #held: Buffer | undefined;
   #awaitsDrain = false;
   lingering: Lingering | undefined;
@@ -27,16 +30,22 @@ export class AnswerStream {
     this.#sender = sender;
   }
 
-  /** @param length of the body that follows; undefined where that is not known, or none follows. */
-  begin(status: number, headers: string[], length?: number): void {
+  /**
+   * @param length of the body that follows; undefined where that is not known, or none follows.
+   * @param holdsLast what makes it whole waits for `end`.
+   */
+  begin(status: number, headers: string[], length?: number, holdsLast = false): void {
     this.#length = length;
+    this.#holdsLast = holdsLast;
     this.#response.writeHead(status, headers);
   }
 
   /** @returns false where the client is to take what there is first; the sender hears when it moves. */
   write(chunk: Buffer): boolean {
-    if (this.#length === chunk.length) {
-      this.#held = chunk; // whole body in one piece: goes out with its head
+    this.#written += chunk.length;
+    // A whole body in one piece goes out with its head.
+    if (this.#length === this.#written && (this.#holdsLast || this.#length === chunk.length)) {
+      this.#held = chunk;
       return true;
     }
     if (this.#response.write(chunk)) return true;

@@ -41,6 +41,8 @@ export class Connection {
   /** As records have it. */
   readonly peer: { readonly address: string };
   requests = 0;
+  /** That it came to nothing is recorded already. */
+  isRecorded = false;
   /** Ticks are of the monotonic clock: a wall clock that steps must not end or prolong anything. */
   readonly openedTickMs = performance.now();
   lastActiveTickMs = this.openedTickMs;

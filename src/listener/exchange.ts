@@ -48,6 +48,8 @@ export abstract class Exchange {
   #limiter: RouteLimiter | undefined;
   #countedAs = '';
   #recorded = false;
+  /** What was recorded before the answer's last byte was sent. */
+  #recordedFirst: AccessRecord | undefined;
 
   constructor(
     readonly listener: ListenerContext,
@@ -172,6 +174,30 @@ export abstract class Exchange {
     this.refusal ??= { reason: reason as Refusal['reason'], detail };
   }
 
+  /** The answer's last byte waits for its record; not that of an answer which says that there can be none. */
+  protected get isRecordedFirst(): boolean {
+    return this.listener.records.confirms && this.reason !== 'audit_unavailable';
+  }
+
+  /**
+   * The answer is whole, but for its last byte: the record of that, and `send` once it is kept. Where it is not, the answer must
+   * not look whole. Neither is called for an exchange that has ended by then.
+   */
+  protected recordFirst(send: () => void, reset: () => void): void {
+    if (this.#recordedFirst !== undefined) return;
+    const record = accessRecord(this, undefined, performance.now());
+    this.#recordedFirst = record;
+    this.listener.records.write(record, (isKept) => this.#confirmed(isKept, send, reset));
+  }
+
+  #confirmed(isKept: boolean, send: () => void, reset: () => void): void {
+    if (this.#recorded) return;
+    if (isKept) return send();
+    this.setRefusal('audit_unavailable', 'its record could not be kept');
+    this.outcome = 'record_failed';
+    reset();
+  }
+
   /** At the very end, aborts included: one record, one observation. */
   finish(): void {
     if (this.#recorded) return;
@@ -182,18 +208,32 @@ export abstract class Exchange {
     const tickMs = performance.now();
     connection.lastActiveTickMs = tickMs;
     if (connection.terminatedBy !== undefined && connection.open.size === 0) connection.close();
-    const record = accessRecord(this, this.phase === undefined ? undefined : 'end', tickMs);
-    this.listener.records.write(record);
+    const record = this.#lastRecord(tickMs);
     this.#observe(record, (tickMs - this.startedMs) / 1000);
     connection.turns.next();
+  }
+
+  #lastRecord(tickMs: number): AccessRecord {
+    const first = this.#recordedFirst;
+    if (first?.response.outcome === this.outcome) return first;
+    const record = accessRecord(this, this.phase === undefined ? undefined : 'end', tickMs);
+    // What was called whole did not go out whole: the evidence is set right.
+    const last = first === undefined ? record : { ...record, event: 'access.corrected' as const };
+    this.listener.records.write(last);
+    return last;
   }
 
   /** Set by exchanges that also leave a record at their start. */
   protected phase: 'started' | undefined;
 
-  protected recordStart(): void {
+  /** @param begin called once the record is kept as the durability asks; `reset` where it is not. */
+  protected recordStart(begin: () => void, reset: () => void): void {
     this.phase = 'started';
-    this.listener.records.write(accessRecord(this, 'start', performance.now()));
+    const { records } = this.listener;
+    const record = accessRecord(this, 'start', performance.now());
+    if (records.confirms) return records.write(record, (isKept) => this.#confirmed(isKept, begin, reset));
+    records.write(record);
+    begin();
   }
 
   /** The registry does not know the caller. */

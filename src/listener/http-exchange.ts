@@ -135,10 +135,10 @@ export class HttpExchange extends Exchange implements ForwardHandler, AnswerSend
       headers.push('connection', 'close');
       this.connection.endAfterAnswer();
     }
-    const isHead = this.head?.method === 'HEAD';
-    const length = isHead || status === 304 ? undefined : contentLength; // else it tells of a body that does not come
-    this.#answer.begin(status, headers, length);
-    if (length === undefined && !isHead) this.#response.flushHeaders();
+    const isBodiless = this.head?.method === 'HEAD' || status === 304 || status === 204;
+    const length = isBodiless ? undefined : contentLength; // else it tells of a body that does not come
+    this.#answer.begin(status, headers, length, this.isRecordedFirst);
+    if (length === undefined && !isBodiless) this.#response.flushHeaders();
     return true;
   }
 
@@ -158,9 +158,7 @@ export class HttpExchange extends Exchange implements ForwardHandler, AnswerSend
   }
 
   onEnd(): void {
-    if (this.#done) return;
-    this.#progress?.clientStalls(); // until all is out
-    this.#end();
+    if (!this.#done) this.#end();
   }
 
   onFailure(failure: Failure): void {
@@ -171,9 +169,20 @@ export class HttpExchange extends Exchange implements ForwardHandler, AnswerSend
     this.#destroy(); // a message cut short is a reset, never a clean end (RFC 9112 8)
   }
 
-  /** The answer is whole; what is left of an unread request body is thrown away or ends the connection. */
+  /** The answer is whole. */
   #end(text?: string): void {
     this.#done = true;
+    if (!this.isRecordedFirst) return this.#send(text);
+    this.requestBytes = this.#body?.bytes ?? 0;
+    this.recordFirst(
+      () => this.#send(text),
+      () => this.#destroy(),
+    );
+  }
+
+  /** What is left of an unread request body is thrown away or ends the connection. */
+  #send(text: string | undefined): void {
+    if (this.outcome === 'complete') this.#progress?.clientStalls(); // until all is out
     this.#answer.end(this.#isUnread, text);
     // A refusal is whole now: the client is told at once that no more is taken.
     if (this.#answer.lingering !== undefined && this.reason !== undefined && this.connection.closing)

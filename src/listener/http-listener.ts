@@ -185,8 +185,16 @@ export class HttpListener {
     if (this.live.takeShare(connection, limit)) return undefined;
     const refusal: Refusal = { reason: 'connection_limit', detail: `${limit} connections of one identity` };
     connection.turnAway(refusal);
-    answerOnSocket(connection.socket, refusal.reason, connection.id);
+    const answer = (): void => answerOnSocket(connection.socket, refusal.reason, connection.id);
+    if (!this.context.records.confirms) answer();
+    else this.#recordRefused(connection, (isKept) => (isKept ? answer() : connection.reset()));
     return refusal;
+  }
+
+  #recordRefused(connection: Connection, confirmed?: (isKept: boolean) => void): void {
+    connection.isRecorded = true;
+    const { records, name, clock, snapshots } = this.context;
+    records.write(handshakeRecord(name, connection, snapshots.current, clock.nowMs()), confirmed);
   }
 
   #onClosed(connection: Connection): void {
@@ -199,7 +207,7 @@ export class HttpListener {
       connection.refusal !== undefined &&
       connection.terminatedBy === undefined
     ) {
-      records.write(handshakeRecord(name, connection, this.context.snapshots.current, clock.nowMs()));
+      if (!connection.isRecorded) this.#recordRefused(connection);
       metrics.countRefusal(name, connection.refusal.reason);
     }
     if (connection.terminatedBy !== undefined) {

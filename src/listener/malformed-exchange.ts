@@ -23,10 +23,21 @@ export class MalformedExchange extends Exchange {
     if (this.snapshot !== undefined) connection.judge(this.snapshot, this.startedAtMs);
     this.setRefusal(reason, detail);
     this.outcome = 'refused';
-    if (!connection.socket.destroyed) {
-      this.status = meaningOf(reason).status;
-      answerOnSocket(connection.socket, reason, this.id);
-    }
+    if (connection.socket.destroyed) return this.finish();
+    this.status = meaningOf(reason).status;
+    if (this.isRecordedFirst) {
+      this.recordFirst(
+        () => this.#answer(reason),
+        () => {
+          connection.reset();
+          this.finish();
+        },
+      );
+    } else this.#answer(reason);
+  }
+
+  #answer(reason: Reason): void {
+    answerOnSocket(this.connection.socket, reason, this.id);
     this.finish();
   }
 }

@@ -120,8 +120,18 @@ export class UpgradeExchange extends Exchange implements UpgradeHandler, OpenExc
     this.status = 101;
     this.upstreamMs = performance.now() - this.startedMs;
     this.#movedAtMs = performance.now();
-    this.recordStart();
-    begin();
+    this.recordStart(begin, () => this.#reset());
+  }
+
+  #reset(): void {
+    this.#call?.abort();
+    this.connection.reset();
+  }
+
+  /** An answer that is no tunnel, once its record is kept. */
+  #answer(send: () => void): void {
+    if (this.isRecordedFirst) this.recordFirst(send, () => this.#reset());
+    else send();
   }
 
   /** Relays an answer that is no upgrade, with framing of our own, and closes: nothing after it is piped (P089). */
@@ -155,6 +165,10 @@ export class UpgradeExchange extends Exchange implements UpgradeHandler, OpenExc
     this.status = status;
     this.responseBytes = body.length;
     this.#takenByMs = performance.now() + this.snapshot!.config.deadlines.bodyMs;
+    this.#answer(() => this.#write(status, headers, body));
+  }
+
+  #write(status: number, headers: readonly string[], body: Buffer): void {
     let head = `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\n`;
     for (let i = 0; i < headers.length; i += 2) {
       if (headers[i]!.toLowerCase() !== 'content-length') head += `${headers[i]}: ${headers[i + 1]}\r\n`;
@@ -180,7 +194,7 @@ export class UpgradeExchange extends Exchange implements UpgradeHandler, OpenExc
     this.outcome = this.permit === undefined ? 'refused' : 'upstream_failed';
     this.status = meaningOf(reason).status;
     this.#call?.abort();
-    answerOnSocket(this.socket, reason, this.id, this.refusalHeaders);
+    this.#answer(() => answerOnSocket(this.socket, reason, this.id, this.refusalHeaders));
   }
 
   cut(reason: Reason): void {

@@ -1,21 +1,19 @@
 import { Batch, bytesOf, type Confirmed } from './record-batch.js';
+import { RecordDelivery, STAYED } from './record-delivery.js';
 import type { RecordSealer } from './record-sealer.js';
-import { PartialWrite, type RecordTarget } from './record-target.js';
+import type { RecordTarget } from './record-target.js';
 
 const FLUSH_MS = 10;
 const FLUSH_BYTES = 64 * 1024;
-const RETRY_MS = 250;
 const LOOK_MS = 1000;
 /** Beyond this, records that cannot be written are dropped and counted: memory is not a log. */
 const MAX_PENDING_BYTES = 64 * 1024 * 1024;
-/** A sink that takes nothing for this long, or leaves this much waiting, is as good as one that fails: said before records are lost. */
-const STALLED_MS = 5000;
+/** A sink that leaves this much waiting is as good as one that fails: said before records are lost. */
 const STALLED_BYTES = MAX_PENDING_BYTES / 4;
 /** At the end a target that does not move (a full pipe) gets so long. */
 const CLOSING_MS = 3000;
 const MAX_CLOSING_MS = 15_000;
 const LAST_WORD_MS = 50;
-const NOTHING = Buffer.alloc(0);
 
 /** When a record counts as kept: not told at all, when the target has it, or when `sync` has it. */
 export type Confirms = 'never' | 'written' | 'synced';
@@ -49,13 +47,9 @@ export class RecordWriter {
   #isAstray = false;
   /** A seal could not be signed. */
   #isUnsealed = false;
-  #progressedMs = 0;
   #timer: NodeJS.Timeout | undefined;
   readonly #looks: NodeJS.Timeout;
-  /** Runs while something is to be taken. */
-  #stalled: NodeJS.Timeout | undefined;
-  /** Ends the wait before the next try. */
-  #tryNow: () => void = () => undefined;
+  readonly #delivery: RecordDelivery;
 
   constructor(
     readonly target: RecordTarget,
@@ -63,6 +57,13 @@ export class RecordWriter {
     readonly confirms: Confirms = 'never',
     readonly sealer?: RecordSealer,
   ) {
+    this.#delivery = new RecordDelivery(target, confirms === 'synced', {
+      failed: (error) => this.#fail(error),
+      stalled: () => this.#failAsStalled(),
+      uncertain: (records) => this.events.uncertain(records),
+      truncated: (bytes) => this.events.truncated(bytes),
+      kept: (lines) => this.events.kept?.(lines),
+    });
     this.#looks = setInterval(() => this.look(), LOOK_MS).unref();
   }
 
@@ -98,7 +99,7 @@ export class RecordWriter {
     this.#isClosing = true;
     clearTimeout(this.#timer);
     clearInterval(this.#looks);
-    this.#tryNow();
+    this.#delivery.hurry();
     const end = this.#finish();
     if (await this.#isStuck(end)) this.#fail(new Error('records are not taken'));
     this.target.close();
@@ -190,7 +191,7 @@ export class RecordWriter {
     if (this.sealer !== undefined && own?.length !== 0)
       this.sealer.cover(own ?? lines, own === undefined ? bytes : bytesOf(own));
     this.#underWay = confirms;
-    const isWritten = await this.#put(bytes, lines.length);
+    const isWritten = await this.#delivery.put(bytes, lines.length);
     const told = this.#underWay; // empty where they were told before that it failed
     this.#underWay = [];
     if (isWritten) this.events.written(lines.length);
@@ -203,7 +204,7 @@ export class RecordWriter {
   async #seal(sealer: RecordSealer, isLast: boolean): Promise<boolean> {
     try {
       const line = await sealer.seal(isLast);
-      if (!(await this.#put(Buffer.from(line), 0))) return false;
+      if (!(await this.#delivery.put(Buffer.from(line), 0))) return false;
       sealer.sealed();
       this.#isUnsealed = false;
       return true;
@@ -214,69 +215,15 @@ export class RecordWriter {
     }
   }
 
-  /** To the end, whatever it takes, unless all is to end. */
-  async #put(bytes: Buffer, records: number): Promise<boolean> {
-    const { target } = this;
-    let left = bytes;
-    let isUncertain = false;
-    for (;;) {
-      this.#stalled = setTimeout(() => this.#failAsStalled(), STALLED_MS).unref();
-      try {
-        if (left.length > 0) await target.write(left, this.#progressed);
-        left = NOTHING;
-        if (this.confirms === 'synced') await target.sync?.();
-        // A system that failed to sync once may forget what it could not write, and say yes the next time.
-        if (isUncertain) this.events.uncertain(records);
-        this.events.kept?.(bytes);
-        return true;
-      } catch (error) {
-        this.#fail(error as Error);
-        isUncertain ||= left.length === 0;
-        if (this.#isClosing) return false;
-        if (error instanceof PartialWrite) left = error.rest;
-        await this.#untilNextTry();
-        if (error instanceof PartialWrite && (await this.#hasLeft())) left = error.whole;
-      } finally {
-        clearTimeout(this.#stalled);
-      }
-    }
-  }
-
-  /** Who makes room renames the file, or deletes it: nothing more is tried where it does not help. */
-  async #hasLeft(): Promise<boolean> {
-    try {
-      if (this.target.look?.().hasMoved !== true) return false;
-      await this.target.follow?.();
-      return true;
-    } catch {
-      return false; // said already, of the write
-    }
-  }
-
-  #untilNextTry(): Promise<void> {
-    return new Promise((resolve) => {
-      const timer = setTimeout(resolve, RETRY_MS);
-      this.#tryNow = () => {
-        clearTimeout(timer);
-        resolve();
-      };
-    });
-  }
-
-  readonly #progressed = (): void => {
-    this.#stalled?.refresh();
-    this.#progressedMs = performance.now();
-  };
-
   /** @returns false once it is over; true where it does not move any more. */
   async #isStuck(end: Promise<void>): Promise<boolean> {
-    this.#progressedMs = performance.now();
-    const untilMs = this.#progressedMs + MAX_CLOSING_MS;
+    const fromMs = performance.now();
     const over = end.then(() => true);
     for (;;) {
       if (await Promise.race([over, pause(FLUSH_MS)])) return false;
       const nowMs = performance.now();
-      if (nowMs - this.#progressedMs > CLOSING_MS || nowMs > untilMs) return true;
+      const stoodMs = nowMs - Math.max(fromMs, this.#delivery.progressedMs);
+      if (stoodMs > CLOSING_MS || nowMs - fromMs > MAX_CLOSING_MS) return true;
     }
   }
 
@@ -301,8 +248,6 @@ export class RecordWriter {
     this.events.recovered();
   }
 }
-
-const STAYED = { hasMoved: false, bytesLost: 0 };
 
 const pause = (ms: number): Promise<undefined> =>
   new Promise((resolve) => setTimeout(resolve, ms, undefined));

@@ -82,6 +82,9 @@ class Tunnel implements ForwardCall {
       if ((response.statusCode ?? 0) < 200) this.fail(undefined, 'upstream_malformed');
       else this.#refused(response);
     });
+    // It would also end the client's socket at once, before an answer that waits for its record.
+    proxyRequest.removeAllListeners('error');
+    proxyRequest.on('error', (error) => this.fail(error));
     const pipe = proxyRequest.listeners('upgrade');
     proxyRequest.removeAllListeners('upgrade');
     proxyRequest.once('upgrade', (response: IncomingMessage, socket: Duplex, head: Buffer) => {
