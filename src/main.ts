@@ -23,6 +23,10 @@ const verbs: Readonly<Record<string, { readonly does: string; load(): Promise<Ve
     does: 'decide recorded requests again under a new configuration; exit 1 if an answer changes',
     load: async () => (await import('./cli/replay.js')).runReplay,
   },
+  audit: {
+    does: '`audit verify`: prove that record files are whole, in order and unaltered',
+    load: async () => (await import('./cli/audit.js')).runAudit,
+  },
   pki: { does: 'a throwaway development CA', load: async () => (await import('./cli/pki.js')).runPki },
   demo: {
     does: 'see it work: a legacy service, real calls, a CA rotation, a revocation',

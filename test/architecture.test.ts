@@ -9,9 +9,9 @@ const arrows: Readonly<Record<string, readonly string[]>> = {
   policy: ['identity', 'reasons'],
   message: ['identity', 'reasons'],
   audit: ['reasons'],
-  config: ['identity', 'policy', 'message', 'reasons'],
+  config: ['identity', 'policy', 'message', 'reasons', 'audit/seal-key'],
   snapshot: ['identity', 'policy', 'message', 'config'],
-  sources: ['identity', 'policy', 'message', 'config', 'snapshot', 'reasons'],
+  sources: ['identity', 'policy', 'message', 'config', 'snapshot', 'reasons', 'audit/seal-key'],
   tls: ['snapshot', 'listener/ports'],
   listener: ['identity', 'policy', 'message', 'audit', 'config', 'snapshot', 'reasons'],
   upstream: ['message', 'config', 'policy', 'reasons', 'listener/ports'],
@@ -33,9 +33,13 @@ const arrows: Readonly<Record<string, readonly string[]>> = {
     'app/grants',
     'app/own-svid',
     'app/revocations',
+    'app/seals',
     'app/view',
   ],
-  'app/view': ['listener', 'snapshot', 'workers', 'app/dependents'],
+  'app/view': ['listener', 'snapshot', 'workers', 'app/dependents', 'app/seals'],
+  'app/seals': ['audit', 'telemetry'],
+  'app/seal-key-watch': ['audit', 'listener/ports', 'sources'],
+  'app/ended-streams': ['audit', 'listener/ports', 'telemetry'],
   'app/dependents': ['listener'],
   'app/change-desk': ['audit', 'listener', 'policy', 'snapshot', 'sources', 'telemetry', 'app/changes'],
   'app/changes': [
@@ -51,7 +55,15 @@ const arrows: Readonly<Record<string, readonly string[]>> = {
   'app/exception-watch': ['audit', 'config', 'policy'],
   'app/grants': ['config', 'policy', 'sources', 'admin/ports'],
   'app/worker-orders': ['admin/ports', 'workers', 'app/grants'],
-  'app/records': ['config', 'listener/ports', 'telemetry', 'app/record-export'],
+  'app/records': [
+    'audit',
+    'config',
+    'listener/ports',
+    'telemetry',
+    'app/ended-streams',
+    'app/record-export',
+    'app/seals',
+  ],
   'app/record-export': ['audit', 'config', 'listener/ports', 'telemetry'],
   'app/own-svid': ['identity', 'reasons', 'snapshot', 'listener/ports'],
   'app/revocations': ['identity', 'config', 'snapshot', 'sources', 'admin/ports'],
@@ -68,7 +80,7 @@ const packages: Readonly<Record<string, readonly string[]>> = {
   '@peculiar/asn1-schema': ['dev'],
   '@peculiar/asn1-x509': ['dev'],
   '@marcbachmann/cel-js': ['policy'],
-  jose: ['identity'],
+  jose: ['identity', 'audit'],
   pino: ['telemetry'],
   'prom-client': ['telemetry'],
   yaml: ['config'],
@@ -87,7 +99,14 @@ const impureFiles = new Set(
   ),
 );
 /** Node modules that a pure folder may use: none of them does I/O. */
-const pureBuiltins = new Set(['node:crypto', 'node:path', 'node:net', 'node:util', 'node:buffer']);
+const pureBuiltins = new Set([
+  'node:crypto',
+  'node:path',
+  'node:net',
+  'node:util',
+  'node:buffer',
+  'node:zlib',
+]);
 const impureWords =
   /\b(Date\.now|new Date\(\)|Math\.random|setTimeout|setInterval|setImmediate|process\.(env|hrtime|nextTick)|randomBytes|performance\.now)\b/;
 

@@ -54,6 +54,10 @@ export function commonRoutes(view: AdminView): [string, Handler][] {
       },
     ],
     [
+      'GET /.well-known/jwks.json',
+      async (_request, response) => sendJson(response, 200, await view.keys(), 'application/jwk-set+json'),
+    ],
+    [
       'GET /metrics',
       async (_request, response) => {
         const { contentType, text } = await view.metrics();

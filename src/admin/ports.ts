@@ -11,6 +11,8 @@ export interface AdminView {
   metrics(): Promise<{ readonly contentType: string; readonly text: string }>;
   snapshot(): MaybeLater<object>;
   connections(limit: number): MaybeLater<object>;
+  /** JWK set (RFC 7517) of what verifies our signatures. */
+  keys(): MaybeLater<{ readonly keys: readonly object[] }>;
   reload(): Promise<object>;
   drain(): void;
   readonly revocations: RevocationPort;

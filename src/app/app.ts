@@ -12,6 +12,7 @@ import { RequestLimits } from '../listener/request-limits.js';
 import { UnregisteredLog } from '../listener/unregistered.js';
 import type { Snapshot } from '../snapshot.js';
 import { SnapshotKeeper } from '../sources/snapshot-keeper.js';
+import { registerHeads } from '../telemetry/head-metric.js';
 import { Metrics } from '../telemetry/metrics.js';
 import { readPeerChain } from '../tls/peer-chain.js';
 import { serverContextOptions, serverTlsOptions } from '../tls/server-context.js';
@@ -89,7 +90,7 @@ class RunningApp implements App {
   foundNews: (source: string) => void = () => undefined;
   readonly closed: Promise<void>;
   readonly ready: Promise<void>;
-  readonly #ids = new Ids();
+  readonly #ids: Ids;
   readonly #metrics = new Metrics();
   readonly #credentials = new CredentialIndex();
   readonly #unregistered = new UnregisteredLog();
@@ -114,6 +115,7 @@ class RunningApp implements App {
 
   constructor(readonly options: AppOptions) {
     this.#nowMs = options.nowMs ?? Date.now;
+    this.#ids = new Ids(options.worker?.boot);
     this.closed = new Promise((resolve) => {
       this.#resolveClosed = resolve;
     });
@@ -203,6 +205,9 @@ class RunningApp implements App {
       get state() {
         return app.#state;
       },
+      get seals() {
+        return app.#records?.seals;
+      },
       get canRecord() {
         return app.#records?.log.available === true;
       },
@@ -223,6 +228,8 @@ class RunningApp implements App {
     const config = this.#keeper.config!;
     try {
       this.#records = this.#openRecords(config);
+      // Of several workers' file the supervisor has looked, before they began.
+      if (this.options.worker === undefined) await this.#records.declareEnded();
       this.#upstreams.configure(config);
       const problem = this.#external.adopt(config.externalDecision, this.#keeper.current?.policy.revision);
       if (problem !== undefined) throw new Error(problem);
@@ -354,16 +361,19 @@ class RunningApp implements App {
   #openRecords({ audit }: Config): Records {
     const { diagnostics, worker } = this.options;
     const isRelayed = worker?.relaysRecords === true;
-    return new Records({
+    const records = new Records({
       config: audit,
       diagnostics,
       boot: this.#ids.boot,
       worker: worker?.index ?? 0,
+      sealKey: this.#keeper.sealKey,
       isShared: worker !== undefined && !isRelayed,
       isRelayed,
       nowMs: this.#nowMs,
       metrics: this.#metrics,
     });
+    if (records.seals !== undefined) registerHeads(this.#metrics.registry, () => records.seals?.heads ?? []);
+    return records;
   }
 
   async #openListener(name: string, snapshot: Snapshot): Promise<void> {

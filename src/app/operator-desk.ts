@@ -12,6 +12,7 @@ import type { ExceptionWatch } from './exception-watch.js';
 import { describeExceptions, GrantDesk } from './grants.js';
 import type { OwnSvidWatch } from './own-svid.js';
 import { describeEntry, RevocationDesk } from './revocations.js';
+import { mergeAuditViews, type Seals } from './seals.js';
 import { describeConnections, describeLongLived, describeSnapshot } from './view.js';
 
 export type RunState = 'starting' | 'waiting' | 'running' | 'draining' | 'closed';
@@ -28,6 +29,8 @@ export interface RunningParts {
   readonly external: ExternalEngine;
   readonly diagnostics: Diagnostics;
   readonly canRecord: boolean;
+  /** undefined where nothing is sealed. */
+  readonly seals: Seals | undefined;
   nowMs(): number;
   /** Open connections that the last change ended, once all are found. */
   judged(): Promise<number>;
@@ -51,6 +54,8 @@ export class OperatorDesk {
         return view.isReady();
       case 'snapshot':
         return view.snapshot();
+      case 'keys':
+        return view.keys();
       case 'connections':
         return view.connections(Number(argument));
       case 'metricValues':
@@ -101,6 +106,7 @@ export class OperatorDesk {
       }),
       snapshot: () => this.#describeSnapshot(),
       connections: (limit) => describeConnections(this.parts.listeners, limit),
+      keys: () => ({ keys: this.parts.seals?.keys ?? [] }),
       reload: async () => {
         await this.parts.reload();
         return this.#describeSnapshot();
@@ -177,6 +183,7 @@ export class OperatorDesk {
       exceptions: describeExceptions(current?.policy.exceptions ?? [], this.parts.nowMs()),
       longLived: describeLongLived(this.parts.credentials),
       external: this.parts.external.status,
+      audit: this.parts.seals?.describe() ?? mergeAuditViews([]),
       restartNeeded,
       sources: status,
     };

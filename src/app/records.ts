@@ -1,4 +1,7 @@
 import { statSync } from 'node:fs';
+import { hostname } from 'node:os';
+import type { SealKey } from '../audit/seal-key.js';
+import type { StreamName } from '../audit/seal-line.js';
 import type { AuditConfig } from '../config/config.js';
 import type { Diagnostics } from '../listener/ports.js';
 import type { MetricRegistry } from '../telemetry/export-metrics.js';
@@ -8,7 +11,9 @@ import { RecordRelay } from '../telemetry/record-relay.js';
 import type { RecordTarget } from '../telemetry/record-target.js';
 import { type Confirms, RecordWriter, type RecordWriterEvents } from '../telemetry/record-writer.js';
 import { SocketTarget } from '../telemetry/socket-target.js';
+import { declareEndedStreams } from './ended-streams.js';
 import { RecordExport } from './record-export.js';
+import { Seals } from './seals.js';
 
 export interface RecordsOptions {
   readonly config: AuditConfig;
@@ -26,6 +31,8 @@ export interface RecordsOptions {
     countUnconfirmed(result: 'reset' | 'sent'): void;
     readonly registry: MetricRegistry;
   };
+  /** Where the key is that signs seals; undefined where nothing is sealed. */
+  readonly sealKey: { readonly value: SealKey | undefined } | undefined;
   /** Records can be written, or cannot. */
   readonly changed?: (available: boolean) => void;
 }
@@ -34,12 +41,13 @@ export interface RecordsOptions {
 export class Records {
   readonly log: RecordLog;
   readonly writer: RecordWriter;
+  readonly seals: Seals | undefined;
   readonly #relay: RecordRelay | undefined;
   readonly #export: RecordExport | undefined;
 
   /** Throws where the place cannot be opened: a proxy that cannot record does not start. */
   constructor(readonly options: RecordsOptions) {
-    const { config, isRelayed, isShared, boot, worker, nowMs, metrics } = options;
+    const { config, isRelayed, isShared, boot, worker, nowMs, metrics, sealKey: source } = options;
     const isSynced = config.durability === 'synced';
     const socket = isRelayed ? undefined : socketPathOf(config.file);
     const target =
@@ -48,7 +56,11 @@ export class Records {
         : new SocketTarget(socket);
     this.#relay = isRelayed ? new RecordRelay(target) : undefined;
     const place: RecordTarget = this.#relay ?? target;
-    this.writer = new RecordWriter(place, this.#events(), confirmsOf(config, isRelayed));
+    if (config.seal !== undefined && source !== undefined) {
+      const stream = { id: hostname(), boot, worker };
+      this.seals = new Seals({ stream, everyMs: config.seal.everyMs, source, nowMs });
+    }
+    this.writer = new RecordWriter(place, this.#events(), confirmsOf(config, isRelayed), this.seals?.sealer);
     const { onFailure } = config;
     const unconfirmed = (result: 'reset' | 'sent'): void => metrics.countUnconfirmed(result);
     this.log = new RecordLog(this.writer, { onFailure, boot, worker, nowMs, unconfirmed });
@@ -62,6 +74,19 @@ export class Records {
     await this.#export?.finish();
     await this.writer.close();
     await this.#export?.close();
+  }
+
+  /** Says which earlier processes ended without a last word. @param isEnded false of a stream that is still being written */
+  declareEnded(isEnded = ({ boot }: StreamName): boolean => boot !== this.options.boot): Promise<void> {
+    const { config, diagnostics } = this.options;
+    if (socketPathOf(config.file) !== undefined) return Promise.resolve(); // nothing can be read back
+    return declareEndedStreams({
+      file: config.file,
+      isSealed: this.seals !== undefined,
+      diagnostics,
+      isEnded,
+      writeGap: (gap, detail) => this.log.writeGap(gap, detail),
+    });
   }
 
   /** Told by the supervisor where it does the writing. */

@@ -3,14 +3,18 @@ import { createHealthEndpoint } from '../admin/health-endpoint.js';
 import type { HttpEndpoint } from '../admin/http-endpoint.js';
 import type { AdminView } from '../admin/ports.js';
 import type { LifecycleRecord } from '../audit/record.js';
+import { jwksOf, type PublicSealKey } from '../audit/seal-key.js';
 import type { Address, Config } from '../config/config.js';
 import { Ids } from '../listener/ids.js';
 import type { Diagnostics } from '../listener/ports.js';
+import { registerHeads } from '../telemetry/head-metric.js';
 import { type MetricData, mergeMetrics, onlyCounts } from '../telemetry/merge-metrics.js';
 import { SupervisorMetrics } from '../telemetry/supervisor-metrics.js';
-import { WorkerPool } from '../workers/worker-pool.js';
+import { type LostWorker, WorkerPool } from '../workers/worker-pool.js';
 import { probesOf, StartRefused } from './app.js';
 import { isRegularFile, Records } from './records.js';
+import { SealKeyWatch } from './seal-key-watch.js';
+import { type AuditView, mergeAuditViews } from './seals.js';
 import { mergeConnections, mergeSnapshots } from './view.js';
 import { WorkerOrders } from './worker-orders.js';
 
@@ -32,6 +36,8 @@ export class Supervisor {
   readonly #endpoints: HttpEndpoint[] = [];
   readonly #addresses = new Map<string, string>();
   readonly #records: Records;
+  /** undefined where nothing is sealed. */
+  readonly #sealKey: SealKeyWatch | undefined;
   #draining = false;
   /** What the workers that are gone had counted: a sum never goes back. */
   #lostCounts: Promise<readonly MetricData[]> = Promise.resolve([]);
@@ -58,7 +64,7 @@ export class Supervisor {
       {
         started: (addresses) => this.#onStarted(addresses),
         refused: (problems, isAtStart) => this.#onRefused(problems, isAtStart),
-        lost: (index, pid, why, metrics) => this.#onLost(index, pid, why, metrics as unknown as MetricData[]),
+        lost: (lost) => this.#onLost(lost),
         replaced: (index, pid) => {
           diagnostics.info({ worker: index, pid }, 'a worker was replaced');
           this.#lifecycle('process.worker_replaced', `worker ${index}, process ${pid}`);
@@ -68,7 +74,10 @@ export class Supervisor {
       },
     );
     this.#orders = new WorkerOrders(this.#pool, workers);
+    this.#sealKey = this.#watchSealKey();
     this.#records = this.#openRecords(relaysRecords);
+    if (this.#records.seals !== undefined)
+      registerHeads(this.#metrics.registry, () => this.#records.seals?.heads ?? []);
   }
 
   /** Resolves when every worker serves, or when it is told to stop before that; rejects with StartRefused when they cannot. */
@@ -76,7 +85,7 @@ export class Supervisor {
     if (this.#draining) return Promise.resolve();
     return new Promise((resolve, reject) => {
       this.#started = { resolve, reject };
-      this.#opening = this.#openEndpoints().then(
+      this.#opening = this.#prepare().then(
         () => {
           if (!this.#draining) this.#pool.start();
         },
@@ -90,6 +99,7 @@ export class Supervisor {
 
   async reload(): Promise<void> {
     this.#records.writer.look();
+    void this.#sealKey?.look();
     await this.#pool.ask('reload');
   }
 
@@ -116,6 +126,7 @@ export class Supervisor {
         diagnostics,
         boot: new Ids().boot,
         worker: 0,
+        sealKey: this.#sealKey?.source,
         isShared: !relaysRecords,
         isRelayed: false,
         nowMs: Date.now,
@@ -127,6 +138,21 @@ export class Supervisor {
     } catch (cause) {
       throw new StartRefused([`cannot start: ${(cause as Error).message}`]);
     }
+  }
+
+  /** What is ours, before anybody else writes. */
+  async #prepare(): Promise<void> {
+    const problem = await this.#sealKey?.start();
+    if (problem !== undefined) throw new Error(problem);
+    await this.#records.declareEnded();
+    await this.#openEndpoints();
+  }
+
+  #watchSealKey(): SealKeyWatch | undefined {
+    const { config, diagnostics } = this.options;
+    if (config.audit.seal === undefined) return undefined;
+    const record = (event: LifecycleRecord['event'], detail: string): void => this.#lifecycle(event, detail);
+    return new SealKeyWatch(config.audit.seal.keyFile, { diagnostics, record });
   }
 
   async #openEndpoints(): Promise<void> {
@@ -156,11 +182,14 @@ export class Supervisor {
     this.options.diagnostics.error({ problems }, 'a worker could not be replaced; trying again');
   }
 
-  #onLost(index: number, pid: number, why: string, metrics: readonly MetricData[]): void {
+  #onLost({ index, boot, pid, why, metrics }: LostWorker): void {
     this.options.diagnostics.error({ worker: index, pid, why }, 'a worker was lost');
     this.#metrics.countLost();
-    this.#lostCounts = this.#lostCounts.then((before) => mergeMetrics([before, onlyCounts(metrics)]).data());
+    this.#lostCounts = this.#lostCounts.then((before) =>
+      mergeMetrics([before, onlyCounts(metrics as unknown as MetricData[])]).data(),
+    );
     this.#lifecycle('process.worker_lost', `worker ${index}, process ${pid}: ${why}`);
+    void this.#records.declareEnded((stream) => stream.boot === boot);
   }
 
   /** When the workers are down: everything of ours, and only then is it said. */
@@ -176,6 +205,8 @@ export class Supervisor {
 
   async #closeOwn(): Promise<void> {
     await Promise.all(this.#endpoints.map((endpoint) => endpoint.close()));
+    this.#sealKey?.close();
+    this.#lifecycle('process.stopped', 'the supervisor of the workers');
     await this.#records.close();
   }
 
@@ -183,6 +214,12 @@ export class Supervisor {
     const time = new Date().toISOString();
     const unknown = { source: undefined, policyRevision: undefined, trustRevision: undefined };
     this.#records.log.write({ time, event, ...unknown, detail });
+  }
+
+  /** Beside what the workers show: the stream of our own. */
+  #withOwn(merged: { readonly audit?: AuditView }): object {
+    const own = this.#records.seals?.describe();
+    return { ...merged, audit: mergeAuditViews([merged.audit, own].filter((view) => view !== undefined)) };
   }
 
   #view(): AdminView {
@@ -205,12 +242,17 @@ export class Supervisor {
           await this.#metrics.data(),
         ]).text();
       },
-      snapshot: async () => mergeSnapshots(await this.#pool.ask<object>('snapshot')),
+      snapshot: async () => this.#withOwn(mergeSnapshots(await this.#pool.ask<object>('snapshot'))),
+      keys: async () => {
+        const answers = await this.#pool.ask<{ readonly keys: readonly PublicSealKey[] }>('keys');
+        return jwksOf([...(this.#records.seals?.keys ?? []), ...answers.flatMap(({ value }) => value.keys)]);
+      },
       connections: async (limit) =>
         mergeConnections(await this.#pool.ask<object>('connections', limit), limit),
       reload: async () => {
         this.#records.writer.look();
-        return mergeSnapshots(await this.#pool.ask<object>('reload'));
+        void this.#sealKey?.look();
+        return this.#withOwn(mergeSnapshots(await this.#pool.ask<object>('reload')));
       },
       drain: () => void this.drain(),
       revocations: this.#orders.revocations,

@@ -3,6 +3,7 @@ import type { HttpListener } from '../listener/http-listener.js';
 import type { Snapshot } from '../snapshot.js';
 import type { Answer } from '../workers/worker-pool.js';
 import { type AuthorityUse, authorityKey } from './dependents.js';
+import { type AuditView, mergeAuditViews } from './seals.js';
 
 /** What /snapshot and /connections show of the running process. Reads, changes nothing. */
 
@@ -184,6 +185,7 @@ function sumOf(a: unknown, b: unknown, key = ''): unknown {
   if (typeof a !== 'object' || a === null || typeof b !== 'object' || b === null) return a ?? b;
   const other = b as Record<string, unknown>;
   if (key === 'dependents') return mergeDependents(a as Dependents, b as Dependents);
+  if (key === 'audit') return mergeAuditViews([a as AuditView, b as AuditView]);
   return Object.fromEntries(
     Object.entries(a).map(([name, value]) => [name, sumOf(value, other[name], name)]),
   );

@@ -1,9 +1,4 @@
-/** The stream that a record is of. */
-export interface StreamName {
-  readonly id: string;
-  readonly boot: string;
-  readonly worker: number;
-}
+import type { StreamName } from './seal-line.js';
 
 /** What a store of logs indexes of one line; the line itself is the body. Anything may be missing: it is read, not believed. */
 export interface ExportFields {

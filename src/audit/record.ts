@@ -173,7 +173,9 @@ export interface LifecycleRecord {
     | 'exception.started'
     | 'exception.expiring'
     | 'exception.expired'
-    | 'exception.withdrawn';
+    | 'exception.withdrawn'
+    | 'seal.key_rotated'
+    | 'seal.key_refused';
   readonly source: string | undefined;
   readonly policyRevision: string | undefined;
   readonly trustRevision: string | undefined;

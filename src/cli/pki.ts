@@ -14,6 +14,7 @@ import { parseCertificate } from '../identity/certificate.js';
 import { readPemCertificates } from '../identity/pem.js';
 import { parseSpiffeId, parseTrustDomain } from '../identity/spiffe-id.js';
 import { exitCode, wrongUsage } from './io.js';
+import { makeSealKey } from './pki-seal-key.js';
 import { formatSpiffeBundle, showFile } from './pki-show.js';
 
 export interface PkiIo {
@@ -36,6 +37,8 @@ A throwaway certificate authority for development and tests. Its keys lie in pla
        [--issuer root|intermediate] [--ttl 1d] [--out FILE]
   bundle --dir DIR                      the trust bundle, on standard output
        [--format pem|spiffe] [--with-intermediate] [--out FILE]
+  seal-key FILE                         a private JWK that signs seals over records (audit.seal.key)
+       [--type ed25519|p256] [--force]
   show FILE…                            what certificates and lists say
 
 Times are a number and ms, s, m, h or d. Exit code: 0 = done, 1 = it could not be done, 64 = wrong usage.
@@ -66,6 +69,7 @@ const verbs: ReadonlyMap<string, VerbDescription> = new Map([
   ['issue', { options: { dir: text, id: text, ttl: text, out: text, dns: texts }, run: issue }],
   ['crl', { options: { dir: text, revoke: texts, issuer: text, ttl: text, out: text }, run: crl }],
   ['bundle', { options: { dir: text, format: text, 'with-intermediate': flag, out: text }, run: bundle }],
+  ['seal-key', { options: { type: text, force: flag }, files: true, run: sealKey }],
   ['show', { options: {}, files: true, run: show }],
 ]);
 
@@ -230,6 +234,14 @@ async function show(_: Values, files: readonly string[], io: PkiIo): Promise<voi
     if (!shown.ok) throw new PkiError(`${file}: ${shown.error}`);
     io.stdout(files.length > 1 ? `${file}:\n${shown.value}` : shown.value);
   }
+}
+
+async function sealKey(values: Values, files: readonly string[], io: PkiIo): Promise<void> {
+  const [file] = files;
+  if (file === undefined || files.length > 1) throw new UsageError('seal-key needs one file to write');
+  const type = optional(values, 'type') ?? 'ed25519';
+  if (type !== 'ed25519' && type !== 'p256') throw new UsageError('--type is ed25519 or p256');
+  io.stdout(await makeSealKey(resolve(io.cwd ?? process.cwd(), file), type, values.force === true));
 }
 
 const HOUR_MS = 3_600_000;

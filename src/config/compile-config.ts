@@ -17,6 +17,7 @@ import { externalDecisionOf } from './external-decision.js';
 import { otlpOf } from './otlp.js';
 import { Places } from './places.js';
 import type { Problem } from './problem.js';
+import { toSeal } from './seal-schema.js';
 import type { YamlText } from './yaml-text.js';
 
 type RawRoute = RawConfig['listeners'][number]['routes'][number];
@@ -75,6 +76,7 @@ export function compileConfig(
       durability: raw.audit.durability,
       onFailure: raw.audit.onFailure,
       ...otlpOf(raw.audit.otlp, places),
+      ...(raw.audit.seal === undefined ? {} : { seal: toSeal(raw.audit.seal, places) }),
     },
     ...(admin === undefined
       ? {}

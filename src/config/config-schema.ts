@@ -17,6 +17,7 @@ import {
   text,
   workloadId,
 } from './schema-values.js';
+import { seal } from './seal-schema.js';
 import { identity, trust } from './trust-schema.js';
 
 /** An exception without an end to speak of is a rule. */
@@ -127,6 +128,7 @@ const audit = z
     ]).default('buffered'),
     onFailure: oneOf('New requests while records cannot be written.', ['deny', 'allow']).default('deny'),
     otlp: otlp.optional(),
+    seal: seal.optional(),
   })
   .describe('Evidence: one record for every request.');
 

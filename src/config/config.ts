@@ -169,6 +169,13 @@ export interface AuditConfig {
   readonly onFailure: 'deny' | 'allow';
   /** A copy of the records goes there too. */
   readonly otlp?: OtlpConfig;
+  readonly seal?: SealConfig;
+}
+
+export interface SealConfig {
+  /** Private JWK. */
+  readonly keyFile: string;
+  readonly everyMs: number;
 }
 
 export interface ProbeConfig {

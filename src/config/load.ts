@@ -24,6 +24,7 @@ import { type PolicyFile, readPolicyFile } from './policy-file.js';
 import { compareProblems, type Problem } from './problem.js';
 import { crossWarnRegistry } from './registry-check.js';
 import { type RegistryFile, readRegistryFile } from './registry-file.js';
+import { checkSealKey } from './seal-check.js';
 import { checkTrust, type FileRead, type FileReader, NO_SUCH_FILE } from './trust-check.js';
 import { formatPath, type KeyPath, readYaml, type YamlText } from './yaml-text.js';
 
@@ -67,9 +68,14 @@ export async function loadAll(file: string, env: Environment, nowMs: number): Pr
   if (config === undefined) return compileData(finish(draft));
   const trust = await checkTrust(config, draft.problemAt, { read: readBytes, list: listBundleFolder }, nowMs);
   const grants = await readGrants(config, draft.problemAt, readBytes, nowMs);
-  const problems = [...draft.problems, ...trust.problems, ...(grants?.problems ?? [])];
+  const seal = await checkSealKey(config, draft.problemAt, readBytes, modeOf);
+  const problems = [...draft.problems, ...trust.problems, ...(grants?.problems ?? []), ...seal.problems];
   const loaded = await compileData(
-    finish({ ...draft, problems, warnings: [...draft.warnings, ...draft.lint(), ...trust.warnings] }),
+    finish({
+      ...draft,
+      problems,
+      warnings: [...draft.warnings, ...draft.lint(), ...trust.warnings, ...seal.warnings],
+    }),
   );
   if (grants === undefined || loaded.policy === undefined) return loaded;
   const warnings = warnOfGrants(grants, { config, policy: loaded.policy }, nowMs);
@@ -271,3 +277,9 @@ const readBytes: FileReader = async (path): Promise<FileRead> => {
     return { ok: false, error: `${path}: ${why}` };
   }
 };
+
+const modeOf = (file: string): Promise<number | undefined> =>
+  stat(file).then(
+    ({ mode }) => mode,
+    () => undefined,
+  );

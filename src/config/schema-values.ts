@@ -17,6 +17,8 @@ import {
 
 /** A timer of Node's holds no more: a longer one fires at once. */
 const MAX_TIMER_MS = 2 ** 31 - 1;
+const DAY_MS = 86_400_000;
+const HOUR_MS = 3_600_000;
 const NAME = /^[A-Za-z0-9]([A-Za-z0-9._-]{0,62}[A-Za-z0-9])?$/;
 
 /** Text read by one of our parsers; its error becomes the problem's message. */
@@ -39,6 +41,12 @@ interface Bounds {
   readonly maxMs?: number;
 }
 
+/** A bound, as a user would write it. */
+function spanText(ms: number): string {
+  if (ms >= DAY_MS) return `${Math.floor(ms / DAY_MS)}d`;
+  return ms % HOUR_MS === 0 ? `${ms / HOUR_MS}h` : `${ms / 1000}s`;
+}
+
 /** Milliseconds; by default more than nothing and within what a timer can hold. */
 export const duration = (description: string, { minMs = 1, maxMs = MAX_TIMER_MS }: Bounds = {}) =>
   parsed(
@@ -47,7 +55,7 @@ export const duration = (description: string, { minMs = 1, maxMs = MAX_TIMER_MS 
       if (!value.ok) return value;
       if (value.value < minMs)
         return err(minMs === 1 ? 'must be more than 0' : `must be at least ${minMs}ms`);
-      return value.value > maxMs ? err(`must be at most ${Math.floor(maxMs / 86_400_000)}d`) : value;
+      return value.value > maxMs ? err(`must be at most ${spanText(maxMs)}`) : value;
     },
     withUnit('10s').meta({ pattern: DURATION_PATTERN, description }),
   );

@@ -6,13 +6,15 @@ const TEXT_BYTES = 512;
 
 /** Request ids (unique for this boot, ordered) and random trace identifiers from a pooled CSPRNG. */
 export class Ids {
-  readonly boot = randomBytes(8).toString('hex');
   #count = 0;
   readonly #pool = Buffer.allocUnsafe(POOL_BYTES);
   #poolOffset = POOL_BYTES;
   /** A part of the pool as text, used up to its offset. */
   #text = '';
   #textOffset = 0;
+
+  /** @param boot A word for this start of the process. */
+  constructor(readonly boot = randomBytes(8).toString('hex')) {}
 
   next(): string {
     return `${this.boot}-${(++this.#count).toString(36).padStart(7, '0')}`;

@@ -1,4 +1,5 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
+import type { SealKey } from '../audit/seal-key.js';
 import type { Config } from '../config/config.js';
 import { judgeSvid } from '../identity/revocation.js';
 import type { TrustBundleSet } from '../identity/trust-bundle.js';
@@ -154,6 +155,11 @@ export class SnapshotKeeper implements SourceHost {
   /** Where exceptions of the admin listener go, if a file is named to keep them. */
   get grants(): GrantStore | undefined {
     return this.#present?.grants;
+  }
+
+  /** The key that signs seals, if there are to be any. */
+  get sealKey(): FileSource<SealKey> | undefined {
+    return this.#present?.sealKey;
   }
 
   /** The policy file's own, without grants. */

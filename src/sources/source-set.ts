@@ -1,3 +1,4 @@
+import type { SealKey } from '../audit/seal-key.js';
 import type { Config } from '../config/config.js';
 import { formatProblems } from '../config/problem.js';
 import { parseRevocations } from '../config/revocations.js';
@@ -9,6 +10,7 @@ import { EmergencyRevocations } from './emergency-revocations.js';
 import { FileSource } from './file-source.js';
 import { GrantStore } from './grant-store.js';
 import { type LoadedSvid, loadOwnSvid, verifyOwnSvid } from './own-svid.js';
+import { sealKeySource } from './seal-key-source.js';
 import type { Source, SourceHost } from './source.js';
 import { TrustFolder } from './trust-folder.js';
 import { connectTrust, type TrustOrigins, type TrustSources } from './trust-source.js';
@@ -25,6 +27,7 @@ export interface SourceSet {
   readonly grants: GrantStore | undefined;
   /** undefined = it comes from the Workload API. */
   readonly identity: FileSource<LoadedSvid> | undefined;
+  readonly sealKey: FileSource<SealKey> | undefined;
 }
 
 /** What the own SVID is checked against, at the moment of the check. */
@@ -64,12 +67,13 @@ export function connectSources(
         ? undefined
         : (reuse(known?.identity, identity.certificateFile, identity.keyFile) ??
           identitySource(identity.certificateFile, identity.keyFile, against)),
+    sealKey: connectSealKey(config, known, host),
   };
 }
 
 /** In the order in which they depend on each other: a bundle stands behind its lists and the own SVID. */
 export function sourcesOf(set: SourceSet): Source[] {
-  const { workloadApi, entries, folders, revocations, emergency, grants, identity } = set;
+  const { workloadApi, entries, folders, revocations, emergency, grants, identity, sealKey } = set;
   const sources: (Source | undefined)[] = [
     emergency?.source, // first: nothing else has as much hurry
     revocations,
@@ -79,6 +83,7 @@ export function sourcesOf(set: SourceSet): Source[] {
     ...folders,
     ...folders.flatMap(({ trust }) => trust.flatMap(({ own }) => own)),
     identity,
+    sealKey,
   ];
   return sources.filter((source) => source !== undefined);
 }
@@ -144,6 +149,17 @@ function connectEmergency(
 ): EmergencyRevocations | undefined {
   if (file === undefined) return undefined;
   return known?.file === file ? known : new EmergencyRevocations(file, known);
+}
+
+/** The writer began with it: another file, or none, is for the next start. */
+function connectSealKey(
+  { audit }: Config,
+  known: SourceSet | undefined,
+  host: SourceHost,
+): FileSource<SealKey> | undefined {
+  if (known !== undefined) return known.sealKey;
+  if (audit.seal === undefined) return undefined;
+  return sealKeySource(audit.seal.keyFile, (source, note) => host.noted(source, note));
 }
 
 /** A shorter bound is held against what stands in the file as well: that makes it another source. */

@@ -1,5 +1,5 @@
-import type { StreamName } from '../audit/export-fields.js';
 import type { ExportLoss, ExportLossCause } from '../audit/record.js';
+import type { StreamName } from '../audit/seal-line.js';
 import type { ExportLine } from './otlp-encoder.js';
 
 /** Beyond this many ranges of one stream the last one is widened: what is told stays true, if less exact. */

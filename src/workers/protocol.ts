@@ -7,6 +7,8 @@ export interface WorkerSetup {
   readonly workers: number;
   /** Records go to the supervisor through standard output: several writers would tear lines on anything but a regular file. */
   readonly relaysRecords: boolean;
+  /** The word for this start of it, which its records carry: given, so that it is known of a worker that is lost. */
+  readonly boot: string;
 }
 
 export type FromWorker =
@@ -31,6 +33,7 @@ export type ToWorker =
 export type Question =
   | 'isReady'
   | 'snapshot'
+  | 'keys'
   | 'connections'
   | 'metricValues'
   | 'reload'

@@ -1,4 +1,5 @@
 import cluster, { type Worker } from 'node:cluster';
+import { randomBytes } from 'node:crypto';
 import type { Readable } from 'node:stream';
 import { relayLines } from './line-relay.js';
 import { type FromWorker, type MetricValues, type Question, setupInEnv, type ToWorker } from './protocol.js';
@@ -9,6 +10,7 @@ const SILENT_MS = 10_000;
 const START_MS = 60_000;
 const WATCH_MS = 1000;
 const ANSWER_MS = 5000;
+const BOOT_BYTES = 8;
 /** So many workers lost within a minute are no accident. */
 const LOOP_CRASHES = 5;
 const LOOP_MS = 60_000;
@@ -29,8 +31,7 @@ export interface PoolEvents {
   started(addresses: ReadonlyMap<string, string>): void;
   /** The configuration is not good enough: nothing serves. Later on: a replacement could not start, and will be tried again. */
   refused(problems: readonly string[], isAtStart: boolean): void;
-  /** `metrics`: what it had counted, as of its last word. */
-  lost(index: number, pid: number, why: string, metrics: readonly MetricValues[]): void;
+  lost(lost: LostWorker): void;
   replaced(index: number, pid: number): void;
   /** Nothing serves any more. */
   crashLoop(why: string): void;
@@ -40,6 +41,8 @@ export interface PoolEvents {
 
 interface Member {
   readonly index: number;
+  /** What its records carry. */
+  readonly boot: string;
   readonly worker: Worker;
   readonly pid: number;
   aliveMs: number;
@@ -52,6 +55,15 @@ interface Member {
   stopped: string | undefined;
   metrics: readonly MetricValues[] | undefined;
   readonly answers: Map<number, (value: unknown) => void>;
+}
+
+export interface LostWorker {
+  readonly index: number;
+  readonly boot: string;
+  readonly pid: number;
+  readonly why: string;
+  /** What it had counted, as of its last word. */
+  readonly metrics: readonly MetricValues[];
 }
 
 export interface Answer<T> {
@@ -146,9 +158,11 @@ export class WorkerPool {
 
   #fork(index: number): void {
     const { workers, relaysRecords } = this.options;
-    const worker = cluster.fork(setupInEnv({ index, workers, relaysRecords }));
+    const boot = randomBytes(BOOT_BYTES).toString('hex');
+    const worker = cluster.fork(setupInEnv({ index, workers, relaysRecords, boot }));
     const member: Member = {
       index,
+      boot,
       worker,
       pid: worker.process.pid ?? 0,
       aliveMs: performance.now(),
@@ -235,7 +249,8 @@ export class WorkerPool {
     if (this.#stopping) return this.#endIfEmpty();
     if (member.isRefused) return this.#replaceLater(member.index, ++this.#failedReplacements);
     const why = member.stopped ?? `ended with ${how}`;
-    this.events.lost(member.index, member.pid, why, member.metrics ?? []);
+    const { index, boot, pid, metrics = [] } = member;
+    this.events.lost({ index, boot, pid, why, metrics });
     const nowMs = performance.now();
     this.#crashes.push(nowMs);
     while (this.#crashes.length > 0 && nowMs - this.#crashes[0]! > LOOP_MS) this.#crashes.shift();

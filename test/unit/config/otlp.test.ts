@@ -115,7 +115,9 @@ t.test(
     const named = await load(t, `{ file: "\${PLACE}", durability: written }`, { PLACE: 'unix:/run/c.sock' });
     t.same([named.audit?.file, named.problems], ['unix:/run/c.sock', []]);
     const synced = await load(t, '{ file: "unix:/run/c.sock", durability: synced }');
-    t.match(synced.problems, [/audit\.durability: synced needs a regular file as `file`: a socket is no disk/]);
+    t.match(synced.problems, [
+      /audit\.durability: synced needs a regular file as `file`: a socket is no disk/,
+    ]);
     const long = await load(t, `{ file: "unix:/${'x'.repeat(200)}" }`);
     t.match(long.problems, [/audit\.file: .* is longer than the 107 bytes/]);
     t.match((await load(t, '{ file: "unix:" }')).problems, [/audit\.file: has no path after unix:/]);
