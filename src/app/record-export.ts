@@ -29,10 +29,12 @@ const WORDS: Readonly<Record<ExportLossCause, string>> = {
 /** The copy of the stream that goes to a collector. */
 export class RecordExport {
   readonly #exporter: RecordExporter;
+  readonly #diagnostics: Diagnostics;
   #isStreamOver = false;
 
   /** Throws where a file that it needs cannot be read. */
   constructor(config: OtlpConfig, { diagnostics, nowMs, registry, log }: RecordExportParts) {
+    this.#diagnostics = diagnostics;
     const metrics = new ExportMetrics(registry, () => this.#exporter.queueBytes);
     const encoder = OtlpEncoder.load(config.serviceName, hostname());
     encoder.catch(() => undefined); // said when something is to be sent
@@ -47,9 +49,13 @@ export class RecordExport {
     });
   }
 
-  /** Whole lines that are kept. */
+  /** Whole lines that are kept. Never throws: to the writer that would look as if they were not. */
   take(lines: Buffer): void {
-    this.#exporter.take(lines);
+    try {
+      this.#exporter.take(lines);
+    } catch (cause) {
+      this.#diagnostics.error({ err: cause }, 'records are not exported');
+    }
   }
 
   /** While there is still a stream to tell in. */

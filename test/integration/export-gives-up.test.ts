@@ -93,7 +93,7 @@ t.test('losses of nothing but what told of losses are kept to be told with other
   const { collector, exporter, lost, counts } = await start(t);
   collector.reply = says(400);
   exporter.take(linesOf(1, 1, 'audit.export_lost'));
-  await waitFor(() => counts['refused'] === 1);
+  await waitFor(() => counts.refused === 1);
   exporter.take(linesOf(2, 2));
   await waitFor(() => lost.length > 0);
   t.same(lost, [{ boot: 'b', worker: 0, why: 'refused', from: 1, to: 2, records: 2 }], 'once, and both');
