@@ -57,7 +57,16 @@ const arrows: Readonly<Record<string, readonly string[]>> = {
   'app/exception-watch': ['audit', 'config', 'policy'],
   'app/grants': ['config', 'policy', 'sources', 'admin/ports'],
   'app/worker-orders': ['admin/ports', 'workers', 'app/grants'],
-  'app/records': ['audit', 'config', 'listener/ports', 'telemetry', 'app/ended-streams', 'app/seals'],
+  'app/records': [
+    'audit',
+    'config',
+    'listener/ports',
+    'telemetry',
+    'app/ended-streams',
+    'app/record-export',
+    'app/seals',
+  ],
+  'app/record-export': ['audit', 'config', 'listener/ports', 'telemetry'],
   'app/own-svid': ['identity', 'reasons', 'snapshot', 'listener/ports'],
   'app/revocations': ['identity', 'config', 'snapshot', 'sources', 'admin/ports'],
   workers: [],
@@ -80,6 +89,8 @@ const packages: Readonly<Record<string, readonly string[]>> = {
   zod: ['config'],
   '@grpc/grpc-js': ['sources', 'dev'],
   '@grpc/proto-loader': ['sources', 'dev'],
+  '@opentelemetry/otlp-transformer': ['telemetry'],
+  '@opentelemetry/resources': ['telemetry'],
 };
 
 const pure = new Set(['reasons', 'identity', 'policy', 'message', 'audit', 'config']);

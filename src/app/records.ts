@@ -3,12 +3,15 @@ import { hostname } from 'node:os';
 import type { SealKey } from '../audit/seal-key.js';
 import type { AuditConfig } from '../config/config.js';
 import type { Diagnostics } from '../listener/ports.js';
+import type { MetricRegistry } from '../telemetry/export-metrics.js';
 import { RecordFile } from '../telemetry/record-file.js';
 import { RecordLog } from '../telemetry/record-log.js';
 import { RecordRelay } from '../telemetry/record-relay.js';
 import type { RecordTarget } from '../telemetry/record-target.js';
 import { type Confirms, RecordWriter, type RecordWriterEvents } from '../telemetry/record-writer.js';
+import { SocketTarget } from '../telemetry/socket-target.js';
 import { EndedStreams } from './ended-streams.js';
+import { RecordExport } from './record-export.js';
 import { Seals } from './seals.js';
 
 export interface RecordsOptions {
@@ -25,6 +28,7 @@ export interface RecordsOptions {
   readonly metrics: {
     countRecords(result: 'written' | 'dropped', records: number): void;
     countUnconfirmed(result: 'reset' | 'sent'): void;
+    readonly registry: MetricRegistry;
   };
   /** Where the key is that signs seals; undefined where nothing is sealed. */
   readonly sealKey: { readonly value: SealKey | undefined } | undefined;
@@ -40,12 +44,17 @@ export class Records {
   /** Earlier processes that wrote to the same file. */
   readonly ended: EndedStreams;
   readonly #relay: RecordRelay | undefined;
+  readonly #export: RecordExport | undefined;
 
   /** Throws where the place cannot be opened: a proxy that cannot record does not start. */
   constructor(readonly options: RecordsOptions) {
     const { config, isRelayed, isShared, boot, worker, nowMs, metrics, sealKey: source } = options;
     const isSynced = config.durability === 'synced';
-    const target = new RecordFile(isRelayed ? '-' : config.file, { isShared, isSynced });
+    const socket = isRelayed ? undefined : socketPathOf(config.file);
+    const target =
+      socket === undefined
+        ? new RecordFile(isRelayed ? '-' : config.file, { isShared, isSynced })
+        : new SocketTarget(socket);
     this.#relay = isRelayed ? new RecordRelay(target) : undefined;
     const place: RecordTarget = this.#relay ?? target;
     if (config.seal !== undefined && source !== undefined) {
@@ -56,17 +65,23 @@ export class Records {
     const { onFailure } = config;
     const unconfirmed = (result: 'reset' | 'sent'): void => metrics.countUnconfirmed(result);
     this.log = new RecordLog(this.writer, { onFailure, boot, worker, nowMs, unconfirmed });
+    // Who writes to the place itself sends the copy: each worker its own, or the supervisor all of them.
+    const { otlp } = isRelayed ? {} : config;
+    this.#export = otlp && new RecordExport(otlp, { ...options, log: this.log, registry: metrics.registry });
     this.ended = new EndedStreams({
-      file: config.file,
+      file: socketPathOf(config.file) === undefined ? config.file : '-', // nothing can be read back
       isSealed: this.seals !== undefined,
       diagnostics: options.diagnostics,
       writeGap: (gap, detail) => this.log.writeGap(gap, detail),
     });
   }
 
+  /** Writes what is left; what a collector then lacks is told in the stream, but for its very end. */
   async close(): Promise<void> {
     this.ended.close();
+    await this.#export?.finish();
     await this.writer.close();
+    await this.#export?.close();
   }
 
   /** Told by the supervisor where it does the writing. */
@@ -94,6 +109,7 @@ export class Records {
         changed?.(true);
       },
       written: (records) => metrics.countRecords('written', records),
+      kept: (lines) => this.#export?.take(lines),
       dropped: (records) => metrics.countRecords('dropped', records),
       truncated: (bytes) => {
         const what = 'the file of records was made shorter in place; rotate it by rename';
@@ -116,6 +132,9 @@ function confirmsOf({ durability }: AuditConfig, isRelayed: boolean): Confirms {
 
 /** Appends of several processes to a regular file never mix; to a pipe or a terminal they may. One not there yet will be one. */
 export function isRegularFile(file: string): boolean {
-  if (file === '-') return false;
+  if (file === '-' || socketPathOf(file) !== undefined) return false;
   return statSync(file, { throwIfNoEntry: false })?.isFile() ?? true;
 }
+
+const socketPathOf = (file: string): string | undefined =>
+  file.startsWith('unix:') ? file.slice('unix:'.length) : undefined;

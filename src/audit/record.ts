@@ -223,6 +223,32 @@ export interface LifecycleRecord {
   readonly request?: Pick<RequestFields, 'listener' | 'route' | 'destination'>;
 }
 
+/**
+ * Why a collector lacks records: no room to wait, refused by it (all of a batch, or some), tried for too long, or not taken
+ * before the process ended.
+ */
+export type ExportLossCause = 'queue_full' | 'refused' | 'rejected' | 'too_old' | 'shutdown';
+
+/** Records of one stream that a collector lacks: so many of those from..to, the ends included. */
+export interface ExportLoss {
+  readonly boot: string;
+  readonly worker: number;
+  readonly from: number;
+  readonly to: number;
+  readonly records: number;
+  readonly why: ExportLossCause;
+  /** Seals of the stream that it lacks too. */
+  readonly seals?: number;
+}
+
+/** The copy that a collector has is incomplete here; the stream itself is not. */
+export interface ExportLostRecord {
+  readonly time: string;
+  readonly event: 'audit.export_lost';
+  readonly lost: ExportLoss;
+  readonly detail: string;
+}
+
 /** What of the evidence is missing, or may be. */
 export interface GapFields {
   /**
@@ -254,7 +280,8 @@ export type AuditRecord =
   | HandshakeRecord
   | ConnectionTerminatedRecord
   | LifecycleRecord
-  | GapRecord;
+  | GapRecord
+  | ExportLostRecord;
 
 /** Longest path, host or server name kept in a record; longer ones are cut and the record says so. */
 export const MAX_RECORDED_VALUE = 4096;

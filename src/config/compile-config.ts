@@ -15,6 +15,7 @@ import type {
 import type { RawConfig } from './config-schema.js';
 import type { Environment } from './environment.js';
 import { externalDecisionOf } from './external-decision.js';
+import { otlpOf } from './otlp.js';
 import { Places } from './places.js';
 import type { Problem } from './problem.js';
 import { toSeal } from './seal-schema.js';
@@ -73,9 +74,10 @@ export function compileConfig(
     trustedPeers: { gateways: raw.trustedPeers.gateways.map((gateway) => gateway.spiffeId) },
     forward: toForward(raw.forward),
     audit: {
-      file: raw.audit.file === '-' ? '-' : places.file(['audit', 'file'], raw.audit.file),
+      file: places.recordPlace(['audit', 'file'], raw.audit.file),
       durability: raw.audit.durability,
       onFailure: raw.audit.onFailure,
+      ...otlpOf(raw.audit.otlp, places),
       ...(raw.audit.seal === undefined ? {} : { seal: toSeal(raw.audit.seal, places) }),
       signals: signalsOf(raw.audit.signals),
       recorded: toRecorded(raw.audit),

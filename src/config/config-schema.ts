@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { parseAddress, parseUpstreamUrl } from './address.js';
 import { externalDecision } from './external-schema.js';
 import { recordedValues } from './recorded-values.js';
+import { otlp } from './otlp-schema.js';
 import {
   count,
   duration,
@@ -121,13 +122,14 @@ const forward = z
 
 const audit = z
   .strictObject({
-    file: place('File for the records; - is standard output.').default('-'),
+    file: place('File for the records; - is standard output, unix:/path a reader.').default('-'),
     durability: oneOf('What an answer waits for before its last byte: nothing, the kernel, the disk.', [
       'buffered',
       'written',
       'synced',
     ]).default('buffered'),
     onFailure: oneOf('New requests while records cannot be written.', ['deny', 'allow']).default('deny'),
+    otlp: otlp.optional(),
     seal: seal.optional(),
     signals: signals.prefault({}),
     ...recordedValues,

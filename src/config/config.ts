@@ -4,6 +4,7 @@ import type { XfccMode } from '../message/forward-policy.js';
 import type { PathTemplate } from '../policy/path-template.js';
 import type { PathPattern } from '../policy/pattern.js';
 import type { DecisionUrl } from './decision-url.js';
+import type { OtlpConfig } from './otlp.js';
 
 /** Where to listen. `host` is a literal IP address or a name, IPv6 without brackets. */
 export type Address =
@@ -164,11 +165,13 @@ export interface ForwardSettings {
 }
 
 export interface AuditConfig {
-  /** `-` is stdout, anything else an absolute path. */
+  /** `-` is stdout, `unix:/path` a socket that a reader listens on, anything else an absolute path. */
   readonly file: string;
   /** What the last byte of an answer waits for: nothing, the kernel, or the disk that has its record. */
   readonly durability: 'buffered' | 'written' | 'synced';
   readonly onFailure: 'deny' | 'allow';
+  /** A copy of the records goes there too. */
+  readonly otlp?: OtlpConfig;
   readonly seal?: SealConfig;
   readonly signals: SignalSettings;
   readonly recorded: RecordedValues;

@@ -4,6 +4,7 @@ import type { Address, Config } from './config.js';
 import { checkExternalDecision } from './external-decision.js';
 import { nearestKey } from './issues.js';
 import { checkLimits, warnLimits } from './limits-check.js';
+import { checkOtlp } from './otlp.js';
 import type { PolicyFile } from './policy-file.js';
 import type { Problem } from './problem.js';
 import type { KeyPath } from './yaml-text.js';
@@ -19,14 +20,17 @@ export function crossCheck(config: Config, at: ProblemAt): Problem[] {
     ...checkForward(config, at),
     ...checkSideDoors(config, at),
     ...checkExternalDecision(config, at),
+    ...checkOtlp(config, at),
     ...checkLimits(config, at),
     ...checkAudit(config, at),
   ];
 }
 
-function checkAudit({ audit }: Config, at: ProblemAt): Problem[] {
-  if (audit.durability !== 'synced' || audit.file !== '-') return [];
-  return [at(['audit', 'durability'], 'synced needs a regular file as `file`: standard output is no disk')];
+function checkAudit({ audit: { durability, file } }: Config, at: ProblemAt): Problem[] {
+  const isSocket = file.startsWith('unix:');
+  if (durability !== 'synced' || (file !== '-' && !isSocket)) return [];
+  const what = isSocket ? 'a socket' : 'standard output';
+  return [at(['audit', 'durability'], `synced needs a regular file as \`file\`: ${what} is no disk`)];
 }
 
 /** What is allowed but rarely meant. */

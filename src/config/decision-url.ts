@@ -1,47 +1,14 @@
-import { err, ok, type Result } from '../reasons.js';
+import type { Result } from '../reasons.js';
+import { type HttpUrl, parseHttpUrl } from './http-url.js';
 
-/** Where an external engine is asked. Parsing is the only way in. */
-export interface DecisionUrl {
-  readonly protocol: 'http:' | 'https:';
-  /** Lower case; an IPv6 address without its brackets. */
-  readonly host: string;
-  readonly port: number;
-  /** Host and port as a Host field has them. */
-  readonly authority: string;
-  /** Path and query. */
-  readonly target: string;
-}
+/** Where an external engine is asked. */
+export type DecisionUrl = HttpUrl;
 
-const MAX_CHARACTERS = 2048;
-const FORM =
-  /^(https?):\/\/([^/?#@]+)(\/[A-Za-z0-9\-._~/!$&'()*+,;=:@%]*)(\?[A-Za-z0-9\-._~/!$&'()*+,;=:@%?]*)?$/;
 const DOCUMENT = /\/v1\/data\/[^/]/;
 
 /** `http(s)://host[:port]/v1/data/PATH`: one document of OPA's data API. A query is sent as it stands. */
-export function parseDecisionUrl(text: string): Result<DecisionUrl, string> {
-  if (text.length > MAX_CHARACTERS) return err(`is longer than ${MAX_CHARACTERS} characters`);
-  if (/^https?:\/\/[^/?#]*@/.test(text)) return err('must not hold a user or password');
-  const parts = FORM.exec(text);
-  if (parts === null) return err('must be http://host:port/v1/data/PATH or the same with https://');
-  const [, scheme = '', authority = '', path = '', query = ''] = parts;
-  if (/\/v1\/batch\//.test(path)) return err('the batch API is not used; write /v1/data/PATH');
-  if (!DOCUMENT.test(path)) return err('must name one document: /v1/data/ and its path');
-  let url: URL;
-  try {
-    url = new URL(`${scheme}://${authority}`);
-  } catch {
-    return err(`"${authority}" is not a host and port`);
-  }
-  // 0x7f.1 and %6cocalhost are other ways to write a host: one spelling, so that what is reviewed is what is asked.
-  if (url.hostname !== authority.replace(/:[0-9]*$/, '').toLowerCase())
-    return err(`its host is written in an unusual form; write ${url.hostname}`);
-  const port = Number(url.port || (scheme === 'https' ? 443 : 80));
-  if (port === 0) return err('port 0 cannot be connected to');
-  return ok({
-    protocol: scheme === 'https' ? 'https:' : 'http:',
-    host: url.hostname.replace(/^\[|\]$/g, ''),
-    port,
-    authority: `${url.hostname}:${port}`,
-    target: path + query,
+export const parseDecisionUrl = (text: string): Result<DecisionUrl, string> =>
+  parseHttpUrl(text, 'http://host:port/v1/data/PATH', (path) => {
+    if (/\/v1\/batch\//.test(path)) return 'the batch API is not used; write /v1/data/PATH';
+    return DOCUMENT.test(path) ? undefined : 'must name one document: /v1/data/ and its path';
   });
-}

@@ -6,10 +6,14 @@ import type { Address, UpstreamConfig } from './config.js';
 import { type DecisionUrl, parseDecisionUrl } from './decision-url.js';
 import { MAX_UNIX_PATH_BYTES, parseEndpointSocket, resolveEndpointSocket } from './endpoint-socket.js';
 import { type Environment, expandEnvironment } from './environment.js';
+import type { HttpUrl } from './http-url.js';
+import { parseCollectorUrl } from './otlp.js';
 import type { Problem } from './problem.js';
 import type { KeyPath, YamlText } from './yaml-text.js';
 
-/** Values that name a file or an address: the only ones in which `${ENV}` is read. */
+const NOWHERE: HttpUrl = { protocol: 'https:', host: '', port: 0, authority: '', target: '' };
+
+/** Values that name a file or an address, and credentials: the only ones in which `${ENV}` is read. */
 export class Places {
   readonly problems: Problem[] = [];
   readonly #seen = new Set<string>();
@@ -44,6 +48,14 @@ export class Places {
     return this.#parse(path, text, parseUpstreamUrl) ?? nowhere;
   }
 
+  /** `-`, a file, or `unix:` and the absolute path of a socket. */
+  recordPlace(path: KeyPath, text: string): string {
+    if (text === '-') return text;
+    return this.#expand(path, text).startsWith('unix:')
+      ? `unix:${this.unixSocket(path, text)}`
+      : this.file(path, text);
+  }
+
   unixSocket(path: KeyPath, text: string): string {
     const address = this.address(path, text);
     if (address.kind === 'unix') return address.path;
@@ -52,8 +64,16 @@ export class Places {
   }
 
   decisionUrl(path: KeyPath, text: string): DecisionUrl {
-    const nowhere = { protocol: 'https:', host: '', port: 0, authority: '', target: '' } as const;
-    return this.#parse(path, text, parseDecisionUrl) ?? nowhere;
+    return this.#parse(path, text, parseDecisionUrl) ?? NOWHERE;
+  }
+
+  collectorUrl(path: KeyPath, text: string): HttpUrl {
+    return this.#parse(path, text, parseCollectorUrl) ?? NOWHERE;
+  }
+
+  /** A value that may be a credential: it stands in no message. */
+  secret(path: KeyPath, text: string): string {
+    return this.#expand(path, text);
   }
 
   endpointUrl(path: KeyPath, text: string): BundleEndpointUrl {

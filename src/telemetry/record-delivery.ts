@@ -13,6 +13,7 @@ interface DeliveryEvents {
   uncertain(records: number): void;
   /** Bytes that were written are not there any more. */
   truncated(bytes: number): void;
+  kept(lines: Buffer): void;
 }
 
 /** Gets bytes to the target, however often that takes. */
@@ -50,6 +51,7 @@ export class RecordDelivery {
         if (this.isSynced) await target.sync?.();
         // A system that failed to sync once may forget what it could not write, and say yes the next time.
         if (isUncertain) this.events.uncertain(records);
+        this.events.kept(bytes);
         return true;
       } catch (error) {
         this.events.failed(error as Error);

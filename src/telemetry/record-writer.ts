@@ -29,6 +29,8 @@ export interface RecordWriterEvents {
   truncated(bytes: number): void;
   /** The disk may not have them, though they were written: a sync failed. */
   uncertain(records: number): void;
+  /** Whole lines, seals included, that are kept now: for a copy of them. */
+  kept?(lines: Buffer): void;
 }
 
 /** Writes lines to a target in order, never tearing one; seals and confirms them; follows rotation; knows when it cannot write. */
@@ -60,6 +62,7 @@ export class RecordWriter {
       stalled: () => this.#failAsStalled(),
       uncertain: (records) => this.events.uncertain(records),
       truncated: (bytes) => this.events.truncated(bytes),
+      kept: (lines) => this.events.kept?.(lines),
     });
     this.#looks = setInterval(() => this.look(), LOOK_MS).unref();
   }

@@ -9,6 +9,7 @@ import { loadAll } from '../../src/config/load.js';
 import { readPolicyFile } from '../../src/config/policy-file.js';
 import { formatProblem } from '../../src/config/problem.js';
 import { allReasons, meaningOf } from '../../src/reasons.js';
+import { ExportMetrics } from '../../src/telemetry/export-metrics.js';
 import { Metrics } from '../../src/telemetry/metrics.js';
 import { SupervisorMetrics } from '../../src/telemetry/supervisor-metrics.js';
 import { mintRoot } from '../support/pki.js';
@@ -80,6 +81,7 @@ t.test('docs/records.md has every reason with its status, and no other', async (
 
 t.test('docs/operations.md has every metric with its labels, and no other', async (t) => {
   const registries = [new Metrics().registry, new SupervisorMetrics(() => 0).registry];
+  new ExportMetrics(registries[0]!, () => 0);
   const metrics = registries.flatMap((registry) => registry.getMetricsAsArray()) as unknown as {
     name: string;
     labelNames: string[];
