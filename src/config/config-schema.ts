@@ -1,8 +1,8 @@
 import { z } from 'zod';
 import { parseAddress, parseUpstreamUrl } from './address.js';
 import { externalDecision } from './external-schema.js';
-import { recordedValues } from './recorded-values.js';
 import { otlp } from './otlp-schema.js';
+import { recordedValues } from './recorded-values.js';
 import {
   count,
   duration,
