@@ -65,6 +65,11 @@ export class Verifier {
       torn.push(line.subarray(begin, at));
       begin = at;
     }
+    const tail = tornTail(line);
+    if (tail > begin) {
+      torn.push(line.subarray(begin, tail));
+      begin = tail;
+    }
     this.#takeLine(begin === 0 ? line : line.subarray(begin), place);
     if (torn.length === 0) return;
     // After the line, which is another's: who was torn begins a new line before it writes again.
@@ -80,7 +85,9 @@ export class Verifier {
     const streams = [...this.#streams.values()];
     this.#heads.report((boot, worker) => endOf(streams, boot, worker), findings);
     const summaries = streams.map(summaryOf);
-    const missing = findings.kept.flatMap(({ kind, place }) => (kind === 'missing' ? (place ?? []) : []));
+    const missing = findings.kept.flatMap(({ kind, place }) =>
+      kind === 'missing' || kind === 'seal_missing' ? (place ?? []) : [],
+    );
     this.#torn.end(missing);
     suspect(summaries, findings, missing.at(-1) ?? 0);
     return { findings, streams: summaries, lines: this.#lines, cutAt: this.#cutAt };
@@ -245,6 +252,13 @@ export class Verifier {
     this.#streams.set(opening, stream);
     return stream;
   }
+}
+
+/** Where a beginning of a line too short to be told by its opening stands at a line's end; 0 = nowhere. */
+function tornTail(line: Buffer): number {
+  if (line[line.length - 1] === CLOSING_BRACE) return 0;
+  const at = line.lastIndexOf(OPENING[0]!);
+  return at > 0 && line.length - at < OPENING.length && looksBegun(line.subarray(at)) ? at : 0;
 }
 
 /** The torn line that a killed process left behind was ended by who came next, and is a part of what that took over. */
