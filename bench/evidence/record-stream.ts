@@ -1,6 +1,6 @@
+import { createHash, generateKeyPairSync, type KeyObject, sign } from 'node:crypto';
 import { closeSync, openSync, writeSync } from 'node:fs';
 import { crc32 } from 'node:zlib';
-import { createHash, generateKeyPairSync, type KeyObject, sign } from 'node:crypto';
 import { formatAccessFields, formatConnectionFields } from '../../src/audit/access-line.js';
 import type { AccessRecord } from '../../src/audit/record.js';
 import { sealHash } from '../../src/audit/seal-head.js';

@@ -4,12 +4,12 @@ import type { SealHead } from './seal-head.js';
 import { sealHash } from './seal-head.js';
 import { parseSealJws, parseSealLine, type SealLine } from './seal-line.js';
 import { Findings, type Place, placeOf } from './verify-findings.js';
-import { ExpectedHeads, type StreamEnd } from './verify-heads.js';
+import { ExpectedHeads } from './verify-heads.js';
 import { signatureProblem, type VerifyKeys } from './verify-keys.js';
 import { isWholeAccess, OPENING, openingOf, parseOpening, parseWhole, seqOf } from './verify-line.js';
-import { type AdoptionClaim, StreamVerifier } from './verify-stream.js';
-import { type StreamSummary, summaryOf } from './verify-summary.js';
-import { type Fragment, looksBegun, refuseFragment, TornLines } from './verify-torn.js';
+import { claimOf, StreamVerifier } from './verify-stream.js';
+import { endOf, type StreamSummary, summaryOf, suspect } from './verify-summary.js';
+import { type Fragment, looksBegun, refuseFragment, TornLines, tornTail } from './verify-torn.js';
 
 /** Streams that are followed; a process that restarts every minute has fewer in two months. */
 const MAX_STREAMS = 100_000;
@@ -251,44 +251,5 @@ export class Verifier {
     const stream = new StreamVerifier(name, this.findings);
     this.#streams.set(opening, stream);
     return stream;
-  }
-}
-
-/** Where a beginning of a line too short to be told by its opening stands at a line's end; 0 = nowhere. */
-function tornTail(line: Buffer): number {
-  if (line[line.length - 1] === CLOSING_BRACE) return 0;
-  const at = line.lastIndexOf(OPENING[0]!);
-  return at > 0 && line.length - at < OPENING.length && looksBegun(line.subarray(at)) ? at : 0;
-}
-
-/** The torn line that a killed process left behind was ended by who came next, and is a part of what that took over. */
-function claimOf({ from, to, hash }: Fields, of: StreamVerifier | undefined, place: Place): AdoptionClaim {
-  const range = { from: Number(from), to: Number(to) };
-  if (of === undefined) return { of, holds: false, place, ...range };
-  const { batch, torn } = of;
-  of.isAdopted = true;
-  const isThere = batch.records > 0 && batch.firstSeq === from && batch.lastSeq === to;
-  return { of, holds: isThere && batch.digest(torn.at(-1)?.bytes) === hash, place, ...range };
-}
-
-function endOf(streams: readonly StreamVerifier[], boot: string, worker: number): StreamEnd | undefined {
-  const found = streams.filter(
-    ({ name, seals }) => name.boot === boot && name.worker === worker && seals > 0,
-  );
-  const sealed = found[0]?.sealed;
-  return sealed === undefined ? undefined : { ...sealed, first: found[0]!.firstSeal };
-}
-
-/** A line whose stream was altered is alone in a stream of its own, and missing where it belongs. */
-function suspect(streams: readonly StreamSummary[], findings: Findings, lastMissing: Place): void {
-  for (const { name, seals, adopted, open } of streams) {
-    if (seals > 0 || adopted > 0 || open?.place === undefined || open.place >= lastMissing) continue;
-    if (open.from === 1 && open.records > 1) continue;
-    findings.fail(
-      'unknown_stream',
-      open.place,
-      name,
-      'of a stream that nothing else here is of: its name is altered, or it is inserted',
-    );
   }
 }
