@@ -4,12 +4,12 @@ import type { SealHead } from './seal-head.js';
 import { sealHash } from './seal-head.js';
 import { parseSealJws, parseSealLine, type SealLine } from './seal-line.js';
 import { Findings, type Place, placeOf } from './verify-findings.js';
-import { ExpectedHeads, type StreamEnd } from './verify-heads.js';
+import { ExpectedHeads } from './verify-heads.js';
 import { signatureProblem, type VerifyKeys } from './verify-keys.js';
 import { isWholeAccess, OPENING, openingOf, parseOpening, parseWhole, seqOf } from './verify-line.js';
-import { type AdoptionClaim, StreamVerifier } from './verify-stream.js';
-import { type StreamSummary, summaryOf } from './verify-summary.js';
-import { type Fragment, looksBegun, refuseFragment, TornLines } from './verify-torn.js';
+import { claimOf, StreamVerifier } from './verify-stream.js';
+import { endOf, type StreamSummary, summaryOf, suspect } from './verify-summary.js';
+import { type Fragment, looksBegun, refuseFragment, TornLines, tornTail } from './verify-torn.js';
 
 /** Streams that are followed; a process that restarts every minute has fewer in two months. */
 const MAX_STREAMS = 100_000;
@@ -65,6 +65,11 @@ export class Verifier {
       torn.push(line.subarray(begin, at));
       begin = at;
     }
+    const tail = tornTail(line);
+    if (tail > begin) {
+      torn.push(line.subarray(begin, tail));
+      begin = tail;
+    }
     this.#takeLine(begin === 0 ? line : line.subarray(begin), place);
     if (torn.length === 0) return;
     // After the line, which is another's: who was torn begins a new line before it writes again.
@@ -80,7 +85,9 @@ export class Verifier {
     const streams = [...this.#streams.values()];
     this.#heads.report((boot, worker) => endOf(streams, boot, worker), findings);
     const summaries = streams.map(summaryOf);
-    const missing = findings.kept.flatMap(({ kind, place }) => (kind === 'missing' ? (place ?? []) : []));
+    const missing = findings.kept.flatMap(({ kind, place }) =>
+      kind === 'missing' || kind === 'seal_missing' ? (place ?? []) : [],
+    );
     this.#torn.end(missing);
     suspect(summaries, findings, missing.at(-1) ?? 0);
     return { findings, streams: summaries, lines: this.#lines, cutAt: this.#cutAt };
@@ -244,37 +251,5 @@ export class Verifier {
     const stream = new StreamVerifier(name, this.findings);
     this.#streams.set(opening, stream);
     return stream;
-  }
-}
-
-/** The torn line that a killed process left behind was ended by who came next, and is a part of what that took over. */
-function claimOf({ from, to, hash }: Fields, of: StreamVerifier | undefined, place: Place): AdoptionClaim {
-  const range = { from: Number(from), to: Number(to) };
-  if (of === undefined) return { of, holds: false, place, ...range };
-  const { batch, torn } = of;
-  of.isAdopted = true;
-  const isThere = batch.records > 0 && batch.firstSeq === from && batch.lastSeq === to;
-  return { of, holds: isThere && batch.digest(torn.at(-1)?.bytes) === hash, place, ...range };
-}
-
-function endOf(streams: readonly StreamVerifier[], boot: string, worker: number): StreamEnd | undefined {
-  const found = streams.filter(
-    ({ name, seals }) => name.boot === boot && name.worker === worker && seals > 0,
-  );
-  const sealed = found[0]?.sealed;
-  return sealed === undefined ? undefined : { ...sealed, first: found[0]!.firstSeal };
-}
-
-/** A line whose stream was altered is alone in a stream of its own, and missing where it belongs. */
-function suspect(streams: readonly StreamSummary[], findings: Findings, lastMissing: Place): void {
-  for (const { name, seals, adopted, open } of streams) {
-    if (seals > 0 || adopted > 0 || open?.place === undefined || open.place >= lastMissing) continue;
-    if (open.from === 1 && open.records > 1) continue;
-    findings.fail(
-      'unknown_stream',
-      open.place,
-      name,
-      'of a stream that nothing else here is of: its name is altered, or it is inserted',
-    );
   }
 }

@@ -1,9 +1,11 @@
+import type { Fields } from './record-line.js';
 import { sealHash } from './seal-head.js';
 import type { SealLine, SealPayload, StreamName } from './seal-line.js';
 import { OpenBatch } from './verify-batch.js';
-import { checksumsOf, diagnose, linesBefore, missingRecords } from './verify-diagnosis.js';
+import { checksumsOf, diagnose, linesBefore } from './verify-diagnosis.js';
 import type { Findings, Place } from './verify-findings.js';
 import { type SeqField, timeAfter } from './verify-line.js';
+import { SequenceNumbers } from './verify-sequence.js';
 import type { Fragment } from './verify-torn.js';
 
 /** What a covered record of a later stream says of the lines that a killed process left without a seal. */
@@ -23,14 +25,6 @@ interface Sealed {
   /** Of its JWS; undefined = it could not be checked, so that what follows it is not compared with it. */
   readonly hash: string | undefined;
 }
-
-interface Jump {
-  readonly from: number;
-  readonly to: number;
-  readonly place: Place;
-}
-
-const MAX_JUMPS = 1000;
 
 /** One stream: its lines as they come, each batch judged when its seal comes. */
 export class StreamVerifier {
@@ -52,17 +46,17 @@ export class StreamVerifier {
   adopted = 0;
   /** Somebody took over what it left: nothing may follow. */
   isAdopted = false;
-  lost = 0;
   /** Parts of lines that were not written to their end. */
   torn: readonly Fragment[] = [];
-  #jumps: Jump[] = [];
   #claims: AdoptionClaim[] = [];
-  #declared: { from: number; to: number }[] = [];
+  readonly #numbers: SequenceNumbers;
 
   constructor(
     readonly name: StreamName,
     readonly findings: Findings,
-  ) {}
+  ) {
+    this.#numbers = new SequenceNumbers(name, findings);
+  }
 
   addRecord(line: Buffer, { seq, end: seqEnd }: SeqField, place: Place): void {
     if (this.isLast || this.isAdopted) {
@@ -77,7 +71,7 @@ export class StreamVerifier {
 
   /** An audit.gap record of this stream, in the batch that is open, says that these were lost. */
   declareLost(from: number, to: number): void {
-    if (this.#declared.length < MAX_JUMPS) this.#declared.push({ from, to });
+    this.#numbers.declare(from, to);
   }
 
   claim(claim: AdoptionClaim): void {
@@ -118,9 +112,13 @@ export class StreamVerifier {
 
   /** Of what is not proven yet: jumps in the numbers that nothing declares. */
   end(): void {
-    if (this.batch.records > 0) this.#judgeNumbers(this.batch, this.#nextSeq, undefined);
-    for (const { from, to, place } of this.#jumps)
-      this.#fail('missing', place, `${missingRecords(from, to)}, and no record says why`);
+    if (this.batch.records > 0) this.#numbers.judge(this.batch, this.#nextSeq, undefined);
+    this.#numbers.end();
+  }
+
+  /** Records said to be lost. */
+  get lost(): number {
+    return this.#numbers.lost;
   }
 
   get #nextSeq(): number {
@@ -140,12 +138,12 @@ export class StreamVerifier {
   #next(): void {
     this.batch = new OpenBatch();
     this.#claims = [];
-    this.#declared = [];
+    this.#numbers.forgetDeclared();
   }
 
   #prove(payload: SealPayload): void {
     const { batch } = this;
-    this.#judgeNumbers(batch, payload.from, payload.to);
+    this.#numbers.judge(batch, payload.from, payload.to);
     this.seals++;
     this.proven += batch.records;
     if (this.from === 0) {
@@ -165,7 +163,7 @@ export class StreamVerifier {
       this.findings.fail('altered', where, of?.name ?? this.name, what);
       return;
     }
-    of.#judgeNumbers(of.batch, of.#nextSeq, to);
+    of.#numbers.judge(of.batch, of.#nextSeq, to);
     of.adopted += of.batch.records;
     of.to = to;
     if (of.from === 0) {
@@ -181,35 +179,6 @@ export class StreamVerifier {
     for (const { place } of this.torn)
       this.findings.note(place, 'part of a line that was torn when its process ended');
     this.torn = [];
-  }
-
-  /** Numbers follow each other, but for what is declared lost. The jumps that are not, yet, are kept: what declares them comes after. */
-  #judgeNumbers({ seqs, places }: OpenBatch, from: number, to: number | undefined): void {
-    let next = from;
-    for (let i = 0; i < seqs.length; i++) {
-      const seq = seqs[i]!;
-      if (seq > next) this.#jump({ from: next, to: seq - 1, place: places[i]! });
-      if (seq < next)
-        this.#fail('out_of_order', places[i]!, `record ${seq} stands where record ${next} should`);
-      next = seq + 1;
-    }
-    if (to !== undefined && to >= next) this.#jump({ from: next, to, place: places[places.length - 1]! });
-    this.#excuse();
-  }
-
-  #jump(jump: Jump): void {
-    this.#jumps.push(jump);
-  }
-
-  #excuse(): void {
-    const declared = this.#declared;
-    this.#jumps = this.#jumps.filter(({ from, to }) => {
-      const isDeclared = declared.some((gap) => gap.from <= from && to <= gap.to);
-      if (isDeclared) this.lost += to - from + 1;
-      return !isDeclared;
-    });
-    for (const { from, to, place } of this.#jumps.splice(MAX_JUMPS))
-      this.#fail('missing', place, missingRecords(from, to));
   }
 
   #judgeChain({ number, from, previous }: SealPayload, place: Place, matches: boolean): void {
@@ -292,3 +261,17 @@ const sealsText = (from: number, to: number): string =>
   from === to ? `seal ${from} is` : `seals ${from}..${to} are`;
 const recordsText = (from: number, to: number): string =>
   from === to ? `record ${from}` : `records ${from}..${to}`;
+
+/** The torn line that a killed process left behind was ended by who came next, and is a part of what that took over. */
+export function claimOf(
+  { from, to, hash }: Fields,
+  of: StreamVerifier | undefined,
+  place: Place,
+): AdoptionClaim {
+  const range = { from: Number(from), to: Number(to) };
+  if (of === undefined) return { of, holds: false, place, ...range };
+  const { batch, torn } = of;
+  of.isAdopted = true;
+  const isThere = batch.records > 0 && batch.firstSeq === from && batch.lastSeq === to;
+  return { of, holds: isThere && batch.digest(torn.at(-1)?.bytes) === hash, place, ...range };
+}

@@ -1,5 +1,6 @@
 import type { StreamName } from './seal-line.js';
-import type { Place } from './verify-findings.js';
+import type { Findings, Place } from './verify-findings.js';
+import type { StreamEnd } from './verify-heads.js';
 import type { StreamVerifier } from './verify-stream.js';
 
 /** Lines after the newest seal of a stream: nothing proves them. */
@@ -53,4 +54,31 @@ function openTailOf({ batch, torn }: StreamVerifier): OpenTail | undefined {
     place: batch.firstPlace ?? torn[0]?.place,
     isTorn: torn.length > 0,
   };
+}
+
+/** Up to where a stream came, by its good seals. */
+export function endOf(
+  streams: readonly StreamVerifier[],
+  boot: string,
+  worker: number,
+): StreamEnd | undefined {
+  const found = streams.filter(
+    ({ name, seals }) => name.boot === boot && name.worker === worker && seals > 0,
+  );
+  const sealed = found[0]?.sealed;
+  return sealed === undefined ? undefined : { ...sealed, first: found[0]!.firstSeal };
+}
+
+/** A line whose stream was altered is alone in a stream of its own, and missing where it belongs. */
+export function suspect(streams: readonly StreamSummary[], findings: Findings, lastMissing: Place): void {
+  for (const { name, seals, adopted, open } of streams) {
+    if (seals > 0 || adopted > 0 || open?.place === undefined || open.place >= lastMissing) continue;
+    if (open.from === 1 && open.records > 1) continue;
+    findings.fail(
+      'unknown_stream',
+      open.place,
+      name,
+      'of a stream that nothing else here is of: its name is altered, or it is inserted',
+    );
+  }
 }

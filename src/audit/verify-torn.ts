@@ -11,6 +11,7 @@ export interface Fragment {
 }
 
 const TORN = 'part of a line that was torn; it stands whole after it';
+const CLOSING_BRACE = 0x7d;
 const MAX_BYTES = 8 * 1024 * 1024;
 const MAX_FRAGMENTS = 100;
 const MAX_ACCEPTED = 1000;
@@ -100,3 +101,10 @@ export const refuseFragment = (findings: Findings, place: Place): void =>
 
 const isBegin = ({ bytes }: Fragment, line: Buffer): boolean =>
   bytes.length <= line.length && bytes.compare(line, 0, bytes.length) === 0;
+
+/** Where a beginning of a line too short to be told by its opening stands at a line's end; 0 = nowhere. */
+export function tornTail(line: Buffer): number {
+  if (line[line.length - 1] === CLOSING_BRACE) return 0;
+  const at = line.lastIndexOf(OPENING[0]!);
+  return at > 0 && line.length - at < OPENING.length && looksBegun(line.subarray(at)) ? at : 0;
+}
