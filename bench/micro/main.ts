@@ -12,6 +12,7 @@ import { identityCases } from './identity-cases.js';
 import { messageCases } from './message-cases.js';
 import { plotEvaluation } from './plot.js';
 import { policyCases, scalingOf } from './policy-cases.js';
+import { sealCase } from './seal-case.js';
 
 const USAGE = `Usage: npm run bench:micro -- [--only TEXT] [--out DIR] [--plot FILE]
 
@@ -38,6 +39,7 @@ async function main(): Promise<void> {
     ...conditionCases(),
     ...messageCases(),
     audit.subject,
+    sealCase(),
     exchange.subject,
   ];
   const results = await measureAll(

@@ -1,62 +1,15 @@
 import { appendFileSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
-import { runAudit } from '../../src/cli/audit.js';
+import { Program } from '../support/program.js';
 import { ProcessWorld } from '../support/run-process.js';
-import { newSealKey } from '../support/seal-key.js';
-import { type ReadRecord, waitFor } from '../support/start-proxy.js';
-
-const audit = 'audit.ndjson, seal: { key: seal.jwk, every: 1h }';
-const GET = 'GET /public/x HTTP/1.1\r\nHost: svc.test\r\n\r\n';
-
-async function start(extra = ''): Promise<ProcessWorld> {
-  return ProcessWorld.start({ audit, files: { 'seal.jwk': (await newSealKey()).text }, extra });
-}
-
-async function ask(proxy: ProcessWorld, times: number): Promise<void> {
-  const before = proxy.accesses.length;
-  for (let i = 0; i < times; i++) await (await proxy.client()).ask(GET);
-  await waitFor(
-    () => proxy.accesses.length === before + times,
-    10_000,
-    () => 'the records',
-  );
-}
-
-interface Verdict {
-  readonly code: number;
-  readonly text: string;
-}
-
-async function audited(proxy: ProcessWorld, ...args: string[]): Promise<Verdict> {
-  let text = '';
-  const write = (part: string): void => {
-    text += part;
-  };
-  const io = { stdout: write, stderr: write, env: {}, cwd: proxy.world.dir };
-  return { code: await runAudit(args, io), text };
-}
-
-async function verified(proxy: ProcessWorld, ...more: string[]): Promise<Verdict> {
-  const { code, text } = await audited(proxy, 'keys', 'seal.jwk');
-  proxy.world.write('keys.json', text);
-  return code === 0
-    ? audited(proxy, 'verify', '--keys', 'keys.json', 'audit.ndjson', ...more)
-    : { code, text };
-}
-
-const gaps = (proxy: ProcessWorld): ReadRecord[] =>
-  proxy.world.records.filter(({ event }) => event === 'audit.gap');
-
-async function stop(proxy: ProcessWorld): Promise<void> {
-  proxy.child.kill('SIGTERM');
-  await proxy.exited;
-}
+import { ask, gaps, startSealed, stop, verified } from '../support/sealed-process.js';
+import { waitFor } from '../support/start-proxy.js';
 
 t.test(
   'what a killed process left unsealed is taken over by the next one, and all of it is proven',
   async (t) => {
-    const killed = await start();
+    const killed = await startSealed();
     await ask(killed, 3);
     killed.child.kill('SIGKILL');
     await killed.exited;
@@ -88,7 +41,7 @@ t.test(
 );
 
 t.test('half a line of a killed process is ended, taken over, and no obstacle to the proof', async (t) => {
-  const killed = await start();
+  const killed = await startSealed();
   await ask(killed, 1);
   killed.child.kill('SIGKILL');
   await killed.exited;
@@ -97,53 +50,6 @@ t.test('half a line of a killed process is ended, taken over, and no obstacle to
   appendFileSync(file, last.replace('"seq":2', '"seq":3').slice(0, -40));
   const proxy = await killed.restart();
   t.teardown(() => proxy.close());
-  await stop(proxy);
-  const { code, text } = await verified(proxy);
-  t.equal(code, 0, text);
-});
-
-t.test(
-  'of several workers each has a stream; one that is killed is taken over while the others go on',
-  async (t) => {
-    const proxy = await start('workers: 2');
-    t.teardown(() => proxy.close());
-    await ask(proxy, 6);
-    const snapshot = await proxy.snapshot();
-    t.same(
-      snapshot.audit.heads.map(({ stream }: ReadRecord) => stream.worker).sort(),
-      [0, 1, 2],
-      'a head for each stream, the supervisor’s too',
-    );
-    const [{ pid, worker }] = snapshot.workers;
-    process.kill(pid, 'SIGKILL');
-    await waitFor(
-      () => gaps(proxy).length === 1,
-      10_000,
-      () => 'the lost worker is declared',
-    );
-    t.equal(gaps(proxy)[0]?.stream.worker, 0);
-    t.equal(gaps(proxy)[0]?.gap.worker, worker);
-    t.ok(gaps(proxy)[0]?.gap.adopted);
-    const jwks = (await (await proxy.admin('/.well-known/jwks.json')).json()) as { keys: unknown[] };
-    t.equal(jwks.keys.length, 1);
-    await ask(proxy, 4);
-    await stop(proxy);
-    const { code, text } = await verified(proxy);
-    t.equal(code, 0, text);
-    t.equal(gaps(proxy).length, 1);
-  },
-);
-
-t.test('workers that outlive their supervisor are not taken over before they are gone', async (t) => {
-  const killed = await start('workers: 2\n');
-  t.teardown(() => killed.close());
-  await ask(killed, 4);
-  killed.child.kill('SIGKILL'); // its workers drain, seal and end by themselves
-  const proxy = await killed.restart();
-  t.teardown(() => proxy.close());
-  await ask(proxy, 2);
-  const isDeclared = (): boolean => gaps(proxy).some(({ gap }) => gap.worker === 0);
-  await waitFor(isDeclared, 15_000, () => `the lost supervisor: ${proxy.stderr}`);
   await stop(proxy);
   const { code, text } = await verified(proxy);
   t.equal(code, 0, text);
@@ -163,3 +69,29 @@ t.test(
     );
   },
 );
+
+t.test('a process that is still writing is not taken over before it is gone', async (t) => {
+  const before = await startSealed();
+  t.teardown(() => before.close());
+  await ask(before, 2);
+  const next = new Program(['run', '-c', join(before.world.dir, 'countersign.yaml')]);
+  t.teardown(() => next.child.kill('SIGKILL'));
+  await waitFor(
+    () => next.stderr.includes('another process writes to the file') && next.stderr.includes('is ready'),
+    15_000,
+    () => next.stderr,
+  );
+  await ask(before, 1);
+  t.same(gaps(before), []);
+  before.child.kill('SIGKILL');
+  await waitFor(
+    () => gaps(before).length === 1,
+    10_000,
+    () => next.stderr,
+  );
+  t.equal(gaps(before)[0]?.gap.after, 4);
+  next.child.kill('SIGTERM');
+  t.equal((await next.end()).code, 0);
+  const { code, text } = await verified(before);
+  t.equal(code, 0, text);
+});
