@@ -2,7 +2,7 @@
 export const STYLE = `
 :root{color-scheme:light dark;--ground:#f6f7f8;--sheet:#fff;--ink:#171b21;--soft:#566070;--line:#dfe3e8;--faint:#eef0f3;
 --allow:#1c6e8c;--allow-soft:#cfe4ec;--refuse:#b3261e;--refuse-soft:#fbe4e1;--fail:#8a5a00;--fail-soft:#f8ecd2;--link:#175a73;
---h1:#e6f1f5;--h2:#c9e2ea;--h3:#9fcbda;--h4:#6bacc2;--h5:#2f809e;--h6:#14566f;--hi:#171b21;--hj:#fff;
+--h1:#e6f1f5;--h2:#c9e2ea;--h3:#9fcbda;--h4:#6bacc2;--h5:#2a7694;--h6:#14566f;--hi:#171b21;--hj:#fff;
 --sans:system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue",Arial,sans-serif;
 --mono:ui-monospace,SFMono-Regular,Menlo,Consolas,"DejaVu Sans Mono",monospace}
 @media(prefers-color-scheme:dark){:root{--ground:#0e1217;--sheet:#151a21;--ink:#e7ebf0;--soft:#9ba7b6;--line:#2b333e;--faint:#1c222b;
@@ -103,7 +103,7 @@ th,td{padding:.34rem .5rem}.bars{grid-template-columns:max-content minmax(2rem,1
 @page{size:A4;margin:14mm 12mm}
 @page wide{size:A4 landscape;margin:10mm}
 @media print{:root{color-scheme:light;--ground:#fff;--sheet:#fff;--ink:#000;--soft:#444;--line:#bbb;--faint:#f0f0f0;--allow:#1c6e8c;--refuse:#a31810;--refuse-soft:#fbe4e1;--fail:#7a4f00;--fail-soft:#f8ecd2;--link:#000;
---h1:#e6f1f5;--h2:#c9e2ea;--h3:#9fcbda;--h4:#6bacc2;--h5:#2f809e;--h6:#14566f;--hi:#000;--hj:#fff;--mark:#ffb4ab}
+--h1:#e6f1f5;--h2:#c9e2ea;--h3:#9fcbda;--h4:#6bacc2;--h5:#2a7694;--h6:#14566f;--hi:#000;--hj:#fff;--mark:#ffb4ab}
 *{-webkit-print-color-adjust:exact;print-color-adjust:exact}
 body{font-size:9.5pt}nav,thead button::after,.key .screen{display:none}
 main,.head,footer{max-width:none;padding-inline:0}.head{padding-top:0}
