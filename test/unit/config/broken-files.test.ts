@@ -128,11 +128,8 @@ const expected: readonly [file: string, problems: readonly string[]][] = [
     ['11:30 listeners[0].routes[0].accept: `mtls+token` is not built yet in this version'],
   ],
   [
-    'config-later-audit-synced.yaml',
-    [
-      '15:22 audit.durability: `synced` is not built yet in this version',
-      '15:30 audit.seal: `seal` is not built yet in this version',
-    ],
+    'config-audit-synced-stdout.yaml',
+    ['15:22 audit.durability: synced needs a regular file as `file`: standard output is no disk'],
   ],
   [
     'config-later-outbound.yaml',
