@@ -66,14 +66,14 @@ export class RecordLog implements RecordSink {
   write(record: AuditRecord, confirmed?: Confirmed): void {
     const told = confirmed && ((isKept: boolean): void => this.#tell(confirmed, isKept));
     if (this.writer.isFull) return this.#drop(told);
-    this.declareDropped();
+    if (this.#dropped !== undefined) this.declareDropped();
     this.#put(record, told);
   }
 
   /** As soon as there is room again: which numbers are missing. */
   declareDropped(): void {
-    const { from, to } = this.#dropped ?? {};
-    if (from === undefined || to === undefined || this.writer.isFull) return;
+    if (this.#dropped === undefined || this.writer.isFull) return;
+    const { from, to } = this.#dropped;
     this.#dropped = undefined;
     const detail = 'records could not be written for so long that there was no room for more';
     this.writeGap({ why: 'dropped', from, to, records: to - from + 1 }, detail);

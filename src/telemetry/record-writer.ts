@@ -140,14 +140,7 @@ export class RecordWriter {
   #run(): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;
-    if (this.#running === undefined && !this.#isClosing) this.#running = this.#rounds();
-  }
-
-  async #rounds(): Promise<void> {
-    do await this.#round();
-    while (this.#waiting.lines.length > 0 && this.confirms !== 'never' && !this.#isClosing);
-    this.#running = undefined;
-    if (this.#waiting.lines.length > 0 && !this.#isClosing) this.#runSoon();
+    if (this.#running === undefined && !this.#isClosing) this.#running = this.#round();
   }
 
   async #round(): Promise<void> {
@@ -155,6 +148,8 @@ export class RecordWriter {
     const isWritten = await this.#writeWaiting();
     if (this.sealer?.isDue === true) await this.#seal(this.sealer, false);
     if (isWritten && !this.#isAstray && !this.#isUnsealed) this.#recover();
+    this.#running = undefined;
+    if (this.#waiting.lines.length > 0 && !this.#isClosing) this.#runSoon();
   }
 
   async #finish(): Promise<void> {

@@ -7,6 +7,13 @@ import { type ReadRecord, World, waitFor } from './start-proxy.js';
 
 export const MAIN = fileURLToPath(new URL('../../src/main.js', import.meta.url));
 
+export interface ProcessOptions {
+  /** No file gets larger, as if the disk were full: in units of 512 bytes. */
+  readonly fileBlocks?: number;
+  /** Where its records go instead, as in `audit`; to standard output they are the test's to read. */
+  readonly audit?: string;
+}
+
 /** The test world with the proxy as a process of its own: for signals, descriptors and memory. */
 export class ProcessWorld {
   stderr = '';
@@ -27,19 +34,27 @@ export class ProcessWorld {
   static async start(
     options: Parameters<typeof World.start>[0] = {},
     descriptors?: number,
+    more: ProcessOptions = {},
   ): Promise<ProcessWorld> {
     const world = await World.start(options);
     await world.app.close(); // the files stay, the process takes over
-    return ProcessWorld.#run(world, descriptors);
+    const { audit } = more;
+    if (audit !== undefined)
+      changeConfig(world, (text) => text.replace(/^audit: .*$/m, `audit: { file: ${audit} }`));
+    return ProcessWorld.#run(world, descriptors, more);
   }
 
-  static async #run(world: World, descriptors?: number): Promise<ProcessWorld> {
+  static async #run(world: World, descriptors?: number, more: ProcessOptions = {}): Promise<ProcessWorld> {
     const run = [process.execPath, MAIN, 'run', '-c', `${world.dir}/countersign.yaml`];
+    const limits = [
+      ...(descriptors === undefined ? [] : [`ulimit -n ${descriptors}`]),
+      ...(more.fileBlocks === undefined ? [] : [`ulimit -f ${more.fileBlocks}`]),
+    ];
     const [command, ...args] =
-      descriptors === undefined
-        ? run
-        : ['/bin/sh', '-c', `ulimit -n ${descriptors}; exec "$@"`, 'sh', ...run];
-    const child = spawn(command!, args, { stdio: ['ignore', 'ignore', 'pipe'] });
+      limits.length === 0 ? run : ['/bin/sh', '-c', `${limits.join('; ')}; exec "$@"`, 'sh', ...run];
+    const child = spawn(command!, args, {
+      stdio: ['ignore', more.audit === undefined ? 'ignore' : 'pipe', 'pipe'],
+    });
     const started = new ProcessWorld(world, child);
     await waitFor(
       () => started.stderr.includes('countersign is ready'),
