@@ -24,7 +24,7 @@ const verbs: Readonly<Record<string, { readonly does: string; load(): Promise<Ve
     load: async () => (await import('./cli/replay.js')).runReplay,
   },
   audit: {
-    does: '`audit report`: who reached what, under which rule, and what needs attention',
+    does: '`audit verify`, `audit report`: prove record files; show who reached what, and what needs attention',
     load: async () => (await import('./cli/audit.js')).runAudit,
   },
   pki: { does: 'a throwaway development CA', load: async () => (await import('./cli/pki.js')).runPki },

@@ -83,7 +83,14 @@ const impureFiles = new Set(
   ),
 );
 /** Node modules that a pure folder may use: none of them does I/O. */
-const pureBuiltins = new Set(['node:crypto', 'node:path', 'node:net', 'node:util', 'node:buffer']);
+const pureBuiltins = new Set([
+  'node:crypto',
+  'node:path',
+  'node:net',
+  'node:util',
+  'node:buffer',
+  'node:zlib',
+]);
 const impureWords =
   /\b(Date\.now|new Date\(\)|Math\.random|setTimeout|setInterval|setImmediate|process\.(env|hrtime|nextTick)|randomBytes|performance\.now)\b/;
 

@@ -4,6 +4,10 @@ type Verb = (argv: readonly string[], io: CliIo) => Promise<number>;
 
 /** What can be done with record files, each loaded when asked for. */
 const verbs: Readonly<Record<string, { readonly does: string; load(): Promise<Verb> }>> = {
+  verify: {
+    does: 'prove that records are whole, in order and unaltered; names the first line that is not',
+    load: async () => (await import('./audit-verify.js')).runAuditVerify,
+  },
   report: {
     does: 'who reached what, under which rule; what was refused, revoked or lost; what needs attention',
     load: async () => (await import('./audit-report.js')).runAuditReport,

@@ -1,0 +1,110 @@
+import type { Findings, Place } from './verify-findings.js';
+import { OPENING } from './verify-line.js';
+
+/** The beginning of a line that was not written to its end: a disk was full, or the process was killed. */
+export interface Fragment {
+  /** A copy. */
+  readonly bytes: Buffer;
+  readonly place: Place;
+  /** The file ends in it. */
+  readonly isCut: boolean;
+}
+
+const TORN = 'part of a line that was torn; it stands whole after it';
+const CLOSING_BRACE = 0x7d;
+const MAX_BYTES = 8 * 1024 * 1024;
+const MAX_FRAGMENTS = 100;
+const MAX_ACCEPTED = 1000;
+
+/** Could these bytes be the beginning of some line? */
+export const looksBegun = (bytes: Buffer): boolean => {
+  const length = Math.min(bytes.length, OPENING.length);
+  return length > 0 && bytes.compare(OPENING, 0, length, 0, length) === 0;
+};
+
+/** Fragments that wait for their whole line: only where that comes next of its stream was nothing altered. */
+export class TornLines {
+  /** Too short to say of which stream. */
+  #nameless: Fragment[] = [];
+  #bytes = 0;
+  #count = 0;
+  /** The line that followed may be theirs: many lines begin alike. */
+  readonly #accepted: { readonly place: Place; readonly by: Place | undefined }[] = [];
+
+  constructor(readonly findings: Findings) {}
+
+  get isEmpty(): boolean {
+    return this.#count === 0;
+  }
+
+  /** @param owner whose it is, where its beginning says so. False: it is no fragment that could be waited for. */
+  add(owner: { torn: readonly Fragment[] } | undefined, fragment: Fragment): boolean {
+    if (this.#bytes + fragment.bytes.length > MAX_BYTES || this.#count >= MAX_FRAGMENTS) return false;
+    this.#bytes += fragment.bytes.length;
+    this.#count++;
+    if (owner === undefined) this.#nameless.push(fragment);
+    else owner.torn = [...owner.torn, fragment];
+    return true;
+  }
+
+  /** A whole line of this stream has come. */
+  meet(owner: { torn: readonly Fragment[] }, line: Buffer, place: Place): void {
+    for (const fragment of owner.torn) {
+      this.#leave(fragment);
+      if (isBegin(fragment, line)) this.#accept(fragment, place);
+      else refuseFragment(this.findings, fragment.place);
+    }
+    owner.torn = [];
+    this.#nameless = this.#nameless.filter((fragment) => {
+      if (!isBegin(fragment, line)) return true;
+      this.#leave(fragment);
+      this.#accept(fragment, undefined);
+      return false;
+    });
+  }
+
+  /** Those that nobody's line followed. */
+  get nameless(): readonly Fragment[] {
+    return this.#nameless;
+  }
+
+  /** They are somebody else's matter now. */
+  release(fragments: readonly Fragment[]): void {
+    for (const fragment of fragments) this.#leave(fragment);
+  }
+
+  /**
+   * Nothing more comes. What was taken for the beginning of a line is one that was cut where a record is missing before that line.
+   * @param missing where records are missing
+   */
+  end(missing: readonly Place[]): void {
+    const last = missing.at(-1) ?? 0;
+    for (const { place, by } of this.#accepted) {
+      if (by === undefined ? place < last : missing.includes(by)) refuseFragment(this.findings, place);
+      else this.findings.note(place, TORN);
+    }
+  }
+
+  #leave({ bytes }: Fragment): void {
+    this.#bytes -= bytes.length;
+    this.#count--;
+  }
+
+  #accept({ place }: Fragment, by: Place | undefined): void {
+    if (this.#accepted.length < MAX_ACCEPTED) this.#accepted.push({ place, by });
+    else this.findings.note(place, TORN);
+  }
+}
+
+export const refuseFragment = (findings: Findings, place: Place): void =>
+  findings.fail('not_a_record', place, undefined, 'not a record: altered, or cut');
+
+const isBegin = ({ bytes }: Fragment, line: Buffer): boolean =>
+  bytes.length <= line.length && bytes.compare(line, 0, bytes.length) === 0;
+
+/** Where a beginning of a line too short to be told by its opening stands at a line's end; 0 = nowhere. */
+export function tornTail(line: Buffer): number {
+  if (line[line.length - 1] === CLOSING_BRACE) return 0;
+  const at = line.lastIndexOf(OPENING[0]!);
+  return at > 0 && line.length - at < OPENING.length && looksBegun(line.subarray(at)) ? at : 0;
+}
