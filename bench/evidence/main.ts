@@ -24,6 +24,8 @@ const METER = `process.once('exit', () => { const { user, system } = process.cpu
 /** Each verb that reads a whole file: its arguments, the file last. */
 const verbs: Readonly<Record<string, (file: GeneratedFile, jwks: string) => readonly string[]>> = {
   'audit verify': ({ file }, jwks) => ['audit', 'verify', '--keys', jwks, file],
+  'audit report, JSON': ({ file }) => ['audit', 'report', '--format', 'json', '--out', `${file}.json`, file],
+  'audit report, HTML': ({ file }) => ['audit', 'report', '--format', 'html', '--out', `${file}.html`, file],
 };
 
 const { values } = parseArgs({
