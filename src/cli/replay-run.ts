@@ -1,11 +1,10 @@
-import { stat } from 'node:fs/promises';
 import type { FileLine } from '../audit/line-cutter.js';
 import { parseRecordLine, type RecordLine } from '../audit/record-line.js';
 import { parseRecordedRequest } from '../audit/recorded-request.js';
 import { ok, type Result } from '../reasons.js';
+import { bytesOf } from './file-sizes.js';
 import type { CliIo } from './io.js';
 import { ProgressLine } from './progress-line.js';
-import { STDIN } from './record-bytes.js';
 import { readRecordLines } from './record-reader.js';
 import type { ReplayJudge } from './replay-judge.js';
 import { ReplayTally } from './replay-tally.js';
@@ -62,17 +61,6 @@ export async function replayFiles(
   } finally {
     progress.clear();
   }
-}
-
-/** Of all files together; undefined where one has no end that is known. */
-async function bytesOf(files: readonly string[]): Promise<number | undefined> {
-  let sum = 0;
-  for (const file of files) {
-    const found = file === STDIN ? undefined : await stat(file).catch(() => undefined);
-    if (found?.isFile() !== true) return undefined;
-    sum += found.size;
-  }
-  return sum;
 }
 
 class Replaying implements Replay {
