@@ -1,5 +1,6 @@
 import type { Report } from './report-model.js';
-import { type ReportCell, type ReportTable, reportSections } from './report-sections.js';
+import { reportSections } from './report-sections.js';
+import type { ReportCell, ReportTable } from './report-table.js';
 import { countText, durationText, numberText, shareText, timeText, visible } from './report-wording.js';
 
 /** Rows of a table that a terminal shows; JSON and HTML have more. */
