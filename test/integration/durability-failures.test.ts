@@ -133,7 +133,7 @@ t.test('P127 a full disk: 503, not ready, counted; a rotation makes room, withou
 
 t.test('a reader of standard output that goes away: said, 503, and the process lives', async (t) => {
   for (const workers of [1, 2]) {
-    const audit = '"-", durability: written';
+    const audit = '"-", durability: written, signals: { firstSeen: false }'; // else the pipe is missed before the second request
     const proxy = await ProcessWorld.start({ extra: `workers: ${workers}` }, undefined, { audit });
     t.teardown(() => proxy.close());
     const client = await proxy.client();
