@@ -23,17 +23,26 @@ export interface RecordTarget {
 
 /** A write that could not go on. */
 export class PartialWrite extends Error {
-  /** What is left, for another try there. */
-  readonly rest: Buffer;
-  /** The same from the beginning of the line that was broken off: for another place. */
-  readonly whole: Buffer;
+  // Private, so that no log of the error shows them: records never stand among diagnostics, and they may be 64 MiB.
+  readonly #bytes: Buffer;
+  readonly #taken: number;
 
   /** @param taken of these bytes. */
   constructor(bytes: Buffer, taken: number, cause: Error) {
     super(cause.message, { cause });
     this.name = 'PartialWrite';
-    this.rest = bytes.subarray(taken);
-    this.whole = bytes.subarray(lineStartOf(bytes, taken));
+    this.#bytes = bytes;
+    this.#taken = taken;
+  }
+
+  /** What is left, for another try there. */
+  get rest(): Buffer {
+    return this.#bytes.subarray(this.#taken);
+  }
+
+  /** The same from the beginning of the line that was broken off: for another place. */
+  get whole(): Buffer {
+    return this.#bytes.subarray(lineStartOf(this.#bytes, this.#taken));
   }
 }
 

@@ -1,5 +1,7 @@
+import { inspect } from 'node:util';
+import { pino } from 'pino';
 import t from 'tap';
-import { afterTear } from '../../../src/telemetry/record-target.js';
+import { afterTear, PartialWrite } from '../../../src/telemetry/record-target.js';
 
 const bytes = Buffer.from('{"a":1}\n{"b":2}\n{"c":3}\n');
 
@@ -20,4 +22,15 @@ t.test('wherever it is torn, every record is there whole and in order', async (t
     const kept = whole.filter((line, i) => line !== whole[i - 1]); // torn right before its newline
     t.same(kept, ['{"a":1}', '{"b":2}', '{"c":3}'], `at ${at}`);
   }
+});
+
+t.test('a write that could not go on keeps what is left, and shows it in no log', async (t) => {
+  const error = new PartialWrite(bytes, 11, new Error('ENOSPC'));
+  t.equal(error.rest.toString(), '":2}\n{"c":3}\n');
+  t.equal(error.whole.toString(), '{"b":2}\n{"c":3}\n');
+  const logged: string[] = [];
+  const log = pino({}, { write: (line: string) => void logged.push(line) });
+  log.error({ err: error }, 'said');
+  t.match(logged[0], /ENOSPC/);
+  t.notMatch(`${logged[0]}${inspect(error)}`, /Buffer|"rest"|"whole"/);
 });
