@@ -1,8 +1,9 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import type { Confirms } from '../../src/telemetry/record-batch.js';
 import { RecordFile } from '../../src/telemetry/record-file.js';
-import { type Confirms, RecordWriter } from '../../src/telemetry/record-writer.js';
+import { RecordWriter } from '../../src/telemetry/record-writer.js';
 import { describeEnvironment } from '../support/environment.js';
 import { markdownTable } from '../support/markdown-table.js';
 import { median, round } from '../support/statistics.js';

@@ -68,6 +68,7 @@ export class Supervisor {
         },
         crashLoop: (why) => this.#end(new CrashLoop(why)),
         line: (line, dealtWith) => this.#records.writer.relay(line, dealtWith),
+        hasRoom: () => this.#records.writer.hasRoom,
       },
     );
     this.#orders = new WorkerOrders(this.#pool, workers);

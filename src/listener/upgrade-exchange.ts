@@ -20,6 +20,8 @@ const MAX_REFUSAL_BYTES = 64 * 1024;
 export class UpgradeExchange extends Exchange implements UpgradeHandler, OpenExchange {
   #call: ForwardCall | undefined;
   #open = false;
+  /** The client was told of the tunnel. */
+  #begun = false;
   #tunnelIdleMs = 3_600_000;
   #movedAtMs = 0;
   #movedBytes = 0;
@@ -120,7 +122,11 @@ export class UpgradeExchange extends Exchange implements UpgradeHandler, OpenExc
     this.status = 101;
     this.upstreamMs = performance.now() - this.startedMs;
     this.#movedAtMs = performance.now();
-    this.recordStart(begin, () => this.#reset());
+    const tell = (): void => {
+      this.#begun = true;
+      begin();
+    };
+    this.recordStart(tell, () => this.#reset());
   }
 
   #reset(): void {
@@ -248,7 +254,12 @@ export class UpgradeExchange extends Exchange implements UpgradeHandler, OpenExc
     if (this.#open) {
       this.requestBytes = this.socket.bytesRead - this.#readBefore;
       this.responseBytes = this.socket.bytesWritten - this.#writtenBefore;
-    } else if (this.reason === undefined && (this.status === 0 || !this.socket.writableFinished)) {
+    }
+    if (
+      this.reason === undefined &&
+      !this.#begun &&
+      (this.#open || this.status === 0 || !this.socket.writableFinished)
+    ) {
       this.outcome = 'client_aborted';
       this.setRefusal('client_aborted', '');
     }

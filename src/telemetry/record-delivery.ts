@@ -1,8 +1,8 @@
 import { PartialWrite, type RecordTarget } from './record-target.js';
 
 const RETRY_MS = 250;
-/** A target that takes nothing for this long is as good as one that fails. */
-const STALLED_MS = 5000;
+/** A target that takes nothing for this long is as good as one that fails, and so is one that is slower with a record. */
+export const STALLED_MS = 5000;
 const NOTHING = Buffer.alloc(0);
 export const STAYED = { hasMoved: false, bytesLost: 0 };
 
@@ -42,6 +42,8 @@ export class RecordDelivery {
   async put(bytes: Buffer, records: number): Promise<boolean> {
     const { target } = this;
     let left = bytes;
+    /** From the beginning of the line that was broken off, maybe several tries ago. */
+    let whole = bytes;
     let isUncertain = false;
     for (;;) {
       this.#stalled = setTimeout(() => this.events.stalled(), STALLED_MS).unref();
@@ -55,11 +57,14 @@ export class RecordDelivery {
         return true;
       } catch (error) {
         this.events.failed(error as Error);
-        isUncertain ||= left.length === 0;
+        isUncertain ||= left.length === 0 && target.forgets === true;
         if (this.#isHurried) return false;
-        if (error instanceof PartialWrite) left = error.rest;
+        if (error instanceof PartialWrite) {
+          left = error.rest;
+          whole = error.whole ?? whole;
+        }
         await this.#untilNextTry();
-        if (error instanceof PartialWrite && (await this.#hasLeft())) left = error.whole;
+        if (error instanceof PartialWrite && (await this.#hasLeft())) left = whole;
       } finally {
         clearTimeout(this.#stalled);
       }

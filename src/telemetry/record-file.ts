@@ -14,7 +14,7 @@ import {
   writeSync,
 } from 'node:fs';
 import { dirname } from 'node:path';
-import { afterTear, lineStartOf, PartialWrite, type RecordTarget } from './record-target.js';
+import { afterTear, lineStartOf, PartialWrite, type RecordTarget, wholeAt } from './record-target.js';
 
 const AGAIN_MS = 10;
 const MODE = 0o640;
@@ -37,6 +37,7 @@ export class RecordFile implements RecordTarget {
   readonly name: string;
   readonly isShared: boolean;
   readonly sync?: () => Promise<void>;
+  readonly forgets = true;
   #fd: number;
   #isRegular: boolean;
   /** At least so long it is: nobody but who cuts it makes it shorter. */
@@ -67,13 +68,14 @@ export class RecordFile implements RecordTarget {
   async write(bytes: Buffer, progressed: () => void): Promise<void> {
     let text = bytes;
     let offset = 0;
-    this.#tornBytes = 0;
+    let whole: Buffer | undefined;
     while (offset < text.length) {
       try {
         const written = await this.#writeSome(text, offset);
         offset += written;
         if (written > 0) progressed();
-        if (this.isShared && offset < text.length) {
+        if (this.isShared && written > 0 && offset < text.length) {
+          whole = wholeAt(text, offset) ?? whole;
           text = afterTear(text, offset);
           offset = 0;
         }
@@ -81,11 +83,19 @@ export class RecordFile implements RecordTarget {
         const isFull = (cause as NodeJS.ErrnoException).code === 'EAGAIN';
         if (isFull && !this.#isClosed) await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
         else {
-          if (!this.isShared) this.#tornBytes = offset - lineStartOf(text, offset);
-          throw new PartialWrite(text, offset, cause as Error);
+          this.#noteTear(text, offset);
+          throw new PartialWrite(text, offset, cause as Error, this.isShared ? whole : wholeAt(text, offset));
         }
       }
     }
+    this.#tornBytes = 0;
+  }
+
+  /** The line may have been broken off before, in an earlier try. */
+  #noteTear(text: Buffer, offset: number): void {
+    if (this.isShared) return; // another one may have written behind it
+    const lineStart = lineStartOf(text, offset);
+    this.#tornBytes = lineStart === 0 ? this.#tornBytes + offset : offset - lineStart;
   }
 
   look(): { readonly hasMoved: boolean; readonly bytesLost: number } {
@@ -102,16 +112,19 @@ export class RecordFile implements RecordTarget {
       open(this.path, APPEND, MODE, (error, opened) => (error === null ? resolve(opened) : reject(error)));
     });
     const stat = fstatSync(fd);
-    if (this.options.isSynced === true && !stat.isFile()) {
+    try {
+      if (this.options.isSynced === true && !stat.isFile())
+        throw new Error(`${this.name}: only a regular file can be synced`);
+      if (this.options.isSynced === true) this.#syncFolder();
+    } catch (error) {
       closeSync(fd);
-      throw new Error(`${this.name}: only a regular file can be synced`);
+      throw error;
     }
     this.#takeBackTornLine();
     closeSync(this.#fd);
     this.#fd = fd;
     this.#isRegular = stat.isFile();
     this.#size = 0;
-    if (this.options.isSynced === true) this.#syncFolder();
     this.#endTornLine(stat);
   }
 

@@ -5,15 +5,20 @@ const NEWLINE = 0x0a;
 /** Standard output of a worker, whose supervisor does the writing: what it has taken is kept only once the supervisor says so. */
 export class RecordRelay implements RecordTarget {
   readonly name = 'the supervisor';
+  /** What it could not write it still has. */
+  readonly forgets = false;
   /** Lines that went there, and those that it has dealt with. */
   #sent = 0;
   #acknowledged = 0;
   #canWrite = true;
+  /** It could not, since what is being written was begun: what it has dealt with meanwhile it may not have written. */
+  #isDoubtful = false;
   #waiting: { readonly lines: number; resolve(): void; reject(cause: Error): void } | undefined;
 
   constructor(readonly pipe: RecordTarget) {}
 
   async write(bytes: Buffer, progressed: () => void): Promise<void> {
+    this.#isDoubtful = !this.#canWrite;
     try {
       await this.pipe.write(bytes, progressed);
       this.#sent += linesIn(bytes);
@@ -24,7 +29,10 @@ export class RecordRelay implements RecordTarget {
   }
 
   readonly sync = (): Promise<void> => {
-    if (!this.#canWrite) return Promise.reject(cannotWrite());
+    if (!this.#canWrite || this.#isDoubtful) {
+      this.#isDoubtful = false;
+      return Promise.reject(cannotWrite());
+    }
     if (this.#acknowledged >= this.#sent) return Promise.resolve();
     return new Promise((resolve, reject) => {
       this.#waiting = { lines: this.#sent, resolve, reject };
@@ -39,7 +47,10 @@ export class RecordRelay implements RecordTarget {
 
   supervisorWrites(canWrite: boolean): void {
     this.#canWrite = canWrite;
-    if (!canWrite) this.#take()?.reject(cannotWrite());
+    if (canWrite) return;
+    const waiting = this.#take();
+    if (waiting === undefined) this.#isDoubtful = true;
+    else waiting.reject(cannotWrite());
   }
 
   writeNow(bytes: Buffer): void {

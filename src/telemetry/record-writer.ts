@@ -1,7 +1,8 @@
-import { Batch, bytesOf, type Confirmed } from './record-batch.js';
-import { RecordDelivery, STAYED } from './record-delivery.js';
+import { type Batch, bytesOf, type Confirmed, type Confirms, Waiting } from './record-batch.js';
+import { RecordDelivery, STALLED_MS, STAYED } from './record-delivery.js';
 import type { RecordSealer } from './record-sealer.js';
 import type { RecordTarget } from './record-target.js';
+import { pause, standsStill } from './stands-still.js';
 
 const FLUSH_MS = 10;
 const FLUSH_BYTES = 64 * 1024;
@@ -10,13 +11,7 @@ const LOOK_MS = 1000;
 const MAX_PENDING_BYTES = 64 * 1024 * 1024;
 /** A sink that leaves this much waiting is as good as one that fails: said before records are lost. */
 const STALLED_BYTES = MAX_PENDING_BYTES / 4;
-/** At the end a target that does not move (a full pipe) gets so long. */
-const CLOSING_MS = 3000;
-const MAX_CLOSING_MS = 15_000;
 const LAST_WORD_MS = 50;
-
-/** When a record counts as kept: not told at all, when the target has it, or when `sync` has it. */
-export type Confirms = 'never' | 'written' | 'synced';
 
 export interface RecordWriterEvents {
   /** Writing failed (once per outage) or works again. */
@@ -36,12 +31,12 @@ export interface RecordWriterEvents {
 /** Writes lines to a target in order, never tearing one; seals and confirms them; follows rotation; knows when it cannot write. */
 export class RecordWriter {
   available = true;
-  #waiting = new Batch();
-  /** Confirmations of what is being written. */
-  #underWay: Confirmed[] = [];
+  readonly #waiting = new Waiting();
   #running: Promise<void> | undefined;
   #isLookDue = false;
   #isClosing = false;
+  /** Something was given up: no seal can say any more that what it covers is there. */
+  #hasGivenUp = false;
   #isRunPlanned = false;
   /** What is at the place now could not be begun. */
   #isAstray = false;
@@ -72,6 +67,11 @@ export class RecordWriter {
     return this.#waiting.bytes > MAX_PENDING_BYTES;
   }
 
+  /** More would be so much that it is said to stall. */
+  get hasRoom(): boolean {
+    return this.#waiting.bytes <= STALLED_BYTES;
+  }
+
   /** One line of our own stream, with its newline. */
   write(line: string, confirmed?: Confirmed): void {
     this.#add(line, true, confirmed);
@@ -85,6 +85,7 @@ export class RecordWriter {
   /** Whether the place is still what is written to, and whether a seal is due: at the next moment between two batches. */
   look(): void {
     this.#isLookDue = true;
+    if (performance.now() - this.#waiting.awaitedSinceMs > STALLED_MS) this.#failAsStalled(); // it moves, and is too slow
     this.#run();
   }
 
@@ -101,29 +102,31 @@ export class RecordWriter {
     clearInterval(this.#looks);
     this.#delivery.hurry();
     const end = this.#finish();
-    if (await this.#isStuck(end)) this.#fail(new Error('records are not taken'));
+    if (await standsStill(end, () => this.#delivery.progressedMs))
+      this.#fail(new Error('records are not taken'));
     this.target.close();
     await Promise.race([end, pause(LAST_WORD_MS)]);
   }
 
   /** For a process that ends now, whatever the reason: what is waiting is written before it does. */
   writeNow(): void {
-    const { lines } = this.#waiting;
-    if (lines.length === 0 || this.#isClosing) return;
-    this.#waiting = new Batch();
-    try {
-      this.target.writeNow(bytesOf(lines));
-    } catch {
-      this.events.dropped(lines.length); // and nobody is left to be told
+    if (this.#waiting.isEmpty || this.#isClosing) return;
+    for (const { lines } of this.#waiting.takeAll()) {
+      try {
+        this.target.writeNow(bytesOf(lines));
+      } catch {
+        this.events.dropped(lines.length);
+      }
     }
   }
 
   #add(line: string, isOwn: boolean, confirmed: Confirmed | undefined): void {
     if (this.isFull) return this.refuse(confirmed);
+    // Before it is one of those that are told: its own writer is not told from within.
+    if (!this.hasRoom) this.#failAsStalled();
     const isKnownToFail = !this.available;
     this.#waiting.add(line, isOwn, isKnownToFail ? undefined : confirmed);
     if (isKnownToFail && confirmed !== undefined) setImmediate(confirmed, false);
-    if (this.#waiting.bytes > STALLED_BYTES) this.#failAsStalled();
     if (this.#running === undefined) this.#runSoon();
   }
 
@@ -148,17 +151,21 @@ export class RecordWriter {
 
   async #round(): Promise<void> {
     if (this.#isLookDue) await this.#lookAtPlace();
-    const isWritten = await this.#writeWaiting();
-    if (this.sealer?.isDue === true) await this.#seal(this.sealer, false);
-    if (isWritten && !this.#isAstray && !this.#isUnsealed) this.#recover();
+    const isWritten = await this.#writeBatch();
+    await this.#sealIfDue();
+    if (isWritten && !this.#isAstray && !this.#isUnsealed && this.hasRoom) this.#recover();
     this.#running = undefined;
-    if (this.#waiting.lines.length > 0 && !this.#isClosing) this.#runSoon();
+    if (!this.#waiting.isEmpty && !this.#isClosing) this.#runSoon();
   }
 
   async #finish(): Promise<void> {
     await this.#running;
-    await this.#writeWaiting();
-    if (this.sealer?.isOpen === true) await this.#seal(this.sealer, true);
+    while (!this.#waiting.isEmpty && !this.#hasGivenUp) {
+      await this.#writeBatch();
+      await this.#sealIfDue();
+    }
+    for (const batch of this.#waiting.takeAll()) this.#settle(batch, false);
+    if (this.sealer?.isOpen === true && !this.#hasGivenUp) await this.#seal(this.sealer, true);
   }
 
   async #lookAtPlace(): Promise<void> {
@@ -178,28 +185,36 @@ export class RecordWriter {
   }
 
   /** @returns false where they were given up. */
-  async #writeWaiting(): Promise<boolean> {
-    const { lines, own, confirms } = this.#waiting;
-    if (lines.length === 0) return true;
-    this.#waiting = new Batch();
+  async #writeBatch(): Promise<boolean> {
+    if (this.#hasGivenUp) return false; // what follows would be glued to half a line
+    const batch = this.#waiting.take();
+    if (batch === undefined) return true;
+    const { lines, own } = batch;
     const bytes = bytesOf(lines);
     if (this.sealer !== undefined && own?.length !== 0)
       this.sealer.cover(own ?? lines, own === undefined ? bytes : bytesOf(own));
-    this.#underWay = confirms;
     const isWritten = await this.#delivery.put(bytes, lines.length);
-    const told = this.#underWay; // empty where they were told before that it failed
-    this.#underWay = [];
-    if (isWritten) this.events.written(lines.length);
-    else this.events.dropped(lines.length);
-    for (const confirmed of told) confirmed(isWritten);
+    this.#hasGivenUp ||= !isWritten;
+    this.#settle(batch, isWritten);
     return isWritten;
+  }
+
+  #settle(batch: Batch, isWritten: boolean): void {
+    if (isWritten) this.events.written(batch.lines.length);
+    else this.events.dropped(batch.lines.length);
+    for (const confirmed of batch.takeConfirms()) confirmed(isWritten);
+  }
+
+  async #sealIfDue(): Promise<void> {
+    if (this.sealer?.isDue === true && !this.#hasGivenUp) await this.#seal(this.sealer, false);
   }
 
   /** @returns false where it could not be signed, or not be written. */
   async #seal(sealer: RecordSealer, isLast: boolean): Promise<boolean> {
     try {
       const line = await sealer.seal(isLast);
-      if (!(await this.#delivery.put(Buffer.from(line), 0))) return false;
+      this.#hasGivenUp ||= !(await this.#delivery.put(Buffer.from(line), 0));
+      if (this.#hasGivenUp) return false;
       sealer.sealed();
       this.#isUnsealed = false;
       return true;
@@ -210,26 +225,13 @@ export class RecordWriter {
     }
   }
 
-  /** @returns false once it is over; true where it does not move any more. */
-  async #isStuck(end: Promise<void>): Promise<boolean> {
-    const fromMs = performance.now();
-    const over = end.then(() => true);
-    for (;;) {
-      if (await Promise.race([over, pause(FLUSH_MS)])) return false;
-      const nowMs = performance.now();
-      const stoodMs = nowMs - Math.max(fromMs, this.#delivery.progressedMs);
-      if (stoodMs > CLOSING_MS || nowMs - fromMs > MAX_CLOSING_MS) return true;
-    }
-  }
-
   #failAsStalled(): void {
     if (this.available) this.#fail(new Error('records are not taken'));
   }
 
   /** Whoever waits is told now: nobody hangs for as long as an outage lasts. */
   #fail(error: Error): void {
-    const told = [...this.#underWay, ...this.#waiting.takeConfirms()];
-    this.#underWay = [];
+    const told = this.#waiting.takeConfirms();
     if (this.available) {
       this.available = false;
       this.events.failed(error);
@@ -243,6 +245,3 @@ export class RecordWriter {
     this.events.recovered();
   }
 }
-
-const pause = (ms: number): Promise<undefined> =>
-  new Promise((resolve) => setTimeout(resolve, ms, undefined));

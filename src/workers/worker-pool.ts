@@ -37,6 +37,8 @@ export interface PoolEvents {
   crashLoop(why: string): void;
   /** A record, whole, with its newline. @param dealtWith to be called once it is kept, or is known not to be. */
   line(line: string, dealtWith?: () => void): void;
+  /** False while no more records should come. */
+  hasRoom(): boolean;
 }
 
 interface Member {
@@ -194,7 +196,15 @@ export class WorkerPool {
   }
 
   #relay(worker: Worker, stdout: Readable): void {
-    if (!this.options.acknowledges) return relayLines(stdout, (line) => this.events.line(line));
+    const take = this.options.acknowledges ? this.#acknowledging(worker) : this.events.line;
+    const readRest = relayLines(stdout, {
+      take: (line) => take(line),
+      hasRoom: () => this.events.hasRoom(),
+    });
+    worker.process.once('exit', readRest);
+  }
+
+  #acknowledging(worker: Worker): (line: string) => void {
     let lines = 0;
     let isPlanned = false;
     const tell = (): void => {
@@ -206,7 +216,7 @@ export class WorkerPool {
       if (!isPlanned) setImmediate(tell); // one message for all of one write
       isPlanned = true;
     };
-    relayLines(stdout, (line) => this.events.line(line, dealtWith));
+    return (line) => this.events.line(line, dealtWith);
   }
 
   #onMessage(member: Member, message: FromWorker): void {

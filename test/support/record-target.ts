@@ -10,6 +10,7 @@ interface Held {
 /** A target that takes what it is given when it is told to. */
 export class HeldTarget implements RecordTarget {
   readonly name = 'held';
+  readonly forgets = true;
   /** What it has taken, a text a write. */
   readonly taken: string[] = [];
   syncs = 0;

@@ -1,7 +1,8 @@
 import t from 'tap';
+import type { Confirms } from '../../../src/telemetry/record-batch.js';
 import { RecordLog } from '../../../src/telemetry/record-log.js';
 import type { RecordSealer } from '../../../src/telemetry/record-sealer.js';
-import { type Confirms, RecordWriter } from '../../../src/telemetry/record-writer.js';
+import { RecordWriter } from '../../../src/telemetry/record-writer.js';
 import { HeldTarget, ToldByWriter } from '../../support/record-target.js';
 
 /** A writer on a target that is told what to do, and what became of each confirmation. */
@@ -120,6 +121,19 @@ t.test('what broke off stands whole in the new file, where one was begun to make
   await bench.close();
 });
 
+t.test('also after several tries, where each took a little of it or nothing', async (t) => {
+  const bench = new Bench('written');
+  bench.write('first');
+  bench.write('second');
+  await bench.target.breakOff(8, 'no space left');
+  await bench.target.breakOff(0, 'no space left');
+  await bench.target.breakOff(2, 'no space left');
+  bench.target.hasMoved = true;
+  await bench.untilTold(2);
+  t.equal(await bench.target.take(), 'second\n');
+  await bench.close();
+});
+
 t.test(
   'a sync that failed is an outage, and evidence may be lost though the next one says yes',
   async (t) => {
@@ -182,7 +196,7 @@ t.test('records that cannot be sealed are an outage; one that can be signed agai
   t.equal(bench.writer.available, false);
   sealer.cannotSign = false;
   bench.writer.look();
-  await new Promise((resolve) => setImmediate(resolve));
+  for (let turns = 0; !bench.writer.available && turns < 9; turns++) await new Promise(setImmediate);
   t.equal(bench.writer.available, true);
   t.equal(bench.told.recoveries, 1);
   await bench.close();
@@ -244,6 +258,84 @@ t.test('onFailure allow: the answer goes out, and is counted', async (t) => {
   t.same(results, ['sent']);
   t.equal(log.available, true);
   await bench.close();
+});
+
+t.test('after an outage no more than 4096 lines go out together, so that one seal covers few', async (t) => {
+  const sealer = new CountingSealer();
+  const bench = new Bench('never', sealer);
+  bench.writer.write('first\n');
+  await bench.target.breakOff(0, 'no space left');
+  for (let i = 0; i < 10_000; i++) bench.writer.write(`${i}\n`);
+  const sizes: number[] = [];
+  let text = '';
+  for (let lines = 0; lines < 10_001; lines += sizes.at(-1)!) {
+    const batch = await bench.target.take();
+    sizes.push(batch.split('\n').length - 1);
+    text += batch;
+  }
+  t.same(sizes, [1, 4096, 4096, 1808]);
+  t.equal(text, `first\n${Array.from({ length: 10_000 }, (_, i) => `${i}\n`).join('')}`);
+  await bench.close();
+  t.equal(bench.told.lines, 10_001);
+});
+
+t.test('nor more than some megabytes; at the end all of them are written', async (t) => {
+  const bench = new Bench('never');
+  const line = `${'x'.repeat(1024 * 1024)}\n`;
+  for (let i = 0; i < 11; i++) bench.writer.write(line);
+  bench.target.isOpen = true;
+  await bench.target.take();
+  await bench.close();
+  t.ok(bench.target.taken.every((text) => text.length < 5.5 * 1024 * 1024));
+  t.equal(bench.target.taken.join('').length, 11 * line.length);
+});
+
+t.test('what was given up at the end is covered by no seal: it would look like tampering', async (t) => {
+  const sealer = new CountingSealer();
+  const bench = new Bench('written', sealer);
+  bench.write('a');
+  const closed = bench.writer.close();
+  await bench.target.breakOff(1, 'no space left');
+  bench.target.isOpen = true;
+  await closed;
+  t.same(bench.kept, ['not a']);
+  t.equal(sealer.seals, 0);
+  t.equal(bench.target.taken.join(''), 'a', 'and nothing is glued to half a line');
+});
+
+t.test('one that stands in the way of too much is told later, never from within its own call', async (t) => {
+  const bench = new Bench('written');
+  const line = `${'x'.repeat(1024 * 1024)}\n`;
+  const within: boolean[] = [];
+  let writing = -1;
+  for (let i = 0; i < 24; i++) {
+    writing = i;
+    bench.writer.write(line, () => within.push(writing === i));
+    writing = -1;
+  }
+  t.equal(bench.writer.available, false);
+  bench.target.isOpen = true;
+  await bench.close();
+  await new Promise(setImmediate);
+  t.equal(within.length, 24);
+  t.notOk(within.some(Boolean));
+});
+
+t.test('a target that moves, but too slowly, keeps nobody waiting', async (t) => {
+  const later = { ms: 0 };
+  const now = performance.now.bind(performance);
+  t.intercept(performance, 'now', { value: () => now() + later.ms });
+  const bench = new Bench('written');
+  bench.write('a');
+  bench.write('b');
+  t.equal(bench.writer.available, true);
+  later.ms = 5500;
+  bench.writer.look();
+  t.same(bench.kept, ['not a', 'not b']);
+  t.equal(bench.writer.available, false);
+  t.equal(await bench.target.take(), 'a\nb\n');
+  await bench.close();
+  t.equal(bench.told.recoveries, 1);
 });
 
 t.test('closing gives up what does not move, and says how much that is', async (t) => {
