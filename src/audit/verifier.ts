@@ -1,3 +1,4 @@
+import { looksBegun, piecesOf } from './glued-line.js';
 import type { FileLine } from './line-cutter.js';
 import { type Fields, fieldsOf } from './record-line.js';
 import type { SealHead } from './seal-head.js';
@@ -6,10 +7,10 @@ import { parseSealJws, parseSealLine, type SealLine } from './seal-line.js';
 import { Findings, type Place, placeOf } from './verify-findings.js';
 import { ExpectedHeads } from './verify-heads.js';
 import { signatureProblem, type VerifyKeys } from './verify-keys.js';
-import { isWholeAccess, OPENING, openingOf, parseOpening, parseWhole, seqOf } from './verify-line.js';
+import { isWholeAccess, openingOf, parseOpening, parseWhole, seqOf } from './verify-line.js';
 import { claimOf, StreamVerifier } from './verify-stream.js';
 import { endOf, type StreamSummary, summaryOf, suspect } from './verify-summary.js';
-import { type Fragment, looksBegun, refuseFragment, TornLines, tornTail } from './verify-torn.js';
+import { type Fragment, refuseFragment, TornLines } from './verify-torn.js';
 
 /** Streams that are followed; a process that restarts every minute has fewer in two months. */
 const MAX_STREAMS = 100_000;
@@ -58,23 +59,12 @@ export class Verifier {
     const line = bytes.subarray(start, end);
     if (state === 'cut') return this.#takeCut(line, place);
     if (line.length === 0) return this.#takeBlank(place);
-    let begin = 0;
-    const torn: Buffer[] = [];
-    // Several processes append to one file: where a write of one ended early, that of another stands behind it on its line.
-    for (let at = line.indexOf(OPENING, 1); at > 0; at = line.indexOf(OPENING, at + 1)) {
-      torn.push(line.subarray(begin, at));
-      begin = at;
-    }
-    const tail = tornTail(line);
-    if (tail > begin) {
-      torn.push(line.subarray(begin, tail));
-      begin = tail;
-    }
-    this.#takeLine(begin === 0 ? line : line.subarray(begin), place);
-    if (torn.length === 0) return;
+    const pieces = piecesOf(line);
+    if (pieces === undefined) return this.#takeLine(line, place);
+    this.#takeLine(pieces.at(-1)!, place);
     // After the line, which is another's: who was torn begins a new line before it writes again.
-    for (const bytes of torn) this.#takeFragment(bytes, place, false);
-    this.#blanksDue += torn.length;
+    for (const torn of pieces.slice(0, -1)) this.#takeFragment(torn, place, false);
+    this.#blanksDue += pieces.length - 1;
   }
 
   /** Nothing more comes. */
@@ -226,8 +216,8 @@ export class Verifier {
     );
     if (left === stream) return;
     if (left !== undefined) this.#torn.release(left.torn);
+    // Without that nothing vouches for what is left of it: it stays open.
     if (adopted !== undefined) stream.claim(claimOf(fieldsOf(adopted), left, place));
-    else if (left?.batch.records === 0) left.leaveTorn();
   }
 
   /** Too little to say whose: of a process that was killed, where one was that writes so. */

@@ -1,5 +1,4 @@
 import type { Findings, Place } from './verify-findings.js';
-import { OPENING } from './verify-line.js';
 
 /** The beginning of a line that was not written to its end: a disk was full, or the process was killed. */
 export interface Fragment {
@@ -11,16 +10,9 @@ export interface Fragment {
 }
 
 const TORN = 'part of a line that was torn; it stands whole after it';
-const CLOSING_BRACE = 0x7d;
 const MAX_BYTES = 8 * 1024 * 1024;
 const MAX_FRAGMENTS = 100;
 const MAX_ACCEPTED = 1000;
-
-/** Could these bytes be the beginning of some line? */
-export const looksBegun = (bytes: Buffer): boolean => {
-  const length = Math.min(bytes.length, OPENING.length);
-  return length > 0 && bytes.compare(OPENING, 0, length, 0, length) === 0;
-};
 
 /** Fragments that wait for their whole line: only where that comes next of its stream was nothing altered. */
 export class TornLines {
@@ -99,12 +91,6 @@ export class TornLines {
 export const refuseFragment = (findings: Findings, place: Place): void =>
   findings.fail('not_a_record', place, undefined, 'not a record: altered, or cut');
 
+/** Never all of it: then it would stand here twice. */
 const isBegin = ({ bytes }: Fragment, line: Buffer): boolean =>
-  bytes.length <= line.length && bytes.compare(line, 0, bytes.length) === 0;
-
-/** Where a beginning of a line too short to be told by its opening stands at a line's end; 0 = nowhere. */
-export function tornTail(line: Buffer): number {
-  if (line[line.length - 1] === CLOSING_BRACE) return 0;
-  const at = line.lastIndexOf(OPENING[0]!);
-  return at > 0 && line.length - at < OPENING.length && looksBegun(line.subarray(at)) ? at : 0;
-}
+  bytes.length < line.length && bytes.compare(line, 0, bytes.length) === 0;

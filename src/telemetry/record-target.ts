@@ -43,10 +43,10 @@ export const lineStartOf = (bytes: Buffer, at: number): number =>
 
 /**
  * What to write where the target took a part (a full disk) and another process may have written since: the line that was torn
- * is ended, as a fragment, and stands again whole.
+ * is ended, as a fragment, and stands again whole. One that lacks nothing but its end gets that, or it would stand there twice.
  */
 export function afterTear(bytes: Buffer, at: number): Buffer {
   const lineStart = lineStartOf(bytes, at);
-  if (lineStart === at) return bytes.subarray(at);
+  if (lineStart === at || bytes[at] === NEWLINE) return bytes.subarray(at);
   return Buffer.concat([Buffer.of(NEWLINE), bytes.subarray(lineStart)]);
 }

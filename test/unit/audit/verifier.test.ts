@@ -130,6 +130,43 @@ t.test('the end that a killed process left is covered by who took it over, as it
   t.match(findingsOf(verify([[...lines, killed.access()]])), [/^a:9 after_the_end: record 5 follows/]);
 });
 
+t.test(
+  'of a torn line that a killed process left after its last seal every byte is covered too',
+  async (t) => {
+    const [killed, next] = [new SealedStream(key), new SealedStream(key)];
+    const sealed = await killed.batches(2);
+    const torn = killed.access().slice(0, 300);
+    killed.unwrite();
+    const gap = next.gap(killed.adoption(torn));
+    const lines = [...sealed, `${torn}\n`, gap, await next.seal()];
+    t.same(findingsOf(verify([lines])), []);
+    t.same(openTailsOf(verify([lines])), []);
+    t.match(verify([lines]).streams, [{ proven: 2, adopted: 0, to: 2 }, { proven: 1 }]);
+    const isFound = (...file: string[]) => findingsOf(verify([file])).length > 0;
+    for (let at = 0; at < torn.length; at++) {
+      const edited = `${torn.slice(0, at)}${torn[at] === 'X' ? 'Y' : 'X'}${torn.slice(at + 1)}\n`;
+      if (!isFound(...sealed, edited, ...lines.slice(4))) t.fail(`byte ${at}`);
+    }
+    t.match(findingsOf(verify([lines.filter((_, i) => i !== 3)])), [
+      /^a:4 altered: the line that was torn, left without a seal/,
+    ]);
+    const forged = `${torn},"principal":{"id":"spiffe://a.test/forged"}`;
+    t.ok(isFound(...sealed, `${forged}\n`, `${torn}\n`, ...lines.slice(4)), 'one put in before it');
+    t.ok(isFound(...sealed, `${torn}\n`, `${forged}\n`, ...lines.slice(4)), 'or after it');
+  },
+);
+
+t.test('a torn line that no later record vouches for is an open tail', async (t) => {
+  const [killed, next] = [new SealedStream(key), new SealedStream(key)];
+  const { boot, worker } = killed.name;
+  const sealed = await killed.batches(2);
+  const forged = killed.access('/forged').slice(0, 300);
+  const gap = next.gap({ why: 'ended_without_last_word', boot, worker, after: 2 });
+  const lines = [...sealed, `${forged}\n`, gap, await next.seal()];
+  t.same(openTailsOf(verify([lines])), ['a:4 0..0']);
+  t.equal(verify([lines]).streams[0]?.open?.isTorn, true);
+});
+
 t.test('nothing follows a last seal', async (t) => {
   const stream = new SealedStream(key);
   const lines = [stream.access(), await stream.seal({ last: true }), stream.access(), await stream.seal()];
@@ -231,6 +268,8 @@ t.test(
     t.match(findingsOf(verify([[`${a.slice(0, 400)}x${b}`, '\n', a, ...rest]]))[0], /^a:1 not_a_record/);
     t.match(findingsOf(verify([[`${a.slice(0, 400)}${a}`, b, ...rest]]))[0], /^a:1 not_a_record/);
     t.match(findingsOf(verify([[`${a.slice(0, 400)}${b}`, '\n', '\n', a, ...rest]]))[0], /^a:3 not_a_record/);
+    const twice = `${a.slice(0, -1)}${b}`;
+    t.match(findingsOf(verify([[twice, '\n', a, ...rest]]))[0], /^a:1 not_a_record/, 'all of it is no part');
   },
 );
 
