@@ -177,6 +177,10 @@ export class StreamVerifier {
     for (const torn of of.torn)
       this.findings.note(torn.place, 'part of a line that was torn when its process ended');
     of.torn = [];
+    // What it had taken over itself is proven with it.
+    const claims = of.#claims;
+    of.#claims = [];
+    for (const claim of claims) of.#settle(claim);
   }
 
   #judgeChain({ number, from, previous }: SealPayload, place: Place, matches: boolean): void {

@@ -156,6 +156,22 @@ t.test(
   },
 );
 
+t.test(
+  'who takes over may be killed in turn: what it took over is proven with it, and only with it',
+  async (t) => {
+    const [first, second, third] = [new SealedStream(key), new SealedStream(key), new SealedStream(key)];
+    const lines = [...(await first.batches(1)), first.access(), first.access()];
+    lines.push(second.gap(first.adoption()), second.access());
+    t.same(openTailsOf(verify([lines])), ['a:3 2..3', 'a:5 1..2']);
+    lines.push(third.gap(second.adoption()), await third.seal({ last: true }));
+    const verification = verify([lines]);
+    t.same([findingsOf(verification), openTailsOf(verification)], [[], []]);
+    t.match(verification.streams, [{ adopted: 2, to: 3 }, { adopted: 2, to: 2 }, { proven: 1 }]);
+    const edited = lines.map((line, i) => (i === 3 ? line.replace('GET', 'PUT') : line));
+    t.match(findingsOf(verify([edited])), [/^a:3 altered: records 2\.\.3, left without a seal/]);
+  },
+);
+
 t.test('a torn line that no later record vouches for is an open tail', async (t) => {
   const [killed, next] = [new SealedStream(key), new SealedStream(key)];
   const { boot, worker } = killed.name;
