@@ -35,8 +35,6 @@ export class Verifier {
   readonly #cutAt: Place[] = [];
   #file = -1;
   #lines = 0;
-  /** Empty lines that torn ones before them account for. */
-  #blanksDue = 0;
 
   constructor(
     readonly keys: VerifyKeys,
@@ -63,8 +61,7 @@ export class Verifier {
     if (pieces === undefined) return this.#takeLine(line, place);
     this.#takeLine(pieces.at(-1)!, place);
     // After the line, which is another's: who was torn begins a new line before it writes again.
-    for (const torn of pieces.slice(0, -1)) this.#takeFragment(torn, place, false);
-    this.#blanksDue += pieces.length - 1;
+    for (const torn of pieces.slice(0, -1)) this.#takeFragment(torn, place, 'glued');
   }
 
   /** Nothing more comes. */
@@ -90,7 +87,7 @@ export class Verifier {
     const seq = seqOf(line, opening.length);
     if (seq === undefined) return this.#takeSeal(line, place, stream);
     const fields = isWholeAccess(line) ? undefined : parseWhole(line);
-    if (fields === undefined && !isWholeAccess(line)) return this.#takeFragment(line, place, false);
+    if (fields === undefined && !isWholeAccess(line)) return this.#takeFragment(line, place);
     if (!this.#torn.isEmpty) this.#torn.meet(stream, line, place);
     stream.addRecord(line, seq, place);
     if (fields?.event === 'audit.gap') this.#takeGap(stream, fields, place);
@@ -106,22 +103,22 @@ export class Verifier {
         'a whole line ends with something else than a newline',
       );
     this.#cutAt.push(place);
-    this.#takeFragment(line, place, true);
+    this.#takeFragment(line, place, 'cut');
   }
 
   #takeBlank(place: Place): void {
-    if (this.#blanksDue > 0 && !this.#torn.isEmpty) this.#blanksDue--;
-    else this.findings.fail('not_a_record', place, undefined, 'not a record: an empty line');
+    if (!this.#torn.takeBlank())
+      this.findings.fail('not_a_record', place, undefined, 'not a record: an empty line');
   }
 
   /** A line that does not begin as lines of streams do: what is left of its seal may still say whose it was. */
   #takeStrange(line: Buffer, place: Place): void {
     if (this.#recover(line, place)) return;
-    if (looksBegun(line) && parseWhole(line) === undefined) return this.#takeFragment(line, place, false);
+    if (looksBegun(line) && parseWhole(line) === undefined) return this.#takeFragment(line, place);
     this.#refuse(line, place);
   }
 
-  #takeFragment(bytes: Buffer, place: Place, isCut: boolean): void {
+  #takeFragment(bytes: Buffer, place: Place, how?: 'cut' | 'glued'): void {
     if (!looksBegun(bytes)) return this.#refuse(bytes, place);
     const opening = openingOf(bytes);
     const stream = opening === undefined ? undefined : this.#streamOf(opening, place);
@@ -132,8 +129,8 @@ export class Verifier {
         stream.name,
         'part of a line follows after the end of its stream',
       );
-    if (!this.#torn.add(stream, { bytes: Buffer.from(bytes), place, isCut }))
-      refuseFragment(this.findings, place);
+    const fragment = { bytes: Buffer.from(bytes), place, isCut: how === 'cut', isGlued: how === 'glued' };
+    if (!this.#torn.add(stream, fragment)) refuseFragment(this.findings, place);
   }
 
   #refuse(line: Buffer, place: Place): void {
@@ -153,7 +150,7 @@ export class Verifier {
     }
     if (this.#recover(line, place)) return;
     const isWhole = JWS.test(text) || (text.endsWith('}') && text.includes('jws'));
-    if (!isWhole && parseWhole(line) === undefined) return this.#takeFragment(line, place, false);
+    if (!isWhole && parseWhole(line) === undefined) return this.#takeFragment(line, place);
     const why = seal.ok ? 'it is not UTF-8' : seal.error;
     this.findings.fail('seal_altered', place, stream.name, `the seal is altered: ${why}`);
     stream.refuseSeal(undefined);

@@ -7,6 +7,8 @@ export interface Fragment {
   readonly place: Place;
   /** The file ends in it. */
   readonly isCut: boolean;
+  /** Another line stands behind it: who was torn ended its line after that, and left an empty one. */
+  readonly isGlued: boolean;
 }
 
 const TORN = 'part of a line that was torn; it stands whole after it';
@@ -20,6 +22,9 @@ export class TornLines {
   #nameless: Fragment[] = [];
   #bytes = 0;
   #count = 0;
+  #glued = 0;
+  /** Empty lines that came for glued ones. */
+  #blanks = 0;
   /** The line that followed may be theirs: many lines begin alike. */
   readonly #accepted: { readonly place: Place; readonly by: Place | undefined }[] = [];
 
@@ -34,8 +39,16 @@ export class TornLines {
     if (this.#bytes + fragment.bytes.length > MAX_BYTES || this.#count >= MAX_FRAGMENTS) return false;
     this.#bytes += fragment.bytes.length;
     this.#count++;
+    if (fragment.isGlued) this.#glued++;
     if (owner === undefined) this.#nameless.push(fragment);
     else owner.torn = [...owner.torn, fragment];
+    return true;
+  }
+
+  /** An empty line. False: it is none of those that a glued one leaves. */
+  takeBlank(): boolean {
+    if (this.#blanks >= this.#glued) return false;
+    this.#blanks++;
     return true;
   }
 
@@ -43,12 +56,12 @@ export class TornLines {
   meet(owner: { torn: readonly Fragment[] }, line: Buffer, place: Place): void {
     for (const fragment of owner.torn) {
       this.#leave(fragment);
-      if (isBegin(fragment, line)) this.#accept(fragment, place);
+      if (isBegin(fragment, line) && this.#isEnded(fragment)) this.#accept(fragment, place);
       else refuseFragment(this.findings, fragment.place);
     }
     owner.torn = [];
     this.#nameless = this.#nameless.filter((fragment) => {
-      if (!isBegin(fragment, line)) return true;
+      if (!isBegin(fragment, line) || !this.#isEnded(fragment)) return true;
       this.#leave(fragment);
       this.#accept(fragment, undefined);
       return false;
@@ -77,9 +90,18 @@ export class TornLines {
     }
   }
 
-  #leave({ bytes }: Fragment): void {
+  #leave({ bytes, isGlued }: Fragment): void {
     this.#bytes -= bytes.length;
     this.#count--;
+    if (isGlued) this.#glued--;
+  }
+
+  /** Each empty line ends one. */
+  #isEnded({ isGlued }: Fragment): boolean {
+    if (!isGlued) return true;
+    if (this.#blanks === 0) return false;
+    this.#blanks--;
+    return true;
   }
 
   #accept({ place }: Fragment, by: Place | undefined): void {

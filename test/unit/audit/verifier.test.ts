@@ -284,6 +284,10 @@ t.test(
     t.match(findingsOf(verify([[`${a.slice(0, 400)}x${b}`, '\n', a, ...rest]]))[0], /^a:1 not_a_record/);
     t.match(findingsOf(verify([[`${a.slice(0, 400)}${a}`, b, ...rest]]))[0], /^a:1 not_a_record/);
     t.match(findingsOf(verify([[`${a.slice(0, 400)}${b}`, '\n', '\n', a, ...rest]]))[0], /^a:3 not_a_record/);
+    t.match(findingsOf(verify([[`${a.slice(0, 400)}${b}`, a, ...rest]]))[0], /^a:1 not_a_record/, 'put in');
+    const ended = new SealedStream(key);
+    const [c, last] = [ended.access(), await ended.seal({ last: true })];
+    t.match(findingsOf(verify([[`{${c}`, last]]))[0], /^a:1 not_a_record/, 'one byte');
     const twice = `${a.slice(0, -1)}${b}`;
     t.match(findingsOf(verify([[twice, '\n', a, ...rest]]))[0], /^a:1 not_a_record/, 'all of it is no part');
   },
