@@ -1,7 +1,8 @@
 import { createHash, createHmac } from 'node:crypto';
 import { crc32 } from 'node:zlib';
+import { compactVerify, importJWK } from 'jose';
 import t from 'tap';
-import { jwksOf, SealedStream, SealKey } from '../../support/sealed-file.js';
+import { jwksOf, otherSignature, SealedStream, SealKey } from '../../support/sealed-file.js';
 import { type FileContent, findingsOf, openTailsOf, verifyFiles } from '../../support/verify-files.js';
 
 const key = await SealKey.make();
@@ -256,6 +257,21 @@ t.test(
     t.same(forge(jws), []);
   },
 );
+
+t.test('the other signature that ECDSA has for the same seal is none', async (t) => {
+  const stream = new SealedStream(other);
+  const [line, seal] = [stream.access(), await stream.seal({ last: true })];
+  t.same(findingsOf(verify([[line, seal]])), []);
+  const jws = /"jws":"([^"]+)"/.exec(seal)?.[1] ?? '';
+  const twin = otherSignature(jws);
+  t.ok(await compactVerify(twin, await importJWK(other.publicJwk, 'ES256')), 'it is good as ECDSA goes');
+  const head = createHash('sha256').update(jws).digest('base64url');
+  const forged = seal.replace(jws, twin).replace(head, createHash('sha256').update(twin).digest('base64url'));
+  t.not(forged, seal);
+  t.same(findingsOf(verify([[line, forged]])), [
+    'a:2 seal_altered: seal 1 is altered: its signature does not fit',
+  ]);
+});
 
 t.test('a seal of another stream, or of another place in its own, is not taken for this one', async (t) => {
   const [one, two] = [new SealedStream(key), new SealedStream(key)];
