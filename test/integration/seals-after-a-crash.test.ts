@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import t from 'tap';
 import { Program } from '../support/program.js';
 import { ProcessWorld } from '../support/run-process.js';
-import { ask, gaps, startSealed, stop, verified } from '../support/sealed-process.js';
+import { ask, gaps, noSignals, startSealed, stop, verified } from '../support/sealed-process.js';
 import { waitFor } from '../support/start-proxy.js';
 
 t.test(
@@ -58,7 +58,7 @@ t.test('half a line of a killed process is ended, taken over, and no obstacle to
 t.test(
   'without seals it is said that a process ended without a last word, and nothing is taken over',
   async (t) => {
-    const killed = await ProcessWorld.start();
+    const killed = await ProcessWorld.start({ audit: `audit.ndjson, ${noSignals}` });
     await ask(killed, 1);
     const proxy = await killed.restart();
     t.teardown(() => proxy.close());

@@ -3,8 +3,10 @@ import { ProcessWorld } from './run-process.js';
 import { newSealKey } from './seal-key.js';
 import { type ReadRecord, waitFor } from './start-proxy.js';
 
+/** One record a request. */
+export const noSignals = 'signals: { firstSeen: false }';
 /** Seals at shutdown and rotation alone: what is killed leaves all of it open. */
-const audit = 'audit.ndjson, seal: { key: seal.jwk, every: 1h }';
+const audit = `audit.ndjson, seal: { key: seal.jwk, every: 1h }, ${noSignals}`;
 const GET = 'GET /public/x HTTP/1.1\r\nHost: svc.test\r\n\r\n';
 
 export async function startSealed(extra = ''): Promise<ProcessWorld> {
