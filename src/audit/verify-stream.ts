@@ -94,7 +94,6 @@ export class StreamVerifier {
     if (sealed === undefined) this.firstSeal = number;
     this.sealed = { number, to, hash: sealHash(jws) };
     this.isLast ||= payload.last;
-    this.timeTo = payload.time;
     if (!matches) this.#drop();
   }
 
@@ -151,6 +150,7 @@ export class StreamVerifier {
       this.timeFrom = batch.firstTime;
     }
     this.to = payload.to;
+    this.timeTo = payload.time;
     for (const claim of this.#claims) this.#settle(claim);
     this.#next();
   }

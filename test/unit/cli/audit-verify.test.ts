@@ -68,6 +68,13 @@ t.test('what is not proven is named by file and line, as text and as JSON', asyn
   t.equal(text.code, 1);
   t.match(text.stdout, /^c:1: /);
   t.match(text.stdout, /\nNOT PROVEN: covered are 7 records under 3 seals/);
+  const timeOf = (stdout: string): string | undefined => /records 1\.\.\d+, (\S+ to \S+);/.exec(stdout)?.[1];
+  const proven = await verify(bad, 'a', 'b');
+  t.equal(
+    timeOf(text.stdout),
+    timeOf(proven.stdout),
+    'the time that is covered ends with the last good seal',
+  );
   const json = await verify(bad, '--json', 'a', 'c');
   t.equal(json.code, 1);
   const report = JSON.parse(json.stdout) as {
