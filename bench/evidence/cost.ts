@@ -1,6 +1,6 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { setTimeout as pause } from 'node:timers/promises';
+import { setImmediate as turn } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { exchangeCase, type Recording } from '../micro/exchange-case.js';
 import { describeEnvironment } from '../support/environment.js';
@@ -14,10 +14,9 @@ What records and seals cost a request: CPU of the whole process (its threads too
 without records, with records in a file, and with seals over them; in turns within one process. Results go to
 bench/results/evidence-cost.json.
 `;
-/** As under load: so many requests within the time that records wait to be written together. */
+/** As under load: so many requests come until their records are written together. */
 const BURST = 60;
-const BURSTS = 250;
-const PAUSE_MS = 12;
+const BURSTS = 1000;
 const RECORDINGS: readonly Recording[] = ['none', 'written', 'sealed'];
 
 const { values } = parseArgs({
@@ -35,7 +34,7 @@ async function roundOf({ run, settle }: Subject): Promise<number> {
   const before = process.cpuUsage();
   for (let burst = 0; burst < BURSTS; burst++) {
     for (let i = 0; i < BURST; i++) run();
-    await pause(PAUSE_MS);
+    await turn(); // of the event loop: what was written is heard of
   }
   await settle?.();
   const { user, system } = process.cpuUsage(before);
