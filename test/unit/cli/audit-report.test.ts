@@ -434,6 +434,21 @@ t.test('--out writes the report whole, and nothing else is left there', async (t
   t.match(nowhere.err, /none\/r\.txt: cannot be written \(ENOENT\)/);
 });
 
+t.test('--out writes to what is no file, and never puts one in its place', async (t) => {
+  const { code } = await make(t, { 'day.ndjson': DAY }, 'day.ndjson', '--out', '/dev/null');
+  t.equal(code, 0);
+  t.ok(statSync('/dev/null').isCharacterDevice());
+  const dir = await make(
+    t,
+    { 'day.ndjson': DAY, there: {} as unknown as string },
+    'day.ndjson',
+    '--out',
+    'there',
+  );
+  t.equal(dir.code, 78);
+  t.match(dir.err, /there: cannot be written \(EISDIR\)/);
+});
+
 t.test('wrong usage says what is wrong: exit 64', async (t) => {
   const cases: [string[], RegExp][] = [
     [[], /say which record files/],
