@@ -34,6 +34,8 @@ const MAX_DETAIL = 2000;
 const MAX_NAMES = 1000;
 /** Long enough to be told, and of each but few. */
 const LARGEST_FIELDS = 20_000;
+/** Characters of all that is told: what is read may hold events of any name and size. */
+const MAX_TOLD_CHARACTERS = 24 * 1024 * 1024;
 
 /** What records that are no requests say. */
 export class EventTally {
@@ -52,6 +54,7 @@ export class EventTally {
   readonly #told = new Map<string, ToldEvent[]>();
   /** Events that were counted and are not told one by one. */
   untold = 0;
+  #toldCharacters = 0;
 
   takeHandshake(caller: ReportCaller, time: string, fields: Fields): void {
     const reason = nameOf(fieldsOf(fields.decision).reason);
@@ -75,10 +78,13 @@ export class EventTally {
     this.counts.at(event).records++;
     if (event.startsWith('exception.')) this.#takeException(event, time, fieldsOf(fields.exception));
     const told = this.#told.get(event) ?? [];
-    if (told.length >= MAX_TOLD_OF_EVENT || (told.length === 0 && this.#told.size >= MAX_NAMES)) {
+    const isFull = told.length >= MAX_TOLD_OF_EVENT || (told.length === 0 && this.#told.size >= MAX_NAMES);
+    const size = isFull ? 0 : JSON.stringify(fields).length;
+    if (isFull || this.#toldCharacters + Math.min(size, LARGEST_FIELDS) > MAX_TOLD_CHARACTERS) {
       this.untold++;
       return;
     }
+    this.#toldCharacters += Math.min(size, LARGEST_FIELDS);
     this.#told.set(event, told);
     const { connections, latencyMs } = fields;
     told.push({
@@ -92,7 +98,8 @@ export class EventTally {
       latencyMs: typeof latencyMs === 'number' ? latencyMs : undefined,
       policyRevision: nameOf(fields.policyRevision),
       trustRevision: nameOf(fields.trustRevision),
-      fields: boundedFields(fields),
+      // A hostile record of a megabyte is counted, not kept.
+      fields: size > LARGEST_FIELDS ? NOTHING : fields,
     });
   }
 
@@ -115,9 +122,5 @@ export class EventTally {
     exception.stateAt = time;
   }
 }
-
-/** A hostile record of a megabyte is counted, not kept. */
-const boundedFields = (fields: Fields): Fields =>
-  JSON.stringify(fields).length > LARGEST_FIELDS ? NOTHING : fields;
 
 const NOTHING: Fields = {};

@@ -33,11 +33,13 @@ interface Stream {
   isKnownFrom: boolean;
   hasEnded: boolean;
   /** Lines of it that were not written to their end, and that nothing of it follows. */
-  torn: readonly Buffer[];
+  torn: Buffer[];
 }
 
 const NEWLINE = Buffer.of(0x0a);
 const LINE_HEAD_BYTES = 1024;
+/** More of one stream are proven by nobody. */
+const MAX_TORN = 100;
 
 /** Reads the end of a file of records: which streams in it have lines that no seal covers, or ended without a last word. */
 export class OpenTails {
@@ -130,7 +132,8 @@ export class OpenTails {
   #takeTorn(line: Buffer): void {
     const text = line.toString('utf8', 0, Math.min(line.length, LINE_HEAD_BYTES));
     for (const stream of this.#streams.values())
-      if (text.startsWith(stream.opening)) stream.torn = [...stream.torn, Buffer.from(line)];
+      if (stream.torn.length < MAX_TORN && text.startsWith(stream.opening))
+        stream.torn.push(Buffer.from(line));
   }
 }
 

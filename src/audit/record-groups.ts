@@ -13,16 +13,20 @@ export interface RecordGroup {
 
 /** Groups that are kept; what is read must not fill the memory. */
 const MAX_GROUPS = 100_000;
+/** Of all their values: a path that a client made up may be thousands of characters long. */
+const MAX_CHARACTERS = 16 * 1024 * 1024;
 
 /** Counts records by some of their facets. */
 export class RecordGroups {
   /** Records of further groups than are kept. */
   ungrouped = 0;
+  #characters = 0;
   readonly #groups = new Map<string, RecordGroup>();
 
   constructor(
     readonly by: readonly FacetName[],
     readonly maxGroups = MAX_GROUPS,
+    readonly maxCharacters = MAX_CHARACTERS,
   ) {}
 
   add(record: ScannedRecord): void {
@@ -45,7 +49,9 @@ export class RecordGroups {
   }
 
   #begin(key: string, values: RecordGroup['values'], time: string): RecordGroup | undefined {
-    if (this.#groups.size >= this.maxGroups) return undefined;
+    if (this.#groups.size >= this.maxGroups || this.#characters + key.length > this.maxCharacters)
+      return undefined;
+    this.#characters += key.length;
     const group = { values, records: 0, refused: 0, firstSeen: time, lastSeen: time };
     this.#groups.set(key, group);
     return group;

@@ -1,4 +1,4 @@
-import { rename, writeFile } from 'node:fs/promises';
+import { rename, rm, stat, writeFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { buildReport, type Declared } from '../audit/report-build.js';
@@ -122,7 +122,7 @@ function render(report: Report, format: Format): string {
   }
 }
 
-/** Whole or not at all: half a report would be read as one. */
+/** Whole or not at all: half a report would be read as one. What is no file (/dev/null, a pipe) is written to, never replaced. */
 async function put(
   text: string,
   out: string | undefined,
@@ -136,10 +136,15 @@ async function put(
   const path = resolve(cwd, out);
   const draft = `${path}.${process.pid}.tmp`;
   try {
-    await writeFile(draft, text, { mode: 0o600 });
-    await rename(draft, path);
+    const there = await stat(path).catch(() => undefined);
+    if (there !== undefined && !there.isFile()) await writeFile(path, text);
+    else {
+      await writeFile(draft, text, { mode: 0o600 });
+      await rename(draft, path);
+    }
     return undefined;
   } catch (cause) {
+    await rm(draft, { force: true }).catch(() => undefined);
     return `${out}: cannot be written (${(cause as NodeJS.ErrnoException).code ?? String(cause)})`;
   }
 }

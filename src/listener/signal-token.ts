@@ -1,8 +1,13 @@
 /** What a bearer token says of its own life. It is read, never verified: nothing is decided by it. */
 export type TokenLife = 'short' | 'long' | 'unknown';
 
-/** Longer ones than any head holds are not looked into. */
-const MAX_TOKEN_LENGTH = 64 * 1024;
+/** Longer ones than servers take in a header are not looked into. */
+const MAX_TOKEN_LENGTH = 16 * 1024;
+/** Claims of more bytes are counted through before they are read: who sends them must not set the price of it. */
+const LARGE = 2048;
+const MAX_MEMBERS = 512;
+/** `[`, `{` and `:`. */
+const MEMBER_SIGNS: ReadonlySet<number> = new Set([0x5b, 0x7b, 0x3a]);
 
 /**
  * Whether a token is a JWT (RFC 7519) that lives no longer than `limitMs`. `long` also where it never expires; `unknown` where
@@ -31,11 +36,20 @@ function claimsOf(token: string): Claims | undefined {
   const second = token.indexOf('.', first + 1);
   if (first < 0 || second < 0 || token.indexOf('.', second + 1) >= 0) return undefined;
   try {
-    const claims: unknown = JSON.parse(Buffer.from(token.slice(first + 1, second), 'base64url').toString());
+    const bytes = Buffer.from(token.slice(first + 1, second), 'base64url');
+    if (bytes.length > LARGE && hasManyMembers(bytes)) return undefined;
+    const claims: unknown = JSON.parse(bytes.toString());
     return typeof claims === 'object' && claims !== null ? claims : undefined;
   } catch {
     return undefined;
   }
+}
+
+/** Lists and objects within each other, or many members, cost JSON.parse a hundred times what text of that length does. */
+function hasManyMembers(bytes: Buffer): boolean {
+  let signs = 0;
+  for (const byte of bytes) if (MEMBER_SIGNS.has(byte) && ++signs > MAX_MEMBERS) return true;
+  return false;
 }
 
 /** A NumericDate; JSON.parse makes Infinity of 1e999. */

@@ -1,6 +1,9 @@
 import t from 'tap';
 import { CappedMap, OTHER } from '../../../src/audit/capped-map.js';
 import { DurationHistogram } from '../../../src/audit/duration-histogram.js';
+import { EventTally } from '../../../src/audit/event-tally.js';
+import { RecordGroups } from '../../../src/audit/record-groups.js';
+import { RecordScanner } from '../../../src/audit/record-scanner.js';
 import { volumeOf } from '../../../src/audit/report-volume.js';
 import { durationText, listText, numberText, shareText } from '../../../src/audit/report-wording.js';
 import { isWithin, timeSpan } from '../../../src/audit/time-span.js';
@@ -109,4 +112,32 @@ t.test('numbers are written for people', async (t) => {
     ['0 %', '< 0.1 %', '> 99.9 %', '33.3 %', '–'],
   );
   t.equal(listText(['a', 'b', 'c', 'd', 'e']), 'a, b, c and 2 more');
+});
+
+t.test('events of any name and size are counted, and told only as far as memory allows', async (t) => {
+  const tally = new EventTally();
+  const caller = { identity: undefined, claim: undefined, credential: undefined };
+  const stream = { id: '', boot: '', worker: 0, records: 0, seals: 0, from: 0, to: 0, first: '', last: '' };
+  const time = '2026-11-21T10:00:00.000Z';
+  const large = 'x'.repeat(15_000);
+  for (let n = 0; n < 4000; n++) tally.takeEvent(`made.up.${n % 900}`, caller, stream, time, { large });
+  const told = tally.toldEvents.flatMap((event) => tally.told(event));
+  t.ok(told.length * large.length <= 25 * 1024 * 1024, `${told.length} are kept`);
+  t.equal(told.length + tally.untold, 4000);
+});
+
+t.test('groups are counted up to so many, and up to so many characters', async (t) => {
+  const scanner = new RecordScanner();
+  const add = (groups: RecordGroups, path: string): void => {
+    const bytes = Buffer.from(recordText({ request: { path } }));
+    const record = scanner.scan(bytes, 0, bytes.length);
+    if (record !== undefined) groups.add(record);
+  };
+  const groups = new RecordGroups(['path'], 100, 10_000);
+  for (let n = 0; n < 5; n++) for (const name of ['a', 'b', 'c']) add(groups, `/${name.repeat(4000)}`);
+  t.same(
+    groups.all.map(({ records }) => records),
+    [5, 5],
+  );
+  t.equal(groups.ungrouped, 5);
 });

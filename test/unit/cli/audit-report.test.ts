@@ -1,4 +1,5 @@
-import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { closeSync, openSync, readdirSync, readFileSync, readSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { gzipSync } from 'node:zlib';
@@ -432,6 +433,28 @@ t.test('--out writes the report whole, and nothing else is left there', async (t
   const nowhere = toldIo(cwd);
   t.equal(await runAudit(['report', 'day.ndjson', '--out', 'none/r.txt'], nowhere), 78);
   t.match(nowhere.err, /none\/r\.txt: cannot be written \(ENOENT\)/);
+});
+
+t.test('--out never puts a file in the place of what is none, such as a pipe or a device', async (t) => {
+  const cwd = t.testdir({ 'day.ndjson': DAY });
+  const pipe = join(cwd, 'pipe');
+  execFileSync('mkfifo', [pipe]);
+  const fd = openSync(pipe, 'r+'); // a reader that waits for nobody
+  t.teardown(() => closeSync(fd));
+  t.equal(await runAudit(['report', 'day.ndjson', '--out', 'pipe'], toldIo(cwd)), 0);
+  t.ok(statSync(pipe).isFIFO());
+  const begin = Buffer.alloc(13);
+  readSync(fd, begin);
+  t.equal(begin.toString(), 'Access report');
+  const dir = await make(
+    t,
+    { 'day.ndjson': DAY, there: {} as unknown as string },
+    'day.ndjson',
+    '--out',
+    'there',
+  );
+  t.equal(dir.code, 78);
+  t.match(dir.err, /there: cannot be written \(EISDIR\)/);
 });
 
 t.test('wrong usage says what is wrong: exit 64', async (t) => {

@@ -135,10 +135,15 @@ t.test('a head is given as text, in a file, in a saved snapshot or by an admin l
 });
 
 t.test('what cannot be used is refused with what to do: keys, heads, files, arguments', async (t) => {
+  const stream = new SealedStream(key);
+  await stream.batches(1);
   const { cwd } = await folderOf(t, {
     private: JSON.stringify({ keys: [{ kty: 'OKP', crv: 'Ed25519', x: 'AA', d: 'AA' }] }),
     empty: '',
     rsa: JSON.stringify({ keys: [{ kty: 'RSA', n: 'AQAB', e: 'AQAB' }] }),
+    bent: JSON.stringify({
+      audit: { heads: [{ head: stream.head }, { head: `${stream.head.slice(0, -1)}\u001b` }] },
+    }),
     half: gzipSync('x'.repeat(1000)).subarray(0, 15),
   });
   const cases: readonly (readonly [readonly string[], number, RegExp])[] = [
@@ -154,6 +159,7 @@ t.test('what cannot be used is refused with what to do: keys, heads, files, argu
     [['verify', '--keys', 'jwks', 'none'], 78, /none: cannot be read \(ENOENT\)/],
     [['verify', '--keys', 'jwks', '--expect-head', 'none', 'a'], 78, /neither a head nor where heads are/],
     [['verify', '--keys', 'jwks', '--expect-head', 'jwks', 'a'], 78, /there is no head in it/],
+    [['verify', '--keys', 'jwks', '--expect-head', 'bent', 'a'], 78, /bent: "[\w.-]+\\u001b" is no head/],
   ];
   for (const [args, code, why] of cases) {
     const ended = await audit(cwd, args);

@@ -33,6 +33,17 @@ t.test('a token is short-lived only where it says so itself', async (t) => {
   t.equal(tokenLifeOf(`e.${Buffer.from('{"exp":1e999}').toString('base64url')}.`, DAY_MS, NOW), 'long');
 });
 
+t.test('claims that are made to cost are not read; long ones that are not, are', async (t) => {
+  const raw = (body: string): string => `e30.${Buffer.from(body).toString('base64url')}.x`;
+  const members = Array.from({ length: 900 }, (_, i) => `"k${i}":1`).join();
+  for (const body of ['['.repeat(3000) + ']'.repeat(3000), `{${members}}`, `[${'{},'.repeat(900)}1]`])
+    t.equal(tokenLifeOf(raw(body), DAY_MS, NOW), 'unknown', body.slice(0, 20));
+  const groups = Array.from({ length: 300 }, (_, i) => `group-${i}-of-a-large-company`);
+  const life = (lives: number): string => tokenLifeOf(jwt({ groups, exp: NOW_S + lives }), DAY_MS, NOW);
+  t.same([life(600), life(90_000)], ['short', 'long']);
+  t.equal(tokenLifeOf(raw(`{"exp":${NOW_S + 60},"x":"${'x'.repeat(13_000)}"}`), DAY_MS, NOW), 'unknown');
+});
+
 t.test('what is no JWT is opaque, and nothing of it throws', async (t) => {
   const opaque = [
     '',
