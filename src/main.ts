@@ -82,8 +82,9 @@ function stdout(): NodeJS.WriteStream {
   if (!isWatched) {
     isWatched = true;
     process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-      if (error.code !== 'EPIPE') throw error;
-      process.exit(NOBODY_READS); // `| head` has what it wanted
+      if (error.code === 'EPIPE') process.exit(NOBODY_READS); // `| head` has what it wanted
+      process.stderr.write(`countersign: standard output cannot be written (${error.code})\n`);
+      process.exit(exitCode.config); // never 1: half an answer is not a no
     });
   }
   return process.stdout;

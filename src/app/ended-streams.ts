@@ -79,7 +79,9 @@ export class EndedStreams {
 
 function detailOf({ stream, after, unsealed, lines }: OpenTail, isSealed: boolean): string {
   const which = `boot ${stream.boot}, worker ${stream.worker} ended without a last word; its last record here is ${after}`;
-  if (!isSealed || unsealed === 0) return which;
+  if (!isSealed) return which;
+  if (unsealed === 0)
+    return lines === undefined ? which : `${which}; a torn line after it is taken over as it stands`;
   if (lines === undefined) return `${which}; its records without a seal begin too far back to be taken over`;
   return `${which}; records ${lines.from} to ${lines.to}, which it had not sealed, are taken over as they stand`;
 }

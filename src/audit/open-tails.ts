@@ -1,4 +1,5 @@
 import { createHash, type Hash } from 'node:crypto';
+import { piecesOf } from './glued-line.js';
 import { fieldsOf, parseRecordLine, textOf } from './record-line.js';
 import { parseSealLine, type StreamName } from './seal-line.js';
 
@@ -16,7 +17,7 @@ export interface OpenTail {
 export interface AdoptedLines {
   readonly from: number;
   readonly to: number;
-  /** base64url SHA-256 of the lines' bytes in order, newlines included; a torn last one of the stream too, ended by a newline. */
+  /** base64url SHA-256 of the lines' bytes in order, newlines included; then of torn ones of the stream, each ended by a newline. */
   readonly hash: string;
 }
 
@@ -31,13 +32,11 @@ interface Stream {
   /** A seal of it was seen, or the beginning of the file. */
   isKnownFrom: boolean;
   hasEnded: boolean;
-  /** A line of it that was not written to its end, and that nothing of it follows. */
-  torn: Buffer | undefined;
+  /** Lines of it that were not written to their end, and that nothing of it follows. */
+  torn: readonly Buffer[];
 }
 
 const NEWLINE = Buffer.of(0x0a);
-/** No text within a record can hold it: its quotes would be escaped. */
-const OPENING = '{"stream":{"id":';
 const LINE_HEAD_BYTES = 1024;
 
 /** Reads the end of a file of records: which streams in it have lines that no seal covers, or ended without a last word. */
@@ -62,7 +61,7 @@ export class OpenTails {
     const name = streamOf(record.fields.stream);
     if (name === undefined) return;
     const stream = this.#streamOf(name);
-    stream.torn = undefined; // written again whole, or of no account
+    stream.torn = []; // written again whole, or of no account
     if (record.event === 'audit.seal') return takeSeal(stream, text);
     const { seq } = record.fields;
     if (typeof seq !== 'number' || !Number.isSafeInteger(seq)) return;
@@ -97,7 +96,7 @@ export class OpenTails {
       unsealed: 0,
       isKnownFrom: this.isWhole,
       hasEnded: false,
-      torn: undefined,
+      torn: [],
     };
     this.#streams.set(key, fresh);
     return fresh;
@@ -121,15 +120,17 @@ export class OpenTails {
 
   /** Half a line; where several processes write, a whole one of another may follow it without a line's end. */
   #takeBroken(line: Buffer): void {
-    const glued = line.lastIndexOf(OPENING);
-    this.#takeTorn(glued > 0 ? line.subarray(0, glued) : line);
-    if (glued > 0) this.takeLine(line, glued, line.length);
+    const pieces = piecesOf(line);
+    if (pieces === undefined) return this.#takeTorn(line);
+    const last = pieces.at(-1)!;
+    this.takeLine(last, 0, last.length);
+    for (const torn of pieces.slice(0, -1)) this.#takeTorn(torn);
   }
 
   #takeTorn(line: Buffer): void {
     const text = line.toString('utf8', 0, Math.min(line.length, LINE_HEAD_BYTES));
     for (const stream of this.#streams.values())
-      if (text.startsWith(`${stream.opening},`)) stream.torn = Buffer.from(line);
+      if (text.startsWith(stream.opening)) stream.torn = [...stream.torn, Buffer.from(line)];
   }
 }
 
@@ -144,11 +145,14 @@ function takeSeal(stream: Stream, text: string): void {
   stream.hasEnded = last;
 }
 
+/** Of a stream with nothing but torn lines after its last seal, `from` to `to` is empty: the number after the last, and the last. */
 function tailOf({ name, from, to, unsealed, isKnownFrom, hash, torn }: Stream): OpenTail {
-  if (unsealed === 0 || !isKnownFrom) return { stream: name, after: to, unsealed, lines: undefined };
+  if ((unsealed === 0 && torn.length === 0) || !isKnownFrom)
+    return { stream: name, after: to, unsealed, lines: undefined };
   const all = hash.copy();
-  if (torn !== undefined) all.update(torn).update(NEWLINE);
-  return { stream: name, after: to, unsealed, lines: { from, to, hash: all.digest('base64url') } };
+  for (const line of torn) all.update(line).update(NEWLINE);
+  const first = unsealed === 0 ? to + 1 : from;
+  return { stream: name, after: to, unsealed, lines: { from: first, to, hash: all.digest('base64url') } };
 }
 
 function streamOf(value: unknown): StreamName | undefined {

@@ -264,7 +264,10 @@ export interface GapFields {
   readonly boot?: string;
   readonly worker?: number;
   readonly after?: number;
-  /** Lines of that stream that no seal of its own covers: those of this one do. `hash`: base64url SHA-256 of them. */
+  /**
+   * Lines of that stream that no seal of its own covers: those of this one do. `hash`: base64url SHA-256 of them, torn ones
+   * too; where there are only such, `from` is the number after `to`.
+   */
   readonly adopted?: { readonly from: number; readonly to: number; readonly hash: string };
 }
 

@@ -3,6 +3,7 @@ import { CompactSign } from 'jose/jws/compact/sign';
 import { compactVerify } from 'jose/jws/compact/verify';
 import { err, ok, type Result } from '../reasons.js';
 import { SEAL_TYPE, type SealAlgorithm } from './seal-line.js';
+import { toLowS } from './seal-signature.js';
 
 /** The public half of a key, as RFC 7517 writes it. Never a private member. */
 export interface PublicSealKey {
@@ -32,11 +33,12 @@ export class SealKey {
   }
 
   /** The compact JWS of a payload's text. */
-  sign(payload: string): Promise<string> {
+  async sign(payload: string): Promise<string> {
     const { alg, kid } = this.publicKey;
-    return new CompactSign(new TextEncoder().encode(payload))
+    const jws = await new CompactSign(new TextEncoder().encode(payload))
       .setProtectedHeader({ alg, kid, typ: SEAL_TYPE })
       .sign(this.#key);
+    return alg === 'ES256' ? toLowS(jws) : jws;
   }
 }
 

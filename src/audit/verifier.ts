@@ -1,3 +1,4 @@
+import { looksBegun, piecesOf } from './glued-line.js';
 import type { FileLine } from './line-cutter.js';
 import { type Fields, fieldsOf } from './record-line.js';
 import type { SealHead } from './seal-head.js';
@@ -6,10 +7,10 @@ import { parseSealJws, parseSealLine, type SealLine } from './seal-line.js';
 import { Findings, type Place, placeOf } from './verify-findings.js';
 import { ExpectedHeads } from './verify-heads.js';
 import { signatureProblem, type VerifyKeys } from './verify-keys.js';
-import { isWholeAccess, OPENING, openingOf, parseOpening, parseWhole, seqOf } from './verify-line.js';
+import { isWholeAccess, openingOf, parseOpening, parseWhole, seqOf } from './verify-line.js';
 import { claimOf, StreamVerifier } from './verify-stream.js';
 import { endOf, type StreamSummary, summaryOf, suspect } from './verify-summary.js';
-import { type Fragment, looksBegun, refuseFragment, TornLines, tornTail } from './verify-torn.js';
+import { type Fragment, refuseFragment, TornLines } from './verify-torn.js';
 
 /** Streams that are followed; a process that restarts every minute has fewer in two months. */
 const MAX_STREAMS = 100_000;
@@ -34,8 +35,6 @@ export class Verifier {
   readonly #cutAt: Place[] = [];
   #file = -1;
   #lines = 0;
-  /** Empty lines that torn ones before them account for. */
-  #blanksDue = 0;
 
   constructor(
     readonly keys: VerifyKeys,
@@ -58,23 +57,11 @@ export class Verifier {
     const line = bytes.subarray(start, end);
     if (state === 'cut') return this.#takeCut(line, place);
     if (line.length === 0) return this.#takeBlank(place);
-    let begin = 0;
-    const torn: Buffer[] = [];
-    // Several processes append to one file: where a write of one ended early, that of another stands behind it on its line.
-    for (let at = line.indexOf(OPENING, 1); at > 0; at = line.indexOf(OPENING, at + 1)) {
-      torn.push(line.subarray(begin, at));
-      begin = at;
-    }
-    const tail = tornTail(line);
-    if (tail > begin) {
-      torn.push(line.subarray(begin, tail));
-      begin = tail;
-    }
-    this.#takeLine(begin === 0 ? line : line.subarray(begin), place);
-    if (torn.length === 0) return;
+    const pieces = piecesOf(line);
+    if (pieces === undefined) return this.#takeLine(line, place);
+    this.#takeLine(pieces.at(-1)!, place);
     // After the line, which is another's: who was torn begins a new line before it writes again.
-    for (const bytes of torn) this.#takeFragment(bytes, place, false);
-    this.#blanksDue += torn.length;
+    for (const torn of pieces.slice(0, -1)) this.#takeFragment(torn, place, 'glued');
   }
 
   /** Nothing more comes. */
@@ -100,7 +87,7 @@ export class Verifier {
     const seq = seqOf(line, opening.length);
     if (seq === undefined) return this.#takeSeal(line, place, stream);
     const fields = isWholeAccess(line) ? undefined : parseWhole(line);
-    if (fields === undefined && !isWholeAccess(line)) return this.#takeFragment(line, place, false);
+    if (fields === undefined && !isWholeAccess(line)) return this.#takeFragment(line, place);
     if (!this.#torn.isEmpty) this.#torn.meet(stream, line, place);
     stream.addRecord(line, seq, place);
     if (fields?.event === 'audit.gap') this.#takeGap(stream, fields, place);
@@ -116,22 +103,22 @@ export class Verifier {
         'a whole line ends with something else than a newline',
       );
     this.#cutAt.push(place);
-    this.#takeFragment(line, place, true);
+    this.#takeFragment(line, place, 'cut');
   }
 
   #takeBlank(place: Place): void {
-    if (this.#blanksDue > 0 && !this.#torn.isEmpty) this.#blanksDue--;
-    else this.findings.fail('not_a_record', place, undefined, 'not a record: an empty line');
+    if (!this.#torn.takeBlank())
+      this.findings.fail('not_a_record', place, undefined, 'not a record: an empty line');
   }
 
   /** A line that does not begin as lines of streams do: what is left of its seal may still say whose it was. */
   #takeStrange(line: Buffer, place: Place): void {
     if (this.#recover(line, place)) return;
-    if (looksBegun(line) && parseWhole(line) === undefined) return this.#takeFragment(line, place, false);
+    if (looksBegun(line) && parseWhole(line) === undefined) return this.#takeFragment(line, place);
     this.#refuse(line, place);
   }
 
-  #takeFragment(bytes: Buffer, place: Place, isCut: boolean): void {
+  #takeFragment(bytes: Buffer, place: Place, how?: 'cut' | 'glued'): void {
     if (!looksBegun(bytes)) return this.#refuse(bytes, place);
     const opening = openingOf(bytes);
     const stream = opening === undefined ? undefined : this.#streamOf(opening, place);
@@ -142,8 +129,8 @@ export class Verifier {
         stream.name,
         'part of a line follows after the end of its stream',
       );
-    if (!this.#torn.add(stream, { bytes: Buffer.from(bytes), place, isCut }))
-      refuseFragment(this.findings, place);
+    const fragment = { bytes: Buffer.from(bytes), place, isCut: how === 'cut', isGlued: how === 'glued' };
+    if (!this.#torn.add(stream, fragment)) refuseFragment(this.findings, place);
   }
 
   #refuse(line: Buffer, place: Place): void {
@@ -163,7 +150,7 @@ export class Verifier {
     }
     if (this.#recover(line, place)) return;
     const isWhole = JWS.test(text) || (text.endsWith('}') && text.includes('jws'));
-    if (!isWhole && parseWhole(line) === undefined) return this.#takeFragment(line, place, false);
+    if (!isWhole && parseWhole(line) === undefined) return this.#takeFragment(line, place);
     const why = seal.ok ? 'it is not UTF-8' : seal.error;
     this.findings.fail('seal_altered', place, stream.name, `the seal is altered: ${why}`);
     stream.refuseSeal(undefined);
@@ -226,8 +213,8 @@ export class Verifier {
     );
     if (left === stream) return;
     if (left !== undefined) this.#torn.release(left.torn);
+    // Without that nothing vouches for what is left of it: it stays open.
     if (adopted !== undefined) stream.claim(claimOf(fieldsOf(adopted), left, place));
-    else if (left?.batch.records === 0) left.leaveTorn();
   }
 
   /** Too little to say whose: of a process that was killed, where one was that writes so. */

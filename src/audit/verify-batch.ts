@@ -68,9 +68,10 @@ export class OpenBatch {
   }
 
   /** base64url SHA-256 of the lines so far, newlines included, and then of `more`. */
-  digest(more?: Buffer): string {
-    if (this.#hash === undefined && more === undefined) return NOTHING;
+  digest(more: readonly Buffer[] = []): string {
+    if (this.#hash === undefined && more.length === 0) return NOTHING;
     const hash = this.#hash?.copy() ?? createHash('sha256');
-    return (more === undefined ? hash : hash.update(more).update(NEWLINE)).digest('base64url');
+    for (const line of more) hash.update(line).update(NEWLINE);
+    return hash.digest('base64url');
   }
 }

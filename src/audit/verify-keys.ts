@@ -2,11 +2,15 @@ import { createHash, createPublicKey, type JsonWebKey, type KeyObject, verify } 
 import { err, ok, type Result } from '../reasons.js';
 import { type Fields, fieldsOf } from './record-line.js';
 import type { SealAlgorithm, SealLine } from './seal-line.js';
+import { isLowS } from './seal-signature.js';
 
 export interface VerifyKey {
   readonly alg: SealAlgorithm;
   readonly key: KeyObject;
 }
+
+/** RFC 9864: another name for EdDSA with this curve, of a key; seals say EdDSA. */
+const FULLY_SPECIFIED = 'Ed25519';
 
 /** Public keys of seals by their RFC 7638 thumbprint, whatever `kid` their file gives them. */
 export type VerifyKeys = ReadonlyMap<string, VerifyKey>;
@@ -26,7 +30,8 @@ export function parseVerifyKeys(text: string): Result<VerifyKeys, string> {
       );
     const alg = algorithmOf(jwk);
     if (alg === undefined || (jwk.use !== undefined && jwk.use !== 'sig')) continue;
-    if (jwk.alg !== undefined && jwk.alg !== alg) return err(`keys[${i}] is no key of its alg`);
+    if (jwk.alg !== undefined && jwk.alg !== alg && !(alg === 'EdDSA' && jwk.alg === FULLY_SPECIFIED))
+      return err(`keys[${i}] is no key of its alg`);
     const key = keyOf(jwk);
     if (key === undefined) return err(`keys[${i}] is no point of its curve`);
     keys.set(thumbprintOf(key), { alg, key });
@@ -42,6 +47,7 @@ export function signatureProblem(
   const known = keys.get(kid);
   if (known === undefined) return 'unknown_key';
   if (known.alg !== alg) return 'bad';
+  if (alg === 'ES256' && !isLowS(jws)) return 'bad';
   const dot = jws.lastIndexOf('.');
   const signed = Buffer.from(jws.slice(0, dot), 'ascii');
   const signature = Buffer.from(jws.slice(dot + 1), 'base64url');

@@ -158,27 +158,29 @@ export class StreamVerifier {
   /** The record that says so is proven: what it says of another stream's end counts. */
   #settle({ of, holds, place, from, to }: AdoptionClaim): void {
     if (of === undefined || !holds) {
-      const where = of?.batch.firstPlace ?? place;
-      const what = `${recordsText(from, to)}, left without a seal as a later record says, are not here as they were then`;
+      const where = of?.batch.firstPlace ?? of?.torn[0]?.place ?? place;
+      const which = from > to ? 'the line that was torn' : recordsText(from, to);
+      const what = `${which}, left without a seal as a later record says, ${from > to ? 'is' : 'are'} not here as ${from > to ? 'it was' : 'they were'} then`;
       this.findings.fail('altered', where, of?.name ?? this.name, what);
       return;
     }
-    of.#numbers.judge(of.batch, of.#nextSeq, to);
-    of.adopted += of.batch.records;
-    of.to = to;
-    if (of.from === 0) {
-      of.from = from;
-      of.timeFrom = of.batch.firstTime;
+    if (of.batch.records > 0) {
+      of.#numbers.judge(of.batch, of.#nextSeq, to);
+      of.adopted += of.batch.records;
+      of.to = to;
+      if (of.from === 0) {
+        of.from = from;
+        of.timeFrom = of.batch.firstTime;
+      }
+      of.batch = new OpenBatch();
     }
-    of.batch = new OpenBatch();
-    of.leaveTorn();
-  }
-
-  /** What is left of lines that were not written to their end is all there will be. */
-  leaveTorn(): void {
-    for (const { place } of this.torn)
-      this.findings.note(place, 'part of a line that was torn when its process ended');
-    this.torn = [];
+    for (const torn of of.torn)
+      this.findings.note(torn.place, 'part of a line that was torn when its process ended');
+    of.torn = [];
+    // What it had taken over itself is proven with it.
+    const claims = of.#claims;
+    of.#claims = [];
+    for (const claim of claims) of.#settle(claim);
   }
 
   #judgeChain({ number, from, previous }: SealPayload, place: Place, matches: boolean): void {
@@ -262,7 +264,7 @@ const sealsText = (from: number, to: number): string =>
 const recordsText = (from: number, to: number): string =>
   from === to ? `record ${from}` : `records ${from}..${to}`;
 
-/** The torn line that a killed process left behind was ended by who came next, and is a part of what that took over. */
+/** Lines that a killed process left torn were ended by who came next, and are a part of what that took over; there may be no others. */
 export function claimOf(
   { from, to, hash }: Fields,
   of: StreamVerifier | undefined,
@@ -270,8 +272,10 @@ export function claimOf(
 ): AdoptionClaim {
   const range = { from: Number(from), to: Number(to) };
   if (of === undefined) return { of, holds: false, place, ...range };
-  const { batch, torn } = of;
+  const { batch, torn, sealed } = of;
   of.isAdopted = true;
-  const isThere = batch.records > 0 && batch.firstSeq === from && batch.lastSeq === to;
-  return { of, holds: isThere && batch.digest(torn.at(-1)?.bytes) === hash, place, ...range };
+  const [first, last] =
+    batch.records > 0 ? [batch.firstSeq, batch.lastSeq] : [(sealed?.to ?? 0) + 1, sealed?.to];
+  const holds = first === from && last === to && batch.digest(torn.map(({ bytes }) => bytes)) === hash;
+  return { of, holds, place, ...range };
 }

@@ -1,5 +1,4 @@
 import type { Findings, Place } from './verify-findings.js';
-import { OPENING } from './verify-line.js';
 
 /** The beginning of a line that was not written to its end: a disk was full, or the process was killed. */
 export interface Fragment {
@@ -8,19 +7,14 @@ export interface Fragment {
   readonly place: Place;
   /** The file ends in it. */
   readonly isCut: boolean;
+  /** Another line stands behind it: who was torn ended its line after that, and left an empty one. */
+  readonly isGlued: boolean;
 }
 
 const TORN = 'part of a line that was torn; it stands whole after it';
-const CLOSING_BRACE = 0x7d;
 const MAX_BYTES = 8 * 1024 * 1024;
 const MAX_FRAGMENTS = 100;
 const MAX_ACCEPTED = 1000;
-
-/** Could these bytes be the beginning of some line? */
-export const looksBegun = (bytes: Buffer): boolean => {
-  const length = Math.min(bytes.length, OPENING.length);
-  return length > 0 && bytes.compare(OPENING, 0, length, 0, length) === 0;
-};
 
 /** Fragments that wait for their whole line: only where that comes next of its stream was nothing altered. */
 export class TornLines {
@@ -28,6 +22,9 @@ export class TornLines {
   #nameless: Fragment[] = [];
   #bytes = 0;
   #count = 0;
+  #glued = 0;
+  /** Empty lines that came for glued ones. */
+  #blanks = 0;
   /** The line that followed may be theirs: many lines begin alike. */
   readonly #accepted: { readonly place: Place; readonly by: Place | undefined }[] = [];
 
@@ -42,8 +39,16 @@ export class TornLines {
     if (this.#bytes + fragment.bytes.length > MAX_BYTES || this.#count >= MAX_FRAGMENTS) return false;
     this.#bytes += fragment.bytes.length;
     this.#count++;
+    if (fragment.isGlued) this.#glued++;
     if (owner === undefined) this.#nameless.push(fragment);
     else owner.torn = [...owner.torn, fragment];
+    return true;
+  }
+
+  /** An empty line. False: it is none of those that a glued one leaves. */
+  takeBlank(): boolean {
+    if (this.#blanks >= this.#glued) return false;
+    this.#blanks++;
     return true;
   }
 
@@ -51,12 +56,12 @@ export class TornLines {
   meet(owner: { torn: readonly Fragment[] }, line: Buffer, place: Place): void {
     for (const fragment of owner.torn) {
       this.#leave(fragment);
-      if (isBegin(fragment, line)) this.#accept(fragment, place);
+      if (isBegin(fragment, line) && this.#isEnded(fragment)) this.#accept(fragment, place);
       else refuseFragment(this.findings, fragment.place);
     }
     owner.torn = [];
     this.#nameless = this.#nameless.filter((fragment) => {
-      if (!isBegin(fragment, line)) return true;
+      if (!isBegin(fragment, line) || !this.#isEnded(fragment)) return true;
       this.#leave(fragment);
       this.#accept(fragment, undefined);
       return false;
@@ -85,9 +90,18 @@ export class TornLines {
     }
   }
 
-  #leave({ bytes }: Fragment): void {
+  #leave({ bytes, isGlued }: Fragment): void {
     this.#bytes -= bytes.length;
     this.#count--;
+    if (isGlued) this.#glued--;
+  }
+
+  /** Each empty line ends one. */
+  #isEnded({ isGlued }: Fragment): boolean {
+    if (!isGlued) return true;
+    if (this.#blanks === 0) return false;
+    this.#blanks--;
+    return true;
   }
 
   #accept({ place }: Fragment, by: Place | undefined): void {
@@ -99,12 +113,6 @@ export class TornLines {
 export const refuseFragment = (findings: Findings, place: Place): void =>
   findings.fail('not_a_record', place, undefined, 'not a record: altered, or cut');
 
+/** Never all of it: then it would stand here twice. */
 const isBegin = ({ bytes }: Fragment, line: Buffer): boolean =>
-  bytes.length <= line.length && bytes.compare(line, 0, bytes.length) === 0;
-
-/** Where a beginning of a line too short to be told by its opening stands at a line's end; 0 = nowhere. */
-export function tornTail(line: Buffer): number {
-  if (line[line.length - 1] === CLOSING_BRACE) return 0;
-  const at = line.lastIndexOf(OPENING[0]!);
-  return at > 0 && line.length - at < OPENING.length && looksBegun(line.subarray(at)) ? at : 0;
-}
+  bytes.length < line.length && bytes.compare(line, 0, bytes.length) === 0;

@@ -1,5 +1,6 @@
 import { isAbsolute, relative } from 'node:path';
 import { ByteLines, type TakeByteLine } from '../audit/byte-lines.js';
+import { piecesOf } from '../audit/glued-line.js';
 import { RecordQuery } from '../audit/record-query.js';
 import { RecordScanner } from '../audit/record-scanner.js';
 import { ok, type Result } from '../reasons.js';
@@ -104,15 +105,25 @@ class Search {
       if (this.isDone) return;
       const from = number === 1 && bytes.indexOf(BYTE_ORDER_MARK, start) === start ? start + 3 : start;
       if (state !== 'too_long' && isBlank(bytes, from, end)) return;
-      const record = state === 'too_long' ? undefined : this.#scanner.scan(bytes, from, end);
-      if (record === undefined) this.#noteBroken(file, number, state === 'cut');
-      else if (this.#query.matches(record)) {
-        if (this.options.by !== undefined && this.#query.isRepetition(record)) return;
-        this.found++;
-        this.output.take(record, bytes, from, end);
-      }
+      if (state !== 'too_long' && this.#takeRecord(bytes, from, end)) return;
+      this.#noteBroken(file, number, state === 'cut');
+      // What stands behind a line that was torn is found; that line itself is no record.
+      if (state === 'too_long') return;
+      for (const piece of piecesOf(bytes.subarray(from, end)) ?? [])
+        if (!this.isDone) this.#takeRecord(piece, 0, piece.length);
     };
     return new ByteLines(take);
+  }
+
+  /** False where it is no record. */
+  #takeRecord(bytes: Buffer, start: number, end: number): boolean {
+    const record = this.#scanner.scan(bytes, start, end);
+    if (record === undefined) return false;
+    if (!this.#query.matches(record)) return true;
+    if (this.options.by !== undefined && this.#query.isRepetition(record)) return true;
+    this.found++;
+    this.output.take(record, bytes, start, end);
+    return true;
   }
 
   /** What could have been found and was not, as nobody can read it. */

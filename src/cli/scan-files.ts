@@ -1,5 +1,6 @@
 import { stat } from 'node:fs/promises';
 import { ByteLines } from '../audit/byte-lines.js';
+import { piecesOf } from '../audit/glued-line.js';
 import type { FileLine } from '../audit/line-cutter.js';
 import { RecordScanner, type ScannedRecord } from '../audit/record-scanner.js';
 import { ok, type Result } from '../reasons.js';
@@ -82,6 +83,12 @@ function takeLine(
   if (state !== 'too_long' && isBlank(bytes, from, end)) return;
   const record = state === 'too_long' ? undefined : scanner.scan(bytes, from, end);
   if (record !== undefined && take(record)) return;
+  // What stands behind a line that was torn counts; that line itself is no record.
+  if (record === undefined && state !== 'too_long')
+    for (const piece of piecesOf(bytes.subarray(from, end)) ?? []) {
+      const glued = scanner.scan(piece, 0, piece.length);
+      if (glued !== undefined) take(glued);
+    }
   if (state === 'cut') {
     counts.cut.push(file);
     return;

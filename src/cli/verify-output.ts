@@ -2,6 +2,7 @@ import type { StreamName } from '../audit/seal-line.js';
 import type { Verification } from '../audit/verifier.js';
 import { type Finding, type Note, showPlace } from '../audit/verify-findings.js';
 import type { StreamSummary } from '../audit/verify-summary.js';
+import { printable } from './printable.js';
 
 export interface VerifyReport {
   readonly verification: Verification;
@@ -49,7 +50,8 @@ export function verificationAsText(report: VerifyReport): string {
     ...streams.slice(0, MAX_SHOWN).flatMap(streamTexts),
     ...more(streams.length - MAX_SHOWN, 'streams'),
   ];
-  return `${lines.join('\n')}\n`;
+  // Names of files, and of streams that nothing proves, are anybody's.
+  return `${lines.map(printable).join('\n')}\n`;
 }
 
 const more = (count: number, what: string): string[] => (count > 0 ? [`… and ${count} more ${what}`] : []);

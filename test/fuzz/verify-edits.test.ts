@@ -69,10 +69,11 @@ function firstBad(lines: readonly string[]): number | undefined {
 const isProven = ({ findings, streams, cutAt }: Verification): boolean =>
   findings.count === 0 && cutAt.length === 0 && streams.every(({ open }) => open === undefined);
 
-/** Whether it is the first that is named; or an open end before it, where nothing else is wrong. */
+/** Whether it is the first that is named, or where a line is open for ever; or an open end before it, where nothing else is wrong. */
 function isNamed({ findings, streams, cutAt }: Verification, line: number): boolean {
   const [first] = findings.kept;
-  if (first !== undefined) return first.place === line;
+  if (first !== undefined)
+    return first.place === line || streams.some(({ open }) => open?.isTorn === true && open.place === line);
   return [...streams.flatMap(({ open }) => open?.place ?? []), ...cutAt].some((place) => place <= line);
 }
 

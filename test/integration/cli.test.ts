@@ -1,9 +1,12 @@
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { closeSync, existsSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { Program, run } from '../support/program.js';
 import { readRecord } from '../support/record-check.js';
+import { recordText } from '../support/records.js';
+import { MAIN } from '../support/run-process.js';
 
 const CONFIG = `version: 1
 identity:
@@ -186,3 +189,19 @@ t.test('health refuses an address that is none', async (t) => {
   t.equal(code, 64);
   t.match(stderr, /HOST:PORT or unix:/);
 });
+
+t.test(
+  'an answer that could not be written is no answer: exit 78, and why in one line',
+  { skip: !existsSync('/dev/full') && 'no /dev/full here' },
+  async (t) => {
+    const cwd = t.testdir({ records: `${recordText({})}\n` });
+    const full = openSync('/dev/full', 'w');
+    for (const verb of ['query', 'report']) {
+      const stdio = ['ignore', full, 'pipe'] as const;
+      const ran = spawnSync(process.execPath, [MAIN, 'audit', verb, 'records'], { cwd, stdio: [...stdio] });
+      t.equal(ran.status, 78, verb);
+      t.equal(String(ran.stderr), 'countersign: standard output cannot be written (ENOSPC)\n');
+    }
+    closeSync(full);
+  },
+);

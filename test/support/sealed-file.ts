@@ -5,6 +5,19 @@ import { recordText } from './records.js';
 
 type PrivateKey = Awaited<ReturnType<typeof generateKeyPair>>['privateKey'];
 
+const P256_ORDER = BigInt('0xffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551');
+const numberOf = (bytes: Buffer): bigint => BigInt(`0x${bytes.toString('hex')}`);
+const signatureOf = (jws: string): Buffer => Buffer.from(jws.split('.')[2] ?? '', 'base64url');
+const isSmaller = (jws: string): boolean => numberOf(signatureOf(jws).subarray(32)) * 2n < P256_ORDER;
+
+/** ECDSA: where (r, s) is a signature, (r, n - s) is one too. Seals have the smaller. */
+export function otherSignature(jws: string): string {
+  const signature = signatureOf(jws);
+  const s = (P256_ORDER - numberOf(signature.subarray(32))).toString(16).padStart(64, '0');
+  const other = Buffer.concat([signature.subarray(0, 32), Buffer.from(s, 'hex')]).toString('base64url');
+  return [...jws.split('.').slice(0, 2), other].join('.');
+}
+
 /** A key of seals, minted in memory. */
 export class SealKey {
   private constructor(
@@ -21,7 +34,10 @@ export class SealKey {
   }
 
   async sign(payload: string, header: object = this.header): Promise<string> {
-    return new CompactSign(Buffer.from(payload)).setProtectedHeader(header as { alg: string }).sign(this.key);
+    const jws = await new CompactSign(Buffer.from(payload))
+      .setProtectedHeader(header as { alg: string })
+      .sign(this.key);
+    return this.alg === 'ES256' && !isSmaller(jws) ? otherSignature(jws) : jws;
   }
 
   get header(): object {

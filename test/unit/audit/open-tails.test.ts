@@ -122,3 +122,26 @@ t.test('lines that are no records, and seals that are none, change nothing', asy
   const text = `${lineOf(a, 1)}not a record\n{}\n{"time":"${TIME}","event":"x","stream":7}\n${seal.replace('"number":1', '"number":2')}\n`;
   assert.deepEqual(tailsOf(text).tails[0]?.lines, { from: 1, to: 1, hash: hashOf(lineOf(a, 1)) });
 });
+
+t.test(
+  'torn lines after the last seal are a tail, in their order and wherever others were glued to them',
+  async () => {
+    const [a, b] = [nameOf('aaaa'), nameOf('bbbb')];
+    const whole = await sealed(a, [lineOf(a, 1)], false);
+    const opening = `{"stream":${JSON.stringify(a)}`;
+    for (const [half, more] of [
+      [lineOf(a, 2).slice(0, 70), lineOf(a, 2).slice(0, 80)],
+      [opening, `${opening},"seq":2`],
+    ] as const) {
+      const text = `${whole}${half}\n${more}${lineOf(b, 1)}`;
+      const lines = { from: 2, to: 1, hash: hashOf(half, '\n', more, '\n') };
+      assert.deepEqual(tailsOf(text).tails[0], {
+        stream: a,
+        after: 1,
+        unsealed: 0,
+        lines,
+      } satisfies OpenTail);
+      assert.equal(tailsOf(text).tails[1]?.after, 1);
+    }
+  },
+);

@@ -5,6 +5,8 @@ import { calculateJwkThumbprint } from 'jose';
 import { compactVerify } from 'jose/jws/compact/verify';
 import t from 'tap';
 import { jwksOf, keyObjectOf, parsePublicSealKeys, parseSealKey } from '../../../src/audit/seal-key.js';
+import { isLowS, toLowS } from '../../../src/audit/seal-signature.js';
+import { otherSignature } from '../../support/sealed-file.js';
 
 type Jwk = Record<string, unknown>;
 const ed25519 = (): Jwk => generateKeyPairSync('ed25519').privateKey.export({ format: 'jwk' }) as Jwk;
@@ -41,6 +43,21 @@ for (const [name, make, alg] of [
     assert.ok(shown.includes(String(jwk.x)));
   });
 }
+
+t.test(
+  'of the two signatures that ECDSA has for the same seal the one with the smaller s is made',
+  async () => {
+    const key = await parse(ec());
+    assert.ok(key.ok);
+    for (let i = 0; i < 32; i++) {
+      const jws: string = await key.value.sign(`{"v":${i}}`);
+      assert.ok(isLowS(jws));
+      const twin = otherSignature(jws);
+      assert.ok(!isLowS(twin));
+      assert.equal(toLowS(twin), jws);
+    }
+  },
+);
 
 t.test('a key that cannot sign seals is refused, and why is said without a word of it', async () => {
   const key = ed25519();

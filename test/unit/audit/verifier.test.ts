@@ -1,7 +1,8 @@
 import { createHash, createHmac } from 'node:crypto';
 import { crc32 } from 'node:zlib';
+import { compactVerify, importJWK } from 'jose';
 import t from 'tap';
-import { jwksOf, SealedStream, SealKey } from '../../support/sealed-file.js';
+import { jwksOf, otherSignature, SealedStream, SealKey } from '../../support/sealed-file.js';
 import { type FileContent, findingsOf, openTailsOf, verifyFiles } from '../../support/verify-files.js';
 
 const key = await SealKey.make();
@@ -130,6 +131,59 @@ t.test('the end that a killed process left is covered by who took it over, as it
   t.match(findingsOf(verify([[...lines, killed.access()]])), [/^a:9 after_the_end: record 5 follows/]);
 });
 
+t.test(
+  'of a torn line that a killed process left after its last seal every byte is covered too',
+  async (t) => {
+    const [killed, next] = [new SealedStream(key), new SealedStream(key)];
+    const sealed = await killed.batches(2);
+    const torn = killed.access().slice(0, 300);
+    killed.unwrite();
+    const gap = next.gap(killed.adoption(torn));
+    const lines = [...sealed, `${torn}\n`, gap, await next.seal()];
+    t.same(findingsOf(verify([lines])), []);
+    t.same(openTailsOf(verify([lines])), []);
+    t.match(verify([lines]).streams, [{ proven: 2, adopted: 0, to: 2 }, { proven: 1 }]);
+    const isFound = (...file: string[]) => findingsOf(verify([file])).length > 0;
+    for (let at = 0; at < torn.length; at++) {
+      const edited = `${torn.slice(0, at)}${torn[at] === 'X' ? 'Y' : 'X'}${torn.slice(at + 1)}\n`;
+      if (!isFound(...sealed, edited, ...lines.slice(4))) t.fail(`byte ${at}`);
+    }
+    t.match(findingsOf(verify([lines.filter((_, i) => i !== 3)])), [
+      /^a:4 altered: the line that was torn, left without a seal/,
+    ]);
+    const forged = `${torn},"principal":{"id":"spiffe://a.test/forged"}`;
+    t.ok(isFound(...sealed, `${forged}\n`, `${torn}\n`, ...lines.slice(4)), 'one put in before it');
+    t.ok(isFound(...sealed, `${torn}\n`, `${forged}\n`, ...lines.slice(4)), 'or after it');
+  },
+);
+
+t.test(
+  'who takes over may be killed in turn: what it took over is proven with it, and only with it',
+  async (t) => {
+    const [first, second, third] = [new SealedStream(key), new SealedStream(key), new SealedStream(key)];
+    const lines = [...(await first.batches(1)), first.access(), first.access()];
+    lines.push(second.gap(first.adoption()), second.access());
+    t.same(openTailsOf(verify([lines])), ['a:3 2..3', 'a:5 1..2']);
+    lines.push(third.gap(second.adoption()), await third.seal({ last: true }));
+    const verification = verify([lines]);
+    t.same([findingsOf(verification), openTailsOf(verification)], [[], []]);
+    t.match(verification.streams, [{ adopted: 2, to: 3 }, { adopted: 2, to: 2 }, { proven: 1 }]);
+    const edited = lines.map((line, i) => (i === 3 ? line.replace('GET', 'PUT') : line));
+    t.match(findingsOf(verify([edited])), [/^a:3 altered: records 2\.\.3, left without a seal/]);
+  },
+);
+
+t.test('a torn line that no later record vouches for is an open tail', async (t) => {
+  const [killed, next] = [new SealedStream(key), new SealedStream(key)];
+  const { boot, worker } = killed.name;
+  const sealed = await killed.batches(2);
+  const forged = killed.access('/forged').slice(0, 300);
+  const gap = next.gap({ why: 'ended_without_last_word', boot, worker, after: 2 });
+  const lines = [...sealed, `${forged}\n`, gap, await next.seal()];
+  t.same(openTailsOf(verify([lines])), ['a:4 0..0']);
+  t.equal(verify([lines]).streams[0]?.open?.isTorn, true);
+});
+
 t.test('nothing follows a last seal', async (t) => {
   const stream = new SealedStream(key);
   const lines = [stream.access(), await stream.seal({ last: true }), stream.access(), await stream.seal()];
@@ -204,6 +258,21 @@ t.test(
   },
 );
 
+t.test('the other signature that ECDSA has for the same seal is none', async (t) => {
+  const stream = new SealedStream(other);
+  const [line, seal] = [stream.access(), await stream.seal({ last: true })];
+  t.same(findingsOf(verify([[line, seal]])), []);
+  const jws = /"jws":"([^"]+)"/.exec(seal)?.[1] ?? '';
+  const twin = otherSignature(jws);
+  t.ok(await compactVerify(twin, await importJWK(other.publicJwk, 'ES256')), 'it is good as ECDSA goes');
+  const head = createHash('sha256').update(jws).digest('base64url');
+  const forged = seal.replace(jws, twin).replace(head, createHash('sha256').update(twin).digest('base64url'));
+  t.not(forged, seal);
+  t.same(findingsOf(verify([[line, forged]])), [
+    'a:2 seal_altered: seal 1 is altered: its signature does not fit',
+  ]);
+});
+
 t.test('a seal of another stream, or of another place in its own, is not taken for this one', async (t) => {
   const [one, two] = [new SealedStream(key), new SealedStream(key)];
   const [a, b] = [await one.batches(2, 2), await two.batches(2, 2)];
@@ -231,6 +300,12 @@ t.test(
     t.match(findingsOf(verify([[`${a.slice(0, 400)}x${b}`, '\n', a, ...rest]]))[0], /^a:1 not_a_record/);
     t.match(findingsOf(verify([[`${a.slice(0, 400)}${a}`, b, ...rest]]))[0], /^a:1 not_a_record/);
     t.match(findingsOf(verify([[`${a.slice(0, 400)}${b}`, '\n', '\n', a, ...rest]]))[0], /^a:3 not_a_record/);
+    t.match(findingsOf(verify([[`${a.slice(0, 400)}${b}`, a, ...rest]]))[0], /^a:1 not_a_record/, 'put in');
+    const ended = new SealedStream(key);
+    const [c, last] = [ended.access(), await ended.seal({ last: true })];
+    t.match(findingsOf(verify([[`{${c}`, last]]))[0], /^a:1 not_a_record/, 'one byte');
+    const twice = `${a.slice(0, -1)}${b}`;
+    t.match(findingsOf(verify([[twice, '\n', a, ...rest]]))[0], /^a:1 not_a_record/, 'all of it is no part');
   },
 );
 

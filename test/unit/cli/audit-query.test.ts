@@ -327,3 +327,12 @@ t.test('a file that cannot be read to its end is said after what was found befor
 t.test('a file named twice is read once', async (t) => {
   t.same(await ndjson(t, '--id', 'r0', 'audit.ndjson', './audit.ndjson'), [0]);
 });
+
+t.test('a record to which part of another was glued is found all the same, and it is said', async (t) => {
+  const [one = '', two = ''] = LINES;
+  for (const text of [`${two.slice(0, 300)}${one}\n`, `${one}{"stre\n`, `${two.slice(0, 90)}${one}{\n`]) {
+    const ran = await query(t, ['--format', 'ndjson'], { files: { 'audit.ndjson': text } });
+    t.same([ran.code, ran.out], [0, `${one}\n`]);
+    t.match(ran.err, /1 lines are no records and were left out: audit\.ndjson:1/);
+  }
+});

@@ -479,3 +479,17 @@ t.test('the text says the headline, the findings and each section', async (t) =>
     t.ok(out.includes(`\n${title}\n`), title);
   t.notMatch(out, /[^\n\P{C}]|\u2028/u, 'nothing in it steers a terminal');
 });
+
+t.test('a record to which part of another was glued counts all the same', async (t) => {
+  const [first = '', ...rest] = LINES;
+  const { report } = await make(
+    t,
+    { glued: `${rest[0]!.slice(0, 200)}${first}${rest.join('')}` },
+    'glued',
+    '--format',
+    'json',
+  );
+  const { report: whole } = await ofDay(t);
+  t.same(report.totals, whole.totals);
+  t.same([report.reading.brokenLines, report.reading.brokenAt], [1, ['glued:1']]);
+});

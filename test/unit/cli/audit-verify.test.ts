@@ -146,3 +146,18 @@ t.test('what cannot be used is refused with what to do: keys, heads, files, argu
   t.equal(half.code, 1);
   t.match(half.stdout, /half: gzip that is broken/);
 });
+
+t.test('what a file or a line calls itself does not steer the terminal it is shown on', async (t) => {
+  const line = '{"stream":{"id":"\u009b2J\u202e","boot":"b","worker":0},"seq":1,"x":1}\n';
+  const { cwd } = await folderOf(t, { 'a\u001b[2J': line.repeat(2) });
+  const { code, stdout } = await verify(cwd, 'all', 'a\u001b[2J');
+  t.equal(code, 1);
+  t.match(stdout, 'a\\u001b[2J:1');
+  t.match(stdout, '\\u009b2J\\u202e, boot b');
+  t.notMatch(stdout, /[^ -~\n]/);
+});
+
+t.test('a key whose file calls its algorithm by the name of RFC 9864 is taken', async (t) => {
+  const { cwd } = await folderOf(t, { named: jwksOf(key).replace('"EdDSA"', '"Ed25519"') });
+  t.equal((await audit(cwd, ['verify', '--keys', 'named', 'all'])).code, 0);
+});

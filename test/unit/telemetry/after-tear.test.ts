@@ -13,7 +13,7 @@ t.test('what was taken up to the end of a line goes on behind it', async (t) => 
   t.equal(afterTear(bytes, 0).toString(), bytes.toString(), 'or before anything was taken');
 });
 
-t.test('wherever it is torn, every record is there whole and in order', async (t) => {
+t.test('wherever it is torn, every record is there whole, in order and once', async (t) => {
   for (let at = 0; at < bytes.length; at++) {
     const written = bytes.subarray(0, at).toString() + afterTear(bytes, at).toString();
     const whole = written.split('\n').filter((line) => /^\{.*\}$/.test(line));
