@@ -42,6 +42,7 @@ const arrows: Readonly<Record<string, readonly string[]>> = {
   'app/seal-key-watch': ['audit', 'listener/ports', 'sources'],
   'app/ended-streams': ['audit', 'listener/ports', 'telemetry'],
   'app/signal-view': ['audit', 'listener'],
+  'app/endpoints': ['admin', 'config'],
   'app/dependents': ['listener'],
   'app/change-desk': ['audit', 'listener', 'policy', 'snapshot', 'sources', 'telemetry', 'app/changes'],
   'app/changes': [

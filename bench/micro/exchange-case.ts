@@ -1,13 +1,14 @@
-import { X509Certificate } from 'node:crypto';
+import { generateKeyPairSync, X509Certificate } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { devNull } from 'node:os';
 import type { TLSSocket } from 'node:tls';
+import { parseSealKey } from '../../src/audit/seal-key.js';
 import { Connection } from '../../src/listener/connection.js';
 import type { ListenerContext } from '../../src/listener/context.js';
 import { CredentialIndex } from '../../src/listener/credential.js';
 import { HttpExchange } from '../../src/listener/http-exchange.js';
 import { Ids } from '../../src/listener/ids.js';
-import type { ForwardCall, ForwardHandler, UpstreamPort } from '../../src/listener/ports.js';
+import type { ForwardCall, ForwardHandler, RecordSink, UpstreamPort } from '../../src/listener/ports.js';
 import { RequestLimits } from '../../src/listener/request-limits.js';
 import { Signals } from '../../src/listener/signals.js';
 import { UnregisteredLog } from '../../src/listener/unregistered.js';
@@ -16,7 +17,8 @@ import { SnapshotKeeper } from '../../src/sources/snapshot-keeper.js';
 import { Metrics } from '../../src/telemetry/metrics.js';
 import { RecordFile } from '../../src/telemetry/record-file.js';
 import { RecordLog } from '../../src/telemetry/record-log.js';
-import { RecordWriter } from '../../src/telemetry/record-writer.js';
+import { RecordWriter, type RecordWriterEvents } from '../../src/telemetry/record-writer.js';
+import { Sealer } from '../../src/telemetry/sealer.js';
 import { mintBenchPki } from '../support/bench-pki.js';
 import { policyYaml, rulesUnderLoad } from '../support/bench-rules.js';
 import { WorkFolder } from '../support/work-folder.js';
@@ -31,13 +33,19 @@ const RAW_ANSWER: readonly string[] = [
 ];
 const ASKED = ['Host', 'billing.internal', 'User-Agent', 'bench/1', 'Accept', 'application/json'];
 
+/** What becomes of the record: nothing at all, a file, or a file that is sealed as well. */
+export type Recording = 'none' | 'written' | 'sealed';
+
 /** One request on a kept connection from its head to its record, everything on, with both ends of the network left out. */
-export async function exchangeCase(): Promise<{ readonly subject: MicroCase; close(): Promise<void> }> {
+export async function exchangeCase(
+  recording: Recording = 'written',
+  path = devNull,
+): Promise<{ readonly subject: MicroCase; close(): Promise<void> }> {
   const folder = new WorkFolder();
   const pki = await mintBenchPki(folder);
   const snapshot = await loadSnapshot(folder, pki.files);
   let recorded = 0;
-  const file = new RecordWriter(new RecordFile(devNull), {
+  const events: RecordWriterEvents = {
     failed: (error) => {
       throw error;
     },
@@ -50,18 +58,15 @@ export async function exchangeCase(): Promise<{ readonly subject: MicroCase; clo
     },
     truncated: () => undefined,
     uncertain: () => undefined,
-  });
+  };
+  const sealer = recording === 'sealed' ? await newSealer() : undefined;
+  const file = new RecordWriter(new RecordFile(path), events, 'never', sealer);
   const credentials = new CredentialIndex();
   const upstream = new InstantUpstream();
   const parts = {
     snapshots: { current: snapshot },
     credentials,
-    records: new RecordLog(file, {
-      onFailure: 'deny',
-      boot: 'bench',
-      nowMs: Date.now,
-      unconfirmed: () => undefined,
-    }),
+    records: recording === 'none' ? NO_RECORDS : logTo(file),
     metrics: new Metrics(),
     clock: { nowMs: Date.now },
   };
@@ -104,7 +109,8 @@ export async function exchangeCase(): Promise<{ readonly subject: MicroCase; clo
       warmUpMs: 2000,
       run,
       settle: async () => {
-        while (recorded < asked) await new Promise((resolve) => setTimeout(resolve, 5));
+        while (recording !== 'none' && recorded < asked)
+          await new Promise((resolve) => setTimeout(resolve, 5));
       },
     },
     close: async () => {
@@ -112,6 +118,24 @@ export async function exchangeCase(): Promise<{ readonly subject: MicroCase; clo
       folder.remove();
     },
   };
+}
+
+const NO_RECORDS: RecordSink = { available: true, confirms: false, write: () => undefined };
+
+const logTo = (file: RecordWriter): RecordLog =>
+  new RecordLog(file, {
+    onFailure: 'deny',
+    boot: 'bench',
+    nowMs: Date.now,
+    unconfirmed: () => undefined,
+  });
+
+async function newSealer(): Promise<Sealer> {
+  const { privateKey } = generateKeyPairSync('ed25519');
+  const parsed = await parseSealKey(Buffer.from(JSON.stringify(privateKey.export({ format: 'jwk' }))));
+  if (!parsed.ok) throw new Error(parsed.error);
+  const stream = { id: 'bench', boot: 'bench', worker: 0 };
+  return new Sealer(stream, { everyMs: 10_000, key: () => parsed.value, nowMs: Date.now });
 }
 
 /** Answers when it is told to, in one piece. */

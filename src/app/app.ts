@@ -1,7 +1,3 @@
-import { createAdminEndpoint } from '../admin/admin-endpoint.js';
-import { createHealthEndpoint } from '../admin/health-endpoint.js';
-import type { HttpEndpoint } from '../admin/http-endpoint.js';
-import type { AppProbe } from '../admin/ports.js';
 import type { Config } from '../config/config.js';
 import { ExternalEngine } from '../external/external-engine.js';
 import { CredentialIndex } from '../listener/credential.js';
@@ -14,19 +10,21 @@ import { UnregisteredLog } from '../listener/unregistered.js';
 import type { Snapshot } from '../snapshot.js';
 import { SnapshotKeeper } from '../sources/snapshot-keeper.js';
 import { registerHeads } from '../telemetry/head-metric.js';
-import { Metrics } from '../telemetry/metrics.js';
+import { type LiveGauges, Metrics } from '../telemetry/metrics.js';
 import { readPeerChain } from '../tls/peer-chain.js';
 import { serverContextOptions, serverTlsOptions } from '../tls/server-context.js';
 import { Upstreams } from '../upstream/upstreams.js';
 import type { MetricValues, Question, WorkerSetup } from '../workers/protocol.js';
 import { ChangeDesk } from './change-desk.js';
 import { authoritiesInUse } from './dependents.js';
+import { Endpoints } from './endpoints.js';
 import { ExceptionWatch } from './exception-watch.js';
 import { countStates } from './grants.js';
 import { OperatorDesk, type RunState } from './operator-desk.js';
 import { OwnSvidWatch } from './own-svid.js';
 import { Records } from './records.js';
 import { countShared } from './signal-view.js';
+import { StartRefused } from './start-refused.js';
 
 export interface AppOptions {
   readonly configFile: string;
@@ -66,14 +64,6 @@ export interface App {
   recordsTaken(lines: number): void;
 }
 
-/** The configuration, or a file it names, is not good enough to start with. */
-export class StartRefused extends Error {
-  constructor(readonly problems: readonly string[]) {
-    super(problems.join('\n'));
-    this.name = 'StartRefused';
-  }
-}
-
 const listenerTls: ListenerTls = {
   serverOptions: serverTlsOptions,
   contextOptions: serverContextOptions,
@@ -100,7 +90,7 @@ class RunningApp implements App {
   readonly #external: ExternalEngine;
   readonly #limits = new RequestLimits();
   readonly #listeners: HttpListener[] = [];
-  readonly #endpoints: HttpEndpoint[] = [];
+  readonly #endpoints = new Endpoints();
   readonly #keeper: SnapshotKeeper;
   readonly #nowMs: () => number;
   #records: Records | undefined;
@@ -247,17 +237,7 @@ class RunningApp implements App {
       this.#upstreams.configure(config);
       const problem = this.#external.adopt(config.externalDecision, this.#keeper.current?.policy.revision);
       if (problem !== undefined) throw new Error(problem);
-      this.#metrics.live = {
-        connections: () => new Map(this.#listeners.map(({ context, live }) => [context.name, live.size])),
-        drifted: () => this.#keeper.status.filter(({ drifted }) => drifted).map(({ name }) => name),
-        authoritiesInUse: () =>
-          [...authoritiesInUse(this.#credentials).values()].map(({ connections, ...use }) => ({
-            ...use,
-            count: connections,
-          })),
-        exceptions: () => countStates(this.#keeper.current?.policy.exceptions ?? [], this.#nowMs()),
-        sharedCredentials: () => countShared(this.#signals?.shared ?? []),
-      };
+      this.#metrics.live = this.#liveGauges();
       if (this.options.worker === undefined) await this.#openEndpoints(config);
       const { current } = this.#keeper;
       if (current !== undefined) return await this.#serve(current);
@@ -268,6 +248,21 @@ class RunningApp implements App {
     this.#state = 'waiting';
     const { diagnostics } = this.options;
     diagnostics.warn({ addresses: Object.fromEntries(this.addresses) }, 'waiting for an SVID of our own');
+  }
+
+  #liveGauges(): LiveGauges {
+    const keeper = this.#keeper;
+    return {
+      connections: () => new Map(this.#listeners.map(({ context, live }) => [context.name, live.size])),
+      drifted: () => keeper.status.filter(({ drifted }) => drifted).map(({ name }) => name),
+      authoritiesInUse: () =>
+        [...authoritiesInUse(this.#credentials).values()].map(({ connections, ...use }) => ({
+          ...use,
+          count: connections,
+        })),
+      exceptions: () => countStates(keeper.current?.policy.exceptions ?? [], this.#nowMs()),
+      sharedCredentials: () => countShared(this.#signals?.shared ?? []),
+    };
   }
 
   /** With the first snapshot: nothing listens before there is something to decide by and to show. */
@@ -337,7 +332,7 @@ class RunningApp implements App {
     this.#exceptionWatch.close();
     clearInterval(this.#ownTimer);
     await Promise.all(this.#listeners.map((listener) => listener.drain(0)));
-    await Promise.all(this.#endpoints.map((endpoint) => endpoint.close()));
+    await this.#endpoints.close();
     await this.#upstreams.close();
     this.#external.close();
     this.#changes.record('process.stopped', undefined, this.#keeper.current);
@@ -415,18 +410,8 @@ class RunningApp implements App {
   }
 
   async #openEndpoints(config: Config): Promise<void> {
-    if (config.admin !== undefined) {
-      const admin = createAdminEndpoint(this.#operator.view);
-      await admin.open(config.admin.address);
-      this.#endpoints.push(admin);
-      this.addresses.set('admin', admin.boundAddress);
-    }
-    if (config.health !== undefined) {
-      const health = createHealthEndpoint(this.#operator.view, probesOf(config));
-      await health.open(config.health.address);
-      this.#endpoints.push(health);
-      this.addresses.set('health', health.boundAddress);
-    }
+    await this.#endpoints.open(config, this.#operator.view);
+    for (const [name, address] of this.#endpoints.addresses) this.addresses.set(name, address);
   }
 
   #adopted(source: string, next: Snapshot, before: Snapshot | undefined, causeMs: number): void {
@@ -445,10 +430,3 @@ class RunningApp implements App {
 
 /** How often the own SVID is looked at where nothing but time changes. */
 const OWN_SVID_MS = 1000;
-
-export function probesOf(config: Config): AppProbe[] {
-  return config.health!.probes.map(({ path, upstream, target, timeoutMs }) => {
-    const { host, port, authority } = config.upstreams.get(upstream)!.url;
-    return { path, target, timeoutMs, host, port, authority };
-  });
-}

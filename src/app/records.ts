@@ -101,7 +101,11 @@ export class Records {
     const { file } = config;
     return {
       failed: (error) => {
-        diagnostics.error({ err: error, file }, 'records cannot be written');
+        const then =
+          config.onFailure === 'deny'
+            ? 'new requests are refused until they can be'
+            : 'requests go on without evidence';
+        diagnostics.error({ err: error, file, then }, 'records cannot be written');
         changed?.(false);
       },
       recovered: () => {

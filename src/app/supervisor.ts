@@ -1,20 +1,18 @@
-import { createAdminEndpoint } from '../admin/admin-endpoint.js';
-import { createHealthEndpoint } from '../admin/health-endpoint.js';
-import type { HttpEndpoint } from '../admin/http-endpoint.js';
 import type { AdminView } from '../admin/ports.js';
 import type { LifecycleRecord } from '../audit/record.js';
 import { jwksOf, type PublicSealKey } from '../audit/seal-key.js';
-import type { Address, Config } from '../config/config.js';
+import type { Config } from '../config/config.js';
 import { Ids } from '../listener/ids.js';
 import type { Diagnostics } from '../listener/ports.js';
 import { registerHeads } from '../telemetry/head-metric.js';
 import { type MetricData, mergeMetrics, onlyCounts } from '../telemetry/merge-metrics.js';
 import { SupervisorMetrics } from '../telemetry/supervisor-metrics.js';
 import { type LostWorker, WorkerPool } from '../workers/worker-pool.js';
-import { probesOf, StartRefused } from './app.js';
+import { Endpoints } from './endpoints.js';
 import { isRegularFile, Records } from './records.js';
 import { SealKeyWatch } from './seal-key-watch.js';
 import { type AuditView, mergeAuditViews } from './seals.js';
+import { StartRefused } from './start-refused.js';
 import { mergeConnections, mergeSnapshots } from './view.js';
 import { WorkerOrders } from './worker-orders.js';
 
@@ -33,8 +31,7 @@ export class Supervisor {
   readonly #pool: WorkerPool;
   readonly #orders: WorkerOrders;
   readonly #metrics = new SupervisorMetrics(() => this.#pool.serving);
-  readonly #endpoints: HttpEndpoint[] = [];
-  readonly #addresses = new Map<string, string>();
+  readonly #endpoints = new Endpoints();
   readonly #records: Records;
   /** undefined where nothing is sealed. */
   readonly #sealKey: SealKeyWatch | undefined;
@@ -147,7 +144,7 @@ export class Supervisor {
     if (problem !== undefined) throw new Error(problem);
     const { boot: own } = this.#records.options;
     await this.#records.ended.declareAll(({ boot }) => boot === own || this.#pool.boots.has(boot));
-    await this.#openEndpoints();
+    await this.#endpoints.open(this.options.config, this.#view());
   }
 
   #watchSealKey(): SealKeyWatch | undefined {
@@ -157,24 +154,9 @@ export class Supervisor {
     return new SealKeyWatch(config.audit.seal.keyFile, { diagnostics, record });
   }
 
-  async #openEndpoints(): Promise<void> {
-    const { admin, health } = this.options.config;
-    if (admin) await this.#open('admin', createAdminEndpoint(this.#view()), admin.address);
-    if (health) {
-      const probes = probesOf(this.options.config);
-      await this.#open('health', createHealthEndpoint(this.#view(), probes), health.address);
-    }
-  }
-
-  async #open(name: string, endpoint: HttpEndpoint, address: Address): Promise<void> {
-    await endpoint.open(address);
-    this.#endpoints.push(endpoint);
-    this.#addresses.set(name, endpoint.boundAddress);
-  }
-
   #onStarted(addresses: ReadonlyMap<string, string>): void {
     const { diagnostics, workers } = this.options;
-    const all = Object.fromEntries([...addresses, ...this.#addresses]);
+    const all = Object.fromEntries([...addresses, ...this.#endpoints.addresses]);
     diagnostics.info({ addresses: all, workers }, 'countersign is ready');
     this.#started?.resolve();
   }
@@ -206,7 +188,7 @@ export class Supervisor {
   }
 
   async #closeOwn(): Promise<void> {
-    await Promise.all(this.#endpoints.map((endpoint) => endpoint.close()));
+    await this.#endpoints.close();
     this.#sealKey?.close();
     this.#lifecycle('process.stopped', 'the supervisor of the workers');
     await this.#records.close();

@@ -2,6 +2,7 @@ import { CappedMap, nameOf, OTHER } from './capped-map.js';
 import { DurationHistogram } from './duration-histogram.js';
 import { type Fields, fieldsOf } from './record-line.js';
 import type { ReportCaller } from './report-callers.js';
+import { widen } from './time-span.js';
 import { VolumeTally } from './volume-tally.js';
 
 /** Requests of one identity to one destination that were answered alike: all tables of requests are sums of these. */
@@ -232,12 +233,6 @@ export class AccessTally {
 function add<T>(list: T[], item: T): T {
   list.push(item);
   return item;
-}
-
-/** Times are compared as text: ours are all of one form. */
-export function widen(span: { first: string; last: string }, time: string): void {
-  if (time > span.last) span.last = time;
-  if (span.first === '' || time < span.first) span.first = time;
 }
 
 function newRevision(revision: string): RevisionTally {

@@ -1,8 +1,8 @@
 import type { AccessCell, AccessEdge, AccessTally } from './access-tally.js';
-import { widen } from './access-tally.js';
 import type { DurationHistogram } from './duration-histogram.js';
 import type { ReportCallers } from './report-callers.js';
 import type { DestinationRow, IdentityRow, PathRow, Percentiles, Refusals, RuleRow } from './report-model.js';
+import { widen } from './time-span.js';
 
 /** Every path with its counts, those with most requests first. */
 export function pathRows(edges: readonly AccessEdge[]): PathRow[] {

@@ -5,7 +5,8 @@ import { accessMatrix } from './report-html-matrix.js';
 import { SCRIPT } from './report-html-script.js';
 import { STYLE } from './report-html-style.js';
 import type { Finding, Report, Severity } from './report-model.js';
-import { type ReportCell, type ReportSection, type ReportTable, reportSections } from './report-sections.js';
+import { type ReportSection, reportSections } from './report-sections.js';
+import type { ReportCell, ReportTable } from './report-table.js';
 import { countText, durationText, numberText, shareText, timeText } from './report-wording.js';
 
 /** Rows of a table in the page; JSON has them all. */

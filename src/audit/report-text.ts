@@ -1,5 +1,6 @@
 import type { Report } from './report-model.js';
-import { type ReportCell, type ReportTable, reportSections } from './report-sections.js';
+import { reportSections } from './report-sections.js';
+import type { ReportCell, ReportTable } from './report-table.js';
 import { countText, durationText, numberText, shareText, timeText, visible } from './report-wording.js';
 
 /** Rows of a table that a terminal shows; JSON and HTML have more. */
@@ -12,15 +13,11 @@ export function reportAsText(report: Report): string {
   for (const { title, tables } of reportSections(report)) {
     const told = tables.filter(({ rows }) => rows.length > 0);
     lines.push('', title.toUpperCase());
-    if (told.length === 0) lines.push(`  ${tables[0]?.rows.length === 0 ? nothingIn(tables) : ''}`);
+    if (told.length === 0) lines.push('  nothing in these records');
     for (const table of told) lines.push('', ...tableText(table));
   }
   return `${lines.map(visible).join('\n')}\n`;
 }
-
-/** An empty section still answers its question. */
-const nothingIn = (tables: readonly ReportTable[]): string =>
-  `none: ${tables.map(({ title }) => title.toLowerCase()).join(', ')}`;
 
 function heading({ reading, totals }: Report): string[] {
   const { first, last, files, filter, lines, brokenLines, outsideFilter } = reading;

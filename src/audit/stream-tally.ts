@@ -1,7 +1,7 @@
-import { widen } from './access-tally.js';
 import { CappedMap, nameOf } from './capped-map.js';
 import { type Fields, fieldsOf } from './record-line.js';
 import { fieldOf, type RecordOpening, type ScannedRecord } from './record-scanner.js';
+import { widen } from './time-span.js';
 
 /** One process, since one start of it. */
 export interface StreamTally {

@@ -27,3 +27,9 @@ export function isWithin({ since, until, sinceMs, untilMs }: TimeSpan, time: str
 
 const isoOf = (ms: number | undefined): string | undefined =>
   ms === undefined ? undefined : new Date(ms).toISOString();
+
+/** Times are compared as text: ours are all of one form. */
+export function widen(span: { first: string; last: string }, time: string): void {
+  if (time > span.last) span.last = time;
+  if (span.first === '' || time < span.first) span.first = time;
+}

@@ -49,8 +49,8 @@ export function diagnose(sealed: SealedBatch, found: OpenBatch, sealPlace: Place
     return { kind: 'out_of_order', place, what: later };
   }
   if (gone.length > 0 && !isHere.has(gone[0]!)) {
-    const more =
-      here.length > 1 && here.length === gone.length ? `, and ${here.length - 1} lines after it` : '';
+    const others = here.length === gone.length ? here.filter((crc, i) => crc !== gone[i]).length - 1 : 0;
+    const more = others > 0 ? `, and ${others} more after it` : '';
     return { kind: 'altered', place, what: `record ${seq === wanted ? seq : wanted} is altered${more}` };
   }
   const isRepeated = sealed.crcs.includes(first);

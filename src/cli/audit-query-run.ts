@@ -135,7 +135,8 @@ class Search {
     if (this.#broken === 0) return warnings;
     const places = this.#brokenAt.map(({ file, line }) => `${shown(file)}:${line}`).join(', ');
     const more = this.#broken > this.#brokenAt.length ? ', …' : '';
-    return [...warnings, `${this.#broken} lines are no records and were left out: ${places}${more}`];
+    const lines = this.#broken === 1 ? 'line is no record and was' : 'lines are no records and were';
+    return [...warnings, `${this.#broken} ${lines} left out: ${places}${more}`];
   }
 
   #noteBroken(file: string, line: number, isCut: boolean): void {

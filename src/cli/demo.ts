@@ -13,6 +13,7 @@ import { RecordTail } from '../dev/demo-records.js';
 import { DemoScreen } from '../dev/demo-screen.js';
 import { AgentTrust, type DemoTrust, FileTrust } from '../dev/demo-trust.js';
 import { ok, type Result } from '../reasons.js';
+import { expectProof, keepHeads, makeSealFiles } from './demo-evidence.js';
 import { type CliIo, exitCode, wrongUsage } from './io.js';
 
 const READY_MS = 10_000;
@@ -20,7 +21,8 @@ const READY_MS = 10_000;
 const USAGE = `Usage: countersign demo [--workload-api] [--stay] [--every-record]
 
 Mints a throwaway PKI, starts a legacy HTTP service and the sidecar in front of it, sends real calls, rotates
-the CA and revokes a workload while calls go on, and shows every record. Exit 1 if it did not see what it promised.
+the CA and revokes a workload while calls go on, shows every record and proves that they are whole.
+Exit 1 if it did not see what it promised.
 
   --workload-api   the sidecar gets its SVID and its bundles from a SPIFFE Workload API, not from files
   --stay           keep both running until Ctrl-C, to try it with curl
@@ -46,6 +48,7 @@ export async function runDemo(argv: string[], io: CliIo): Promise<number> {
   }
   const legacy = await new LegacyService().open();
   try {
+    await makeSealFiles(files);
     files.configure(trust.value.config, legacy.url);
     return await perform(files, trust.value, legacy, screen, flags.stay === true);
   } finally {
@@ -92,10 +95,12 @@ async function perform(
     await actRotation(stage);
     await actRevocation(stage);
     await actEvidence(stage);
+    await keepHeads(stage);
     if (!stay) {
       await app.close();
       records.close();
     }
+    await expectProof(stage, stay);
     const good = screen.summary();
     suggest(stage, app, stay);
     if (stay) await untilInterrupted();
@@ -144,7 +149,9 @@ function introduce({ files, trust, legacy, screen }: Stage, app: App): void {
   screen.say(`legacy service  ${legacy.url}, plain HTTP, believes X-Remote-User`);
   screen.say(`sidecar         https://${app.addresses.get('inbound')} as ${demoIds.sidecar}`);
   screen.say(`its SVID, trust ${trust.described}`);
-  screen.say(`files           ${files.folder} (throwaway PKI, countersign.yaml, policy.yaml, revoked.yaml)`);
+  screen.say(
+    `files           ${files.folder} (throwaway PKI, countersign.yaml, policy.yaml, revoked.yaml, seal.jwk)`,
+  );
   screen.say(`records         ${files.path('audit.ndjson')}`);
 }
 
@@ -158,7 +165,7 @@ function suggest({ files, trust, screen, adminUrl, proxy }: Stage, app: App, sta
   screen.say(`${countersign} check ${config}`);
   screen.say(`${countersign} explain ${config} --as ${demoIds.web} --method DELETE --url /invoices/7`);
   screen.say(`${countersign} pki show ${files.path('web.pem')}`);
-  screen.say(`grep '"effect":"deny"' ${files.path('audit.ndjson')}`);
+  for (const line of evidenceCommands(files, stay)) screen.say(`${countersign} audit ${line}`);
   if (!stay) {
     const again = trust instanceof AgentTrust ? '--workload-api ' : '';
     screen.say('');
@@ -173,6 +180,18 @@ function suggest({ files, trust, screen, adminUrl, proxy }: Stage, app: App, sta
   screen.say(`curl ${adminUrl}/snapshot   # also /connections /metrics /readyz, and / in a browser`);
   screen.say('');
   screen.say(`Running at ${app.addresses.get('inbound')} until Ctrl-C; the certificates live for an hour.`);
+}
+
+/** Of `audit`: what the records of the demo prove and answer. */
+function evidenceCommands(files: DemoFiles, isOpen: boolean): readonly string[] {
+  const [records, report] = [files.path('audit.ndjson'), files.path('report.html')];
+  const keys = `--keys ${files.path('seal-keys.json')} --expect-head ${files.path('heads.json')}`;
+  return [
+    `verify ${keys}${isOpen ? ' --allow-open-tail' : ''} ${records}`,
+    `query --identity ${demoIds.batch} --by destination,method,effect,reason ${records}`,
+    `query --event 'revocation.*' --event connection.terminated ${records}`,
+    `report -c ${files.path('countersign.yaml')} --format html --out ${report} ${records}   # a page for the browser`,
+  ];
 }
 
 /** As this user started it. */

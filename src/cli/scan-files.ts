@@ -1,4 +1,3 @@
-import { stat } from 'node:fs/promises';
 import { ByteLines } from '../audit/byte-lines.js';
 import { piecesOf } from '../audit/glued-line.js';
 import type { FileLine } from '../audit/line-cutter.js';
@@ -6,7 +5,8 @@ import { RecordScanner, type ScannedRecord } from '../audit/record-scanner.js';
 import { ok, type Result } from '../reasons.js';
 import type { CliIo } from './io.js';
 import { ProgressLine } from './progress-line.js';
-import { readRecordBytes, STDIN } from './record-bytes.js';
+import { readRecordBytes } from './record-bytes.js';
+import { bytesOfFiles } from './record-files.js';
 
 /** Places of lines that are shown; there may be as many as there are lines. */
 const MAX_PLACES = 10;
@@ -37,7 +37,7 @@ export async function scanRecordFiles(
 ): Promise<Result<ScanCounts, string>> {
   const counts: ScanCounts = { bytes: 0, lines: 0, broken: 0, brokenAt: [], cut: [] };
   const scanner = new RecordScanner();
-  const progress = new ProgressLine(io, await bytesOf(files));
+  const progress = new ProgressLine(io, await bytesOfFiles(files));
   try {
     for (const file of files) {
       const lines = new ByteLines((bytes, start, end, number, state) => {
@@ -101,14 +101,3 @@ const BRACE = 0x7b;
 
 const isBlank = (bytes: Buffer, start: number, end: number): boolean =>
   bytes[start] !== BRACE && bytes.toString('latin1', start, end).trim() === '';
-
-/** Of all files together; undefined where one has no end that is known. */
-async function bytesOf(files: readonly string[]): Promise<number | undefined> {
-  let sum = 0;
-  for (const file of files) {
-    const found = file === STDIN ? undefined : await stat(file).catch(() => undefined);
-    if (found?.isFile() !== true) return undefined;
-    sum += found.size;
-  }
-  return sum;
-}

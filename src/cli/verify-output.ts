@@ -49,6 +49,7 @@ export function verificationAsText(report: VerifyReport): string {
     verdictText(report),
     ...streams.slice(0, MAX_SHOWN).flatMap(streamTexts),
     ...more(streams.length - MAX_SHOWN, 'streams'),
+    ...limitText(report),
   ];
   // Names of files, and of streams that nothing proves, are anybody's.
   return `${lines.map(printable).join('\n')}\n`;
@@ -67,6 +68,8 @@ const noteText = ({ place, what }: Note, files: readonly string[]): string =>
 const streamText = ({ id, boot, worker }: StreamName): string =>
   `${JSON.stringify(id).slice(1, -1)}, boot ${boot}, worker ${worker}`;
 
+const countText = (count: number, what: string): string => `${count} ${what}${count === 1 ? '' : 's'}`;
+
 const rangeText = (what: string, from: number, to: number): string =>
   from === to ? `${what} ${from}` : `${what}s ${from}..${to}`;
 
@@ -74,11 +77,14 @@ function openTexts({ verification, files, allowOpenTail }: VerifyReport): readon
   const hint = allowOpenTail
     ? 'allowed'
     : 'the end was cut or its process killed; or it is still being written: then --allow-open-tail';
+  const unsealed = 'there is no seal: was it written without audit.seal, or is its first seal still to come?';
   const open = openStreams(verification);
-  const tails = open.slice(0, MAX_SHOWN).map(({ name, open: tail }) => {
+  const tails = open.slice(0, MAX_SHOWN).map(({ name, open: tail, seals }) => {
     const where = tail?.place === undefined ? '' : `${showPlace(tail.place, files)}: `;
     const what = tail?.records ? `${rangeText('record', tail.from, tail.to)}` : 'a torn line';
-    return `${where}open tail: ${what} after the newest seal of ${streamText(name)} (${hint})`;
+    return seals === 0
+      ? `${where}open tail: ${what} of ${streamText(name)} (${unsealed})`
+      : `${where}open tail: ${what} after the newest seal of ${streamText(name)} (${hint})`;
   });
   const cut = verification.cutAt
     .slice(0, MAX_SHOWN)
@@ -93,15 +99,23 @@ function verdictText(report: VerifyReport): string {
   const covered = sum(({ proven, adopted }) => proven + adopted);
   const uncovered = sum(({ unproven, open }) => unproven + (open?.records ?? 0));
   const counts = [
-    `${covered} records under ${provenSeals(verification)} seals`,
-    `${verification.streams.length} streams`,
-    `${files.length} files`,
+    `${countText(covered, 'record')} under ${countText(provenSeals(verification), 'seal')}`,
+    countText(verification.streams.length, 'stream'),
+    countText(files.length, 'file'),
   ].join(', ');
-  const rest = uncovered === 0 ? '' : `; ${uncovered} records not covered`;
-  const heads = expected === 0 ? '' : `; ${expected} heads looked for`;
+  const rest = uncovered === 0 ? '' : `; ${countText(uncovered, 'record')} not covered`;
+  const heads = expected === 0 ? '' : `; ${countText(expected, 'head')} looked for`;
   if (isProven(report)) return `PROVEN: ${counts}${rest}${heads}`;
   const why = provenSeals(verification) === 0 ? ' (no seal is good here)' : '';
   return `NOT PROVEN${why}: covered are ${counts}${rest}${heads}`;
+}
+
+/** What seals alone cannot show, so that nobody takes more from PROVEN than it says. */
+function limitText(report: VerifyReport): readonly string[] {
+  if (!isProven(report) || report.expected > 0) return [];
+  return [
+    'no head was given: only --expect-head can tell whether the end was cut off after a seal, or a whole stream is missing',
+  ];
 }
 
 function streamTexts(stream: StreamSummary): readonly string[] {
@@ -114,9 +128,9 @@ function streamTexts(stream: StreamSummary): readonly string[] {
     seals === 0 ? 'no seal' : rangeText('seal', firstSeal, lastSeal),
     ...(firstSeal > 1 ? [`begins after seal ${firstSeal - 1}`] : []),
     ...(isLast ? ['ended with its last seal'] : []),
-    ...(adopted > 0 ? [`${adopted} records at its end taken over by a later stream`] : []),
-    ...(lost > 0 ? [`${lost} records said to be lost`] : []),
-    ...(stream.unproven > 0 ? [`${stream.unproven} records not proven`] : []),
+    ...(adopted > 0 ? [`${countText(adopted, 'record')} at its end taken over by a later stream`] : []),
+    ...(lost > 0 ? [`${countText(lost, 'record')} said to be lost`] : []),
+    ...(stream.unproven > 0 ? [`${countText(stream.unproven, 'record')} not proven`] : []),
   ];
   return [`  ${streamText(name)}: ${covered}; ${more.join(', ')}`];
 }

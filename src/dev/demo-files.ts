@@ -56,7 +56,7 @@ upstreams:
   billing: { url: "${upstreamUrl}" }
 policy: policy.yaml
 forward: { headers: { X-Remote-User: "{id}" } }
-audit: { file: audit.ndjson }
+audit: { file: audit.ndjson, seal: { key: seal.jwk, every: 1s } }
 admin: { address: 127.0.0.1:0 }
 drain: { delay: 0s, deadline: 2s }
 `;

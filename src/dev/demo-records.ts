@@ -19,6 +19,7 @@ export interface ReadRecord {
   readonly decision?: { readonly effect: string; readonly reason: string; readonly rule?: string };
   readonly request?: { readonly method?: string; readonly path?: string };
   readonly response?: { readonly status: number };
+  readonly seal?: { readonly from: number; readonly to: number };
 }
 
 /** Follows the record file from its beginning, and hands on each record once. */
@@ -97,6 +98,8 @@ export function recordColumns(record: ReadRecord): string[] {
       return [time, id, 'ended', record.reason ?? '', `its open connection, after ${record.latencyMs} ms`];
     case 'revocation.enforced':
       return [time, record.event, record.source ?? '', enforcedIn(record)];
+    case 'audit.seal':
+      return [time, record.event, `records ${record.seal?.from} to ${record.seal?.to}`, 'signed'];
     default:
       return [time, record.event, record.source ?? '', revisionsOf(record)];
   }

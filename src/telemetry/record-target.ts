@@ -25,17 +25,26 @@ export interface RecordTarget {
 
 /** A write that could not go on. */
 export class PartialWrite extends Error {
-  /** What is left, for another try there. */
-  readonly rest: Buffer;
-  /** The same from the beginning of the line that was broken off, for another place; undefined where that is the line it began in. */
-  readonly whole: Buffer | undefined;
+  // Private, so that no log of the error shows them: records never stand among diagnostics, and they may be 64 MiB.
+  readonly #rest: Buffer;
+  readonly #whole: Buffer | undefined;
 
   /** @param taken of these bytes. */
   constructor(bytes: Buffer, taken: number, cause: Error, whole = wholeAt(bytes, taken)) {
     super(cause.message, { cause });
     this.name = 'PartialWrite';
-    this.rest = bytes.subarray(taken);
-    this.whole = whole;
+    this.#rest = bytes.subarray(taken);
+    this.#whole = whole;
+  }
+
+  /** What is left, for another try there. */
+  get rest(): Buffer {
+    return this.#rest;
+  }
+
+  /** The same from the beginning of the line that was broken off, for another place; undefined where that is the line it began in. */
+  get whole(): Buffer | undefined {
+    return this.#whole;
   }
 }
 

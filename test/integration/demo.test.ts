@@ -1,10 +1,10 @@
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import t from 'tap';
+import t, { type Test } from 'tap';
 import { DemoScreen } from '../../src/dev/demo-screen.js';
 import { readRecord } from '../support/record-check.js';
 
@@ -38,6 +38,16 @@ async function runDemo(folder: string, args: readonly string[] = []): Promise<Ru
   return { code, out, err };
 }
 
+/** As somebody would who copies them from the screen. */
+function tryAuditCommands(t: Test, out: string): void {
+  const commands = out.slice(out.indexOf('\nTo try\n')).match(/^ {2}node \S+ audit .*$/gm) ?? [];
+  t.equal(commands.length, 4);
+  for (const command of commands) {
+    const { status, stderr } = spawnSync('sh', ['-c', command], { encoding: 'utf8' });
+    t.equal(status, 0, `${command}\n${stderr}`);
+  }
+}
+
 t.test('the demo shows what it promises, ends by itself, and its records say the same', async (t) => {
   const folder = t.testdir();
   const { code, out } = await runDemo(folder);
@@ -49,6 +59,8 @@ t.test('the demo shows what it promises, ends by itself, and its records say the
   t.match(summary, /✓ calls that failed during the rotation +0 of \d{2,}/);
   t.match(summary, /✓ batch's open connection +ended after \d+ ms/);
   t.match(summary, /✓ batch's next call, on a new connection +403 svid_revoked/);
+  t.match(summary, /✓ audit verify +PROVEN: \d{3,} records under \d+ seals?,.* 1 head looked for\n/);
+  t.match(summary, /✓ the same, one "deny" made an "allow" +altered\.ndjson:\d+: record \d+ is altered/);
   t.notMatch(summary, /✗/);
   t.notMatch(out, /\u001b/, 'no colours where there is no terminal');
   const [made = ''] = readdirSync(folder);
@@ -57,7 +69,8 @@ t.test('the demo shows what it promises, ends by itself, and its records say the
     .split('\n');
   const events = records.map((line) => readRecord(line).event);
   t.equal(events[0], 'process.started');
-  t.equal(events.at(-1), 'process.stopped');
+  t.same(events.slice(-2), ['process.stopped', 'audit.seal']);
+  tryAuditCommands(t, out);
   for (const event of ['trust.changed', 'svid.rotated', 'revocation.changed', 'connection.terminated'])
     t.ok(events.includes(event), event);
 });
@@ -74,7 +87,9 @@ t.test(
     t.match(summary, /✓ calls that failed during the rotation +0 of \d{2,}/);
     t.match(summary, /✓ an SVID of the removed root +403 chain_untrusted/);
     t.match(summary, /✓ batch's open connection +ended after \d+ ms/);
+    t.match(summary, /✓ audit verify +PROVEN/);
     t.notMatch(summary, /✗/);
+    tryAuditCommands(t, out);
     const [made = ''] = readdirSync(folder);
     const config = readFileSync(join(folder, made, 'countersign.yaml'), 'utf8');
     t.match(config, `workloadApi: { socket: "unix://${join(folder, made, 'agent.sock')}" }`);

@@ -1,4 +1,5 @@
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { generateKeyPairSync } from 'node:crypto';
+import { chmodSync, existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import t, { type Test } from 'tap';
 import { parseAllDocuments } from 'yaml';
@@ -154,7 +155,14 @@ async function folderWith(t: Test, files: Readonly<Record<string, string>>): Pro
   const root = await mintRoot('example.org');
   const own = await root.issue('spiffe://example.org/ns/prod/sa/billing');
   const pki = { 'bundle.pem': root.certPem, 'sidecar.pem': own.chainPem, 'sidecar-key.pem': own.keyPem };
-  return t.testdir({ ...files, pki });
+  const { privateKey } = generateKeyPairSync('ed25519');
+  const folder = t.testdir({
+    ...files,
+    pki,
+    'seal.jwk': JSON.stringify(privateKey.export({ format: 'jwk' })),
+  });
+  chmodSync(join(folder, 'seal.jwk'), 0o600); // check warns where others can read it
+  return folder;
 }
 
 async function problemsOf(t: Test, files: Readonly<Record<string, string>>): Promise<readonly unknown[]> {

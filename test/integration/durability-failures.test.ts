@@ -106,6 +106,11 @@ t.test('P127 a full disk: 503, not ready, counted; a rotation makes room, withou
   const [refused] = await client.ask(GET);
   t.match(refused, { status: 503, body: /audit_unavailable/ });
   t.equal((await proxy.admin('/readyz')).status, 503);
+  t.match(
+    proxy.stderr,
+    /"then":"new requests are refused until they can be","msg":"records cannot be written"/,
+  );
+  t.notMatch(proxy.stderr, /"data":\[|"principal"/, 'no byte of a record stands among the diagnostics');
   await crowd.end();
   const full = join(proxy.world.dir, 'audit.full');
   renameSync(join(proxy.world.dir, 'audit.ndjson'), full);
@@ -133,7 +138,7 @@ t.test('P127 a full disk: 503, not ready, counted; a rotation makes room, withou
 
 t.test('a reader of standard output that goes away: said, 503, and the process lives', async (t) => {
   for (const workers of [1, 2]) {
-    const audit = '"-", durability: written';
+    const audit = '"-", durability: written, signals: { firstSeen: false }'; // else the pipe is missed before the second request
     const proxy = await ProcessWorld.start({ extra: `workers: ${workers}` }, undefined, { audit });
     t.teardown(() => proxy.close());
     const client = await proxy.client();

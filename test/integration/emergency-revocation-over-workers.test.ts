@@ -24,20 +24,26 @@ t.test(
       return { status: response.status, body: (await response.json()) as ReadRecord };
     };
     const { workers } = await proxy.snapshot();
-    process.kill((workers[0] as { pid: number }).pid, 'SIGSTOP');
+    const { pid } = workers[0] as { pid: number };
+    process.kill(pid, 'SIGSTOP');
+    t.teardown(() => {
+      if (proxy.stderr.includes('was stopped')) return; // it is gone, and its number may be another's
+      process.kill(pid, 'SIGKILL');
+    });
 
     const partial = await revoke();
     t.equal(partial.status, 500);
     t.match(partial.body, {
       detail: /^IN FORCE IN 1 OF 2 WORKERS: .*did not answer/,
       added: 1,
-      connections: 2,
       workersSilent: 1,
       revocations: [{ id: proxy.world.web.uri, state: 'in_force' }],
     });
     t.notMatch(partial.body.revocations[0], { kept: false }, 'what comes after the silent one will read it');
+    const { connections } = partial.body; // a busy machine deals them out unevenly
+    t.ok(connections > 0 && connections < open.length, `${connections} connections`);
     await waitFor(
-      () => open.filter(({ closed }) => closed).length === 2,
+      () => open.filter(({ closed }) => closed).length === connections,
       5000,
       () => 'the connections of the worker that answers',
     );

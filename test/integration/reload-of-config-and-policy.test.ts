@@ -2,7 +2,7 @@ import { unlinkSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
-import { StartRefused } from '../../src/app/app.js';
+import { StartRefused } from '../../src/app/start-refused.js';
 import { mintRoot } from '../support/pki.js';
 import {
   authoritiesOf,

@@ -58,7 +58,7 @@ t.test('half a line of a killed process is ended, taken over, and no obstacle to
 t.test(
   'without seals it is said that a process ended without a last word, and nothing is taken over',
   async (t) => {
-    const killed = await ProcessWorld.start();
+    const killed = await ProcessWorld.start({ audit: 'audit.ndjson, signals: { firstSeen: false }' });
     await ask(killed, 1);
     const proxy = await killed.restart();
     t.teardown(() => proxy.close());

@@ -3,8 +3,8 @@ import { ProcessWorld } from './run-process.js';
 import { newSealKey } from './seal-key.js';
 import { type ReadRecord, waitFor } from './start-proxy.js';
 
-/** Seals at shutdown and rotation alone: what is killed leaves all of it open. */
-const audit = 'audit.ndjson, seal: { key: seal.jwk, every: 1h }';
+/** Seals at shutdown and rotation alone: what is killed leaves all of it open. A request has one record and no other. */
+const audit = 'audit.ndjson, signals: { firstSeen: false }, seal: { key: seal.jwk, every: 1h }';
 const GET = 'GET /public/x HTTP/1.1\r\nHost: svc.test\r\n\r\n';
 
 export async function startSealed(extra = ''): Promise<ProcessWorld> {

@@ -51,6 +51,13 @@ t.test('what was altered, is gone, doubled, put in or moved is named in words', 
     ['a:3 altered: record 3 is altered'],
   );
   t.same(
+    change((all) => {
+      for (const i of [1, 4]) all[i] = all[i]!.replace('GET', 'PUT');
+    }),
+    ['a:2 altered: record 2 is altered, and 1 more after it'],
+    'those between them are as they were',
+  );
+  t.same(
     change((all) => all.splice(2, 2)),
     ['a:3 missing: records 3..4 are missing before this line'],
   );

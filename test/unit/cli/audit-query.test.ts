@@ -333,6 +333,6 @@ t.test('a record to which part of another was glued is found all the same, and i
   for (const text of [`${two.slice(0, 300)}${one}\n`, `${one}{"stre\n`, `${two.slice(0, 90)}${one}{\n`]) {
     const ran = await query(t, ['--format', 'ndjson'], { files: { 'audit.ndjson': text } });
     t.same([ran.code, ran.out], [0, `${one}\n`]);
-    t.match(ran.err, /1 lines are no records and were left out: audit\.ndjson:1/);
+    t.match(ran.err, /1 line is no record and was left out: audit\.ndjson:1/);
   }
 });

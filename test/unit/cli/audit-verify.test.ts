@@ -48,8 +48,9 @@ t.test('rotated, compressed and joined files are proven, in whatever order they 
     const { code, stdout } = await verify(cwd, ...files);
     t.match(
       stdout,
-      /^PROVEN: 11 records under 4 seals, 1 streams, \d files\n {2}vm, boot [0-9a-f]{16}, worker 0: records 1\.\.11, /,
+      /^PROVEN: 11 records under 4 seals, 1 stream, \d files?\n {2}vm, boot [0-9a-f]{16}, worker 0: records 1\.\.11, /,
     );
+    t.match(stdout, /\nno head was given: only --expect-head can tell whether .*\n$/);
     t.equal(code, 0);
   }
   const { code } = await audit(cwd, ['verify', '--keys', 'jwks', '-'], a + b + c);
@@ -94,6 +95,18 @@ t.test('lines after the newest seal are no proof, but where they may still be be
   );
 });
 
+t.test('of records without any seal it is said that there is none, not that something was cut', async (t) => {
+  const { a, b } = await folderOf(t);
+  const unsealed = `${a}${b}`.replace(/^.*"event":"audit\.seal".*\n/gm, '');
+  const { code, stdout } = await verify(t.testdir({ jwks: jwksOf(key), unsealed }), 'unsealed');
+  t.equal(code, 1);
+  t.match(
+    stdout,
+    /^unsealed:1: open tail: records 1\.\.7 of vm, .* \(there is no seal: was it written without audit\.seal/,
+  );
+  t.match(stdout, /\nNOT PROVEN \(no seal is good here\)/);
+});
+
 t.test('a head is given as text, in a file, in a saved snapshot or by an admin listener', async (t) => {
   const { stream, a, b, c } = await folderOf(t);
   const { head } = stream;
@@ -105,7 +118,8 @@ t.test('a head is given as text, in a file, in a saved snapshot or by an admin l
   const cwd = t.testdir({ jwks: jwksOf(key), a, b, c, heads: `\n${head}\n`, snapshot });
   for (const from of [head, 'heads', 'snapshot', admin]) {
     const whole = await verify(cwd, '--expect-head', from, 'a', 'b', 'c');
-    t.match(whole.stdout, /^PROVEN: .*; 1 heads looked for\n/);
+    t.match(whole.stdout, /^PROVEN: .*; 1 head looked for\n/);
+    t.notMatch(whole.stdout, /no head was given/);
     t.equal(whole.code, 0);
     const cut = await verify(cwd, '--expect-head', from, 'a', 'b');
     t.match(cut.stdout, /^the head of boot .*, seal 4: seal 4 with records 8\.\.11 are missing at the end\n/);

@@ -1,5 +1,7 @@
+import { inspect } from 'node:util';
+import { pino } from 'pino';
 import t from 'tap';
-import { afterTear } from '../../../src/telemetry/record-target.js';
+import { afterTear, PartialWrite } from '../../../src/telemetry/record-target.js';
 
 const bytes = Buffer.from('{"a":1}\n{"b":2}\n{"c":3}\n');
 
@@ -19,6 +21,17 @@ t.test('wherever it is torn, every record is there whole, in order and once', as
     const whole = written.split('\n').filter((line) => /^\{.*\}$/.test(line));
     t.same(whole, ['{"a":1}', '{"b":2}', '{"c":3}'], `at ${at}`);
   }
+});
+
+t.test('a write that could not go on keeps what is left, and shows it in no log', async (t) => {
+  const error = new PartialWrite(bytes, 11, new Error('ENOSPC'));
+  t.equal(error.rest.toString(), '":2}\n{"c":3}\n');
+  t.equal(error.whole?.toString(), '{"b":2}\n{"c":3}\n');
+  const logged: string[] = [];
+  const log = pino({}, { write: (line: string) => void logged.push(line) });
+  log.error({ err: error }, 'said');
+  t.match(logged[0], /ENOSPC/);
+  t.notMatch(`${logged[0]}${inspect(error)}`, /Buffer|"rest"|"whole"/);
 });
 
 t.test('one that lacks nothing but its end gets that, and does not stand there twice', async (t) => {
