@@ -164,16 +164,3 @@ t.test(
     await file.close();
   },
 );
-
-t.test('at the end of the process a write that is under way stays before what comes after it', async (t) => {
-  const file = join(t.testdir(), 'records');
-  const writer = new RecordWriter(new RecordFile(file, { isShared: true }), new Told(), 'written');
-  const lines = Array.from({ length: 4000 }, (_, i) => `${i} ${'x'.repeat(900)}\n`);
-  for (const line of lines) writer.write(line);
-  await new Promise(setImmediate); // its turn is over: now it is being written
-  writer.write('last\n');
-  writer.writeNow();
-  t.same(linesOf(file).at(-1), 'last');
-  t.equal(linesOf(file).length, 4001);
-  await writer.close();
-});
