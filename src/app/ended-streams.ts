@@ -10,7 +10,8 @@ const LOOK_AGAIN_MS = 1000;
 export interface EndedStreamsOptions {
   /** `-` is stdout, of which nothing can be read back. */
   readonly file: string;
-  readonly isSealed: boolean;
+  /** Milliseconds after which a record is sealed; undefined where nothing is. */
+  readonly sealedEveryMs: number | undefined;
   readonly diagnostics: Diagnostics;
   writeGap(gap: GapFields, detail: string): void;
 }
@@ -54,9 +55,9 @@ export class EndedStreams {
   }
 
   async #read(): Promise<readonly OpenTail[]> {
-    const { file, isSealed, diagnostics } = this.options;
+    const { file, sealedEveryMs, diagnostics } = this.options;
     try {
-      return file === '-' ? [] : await readOpenTails(file, isSealed);
+      return file === '-' ? [] : await readOpenTails(file, sealedEveryMs !== undefined, sealedEveryMs ?? 0);
     } catch (error) {
       // Not the end: what is not taken over stays an open tail, and `audit verify` says so.
       diagnostics.error({ err: error, file }, 'the end of the file of records cannot be read');
@@ -65,7 +66,8 @@ export class EndedStreams {
   }
 
   #declare(tails: readonly OpenTail[]): void {
-    const { file, isSealed, diagnostics, writeGap } = this.options;
+    const { file, sealedEveryMs, diagnostics, writeGap } = this.options;
+    const isSealed = sealedEveryMs !== undefined;
     if (this.#isClosed) return;
     for (const tail of tails) {
       const { boot, worker } = tail.stream;

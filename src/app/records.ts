@@ -71,7 +71,7 @@ export class Records {
     this.#export = otlp && new RecordExport(otlp, { ...options, log: this.log, registry: metrics.registry });
     this.ended = new EndedStreams({
       file: socketPathOf(config.file) === undefined ? config.file : '-', // nothing can be read back
-      isSealed: this.seals !== undefined,
+      sealedEveryMs: config.seal?.everyMs,
       diagnostics: options.diagnostics,
       writeGap: (gap, detail) => this.log.writeGap(gap, detail),
     });

@@ -40,10 +40,16 @@ const NEWLINE = Buffer.of(0x0a);
 const LINE_HEAD_BYTES = 1024;
 /** More of one stream are proven by nobody. */
 const MAX_TORN = 100;
+/** A record's time is the beginning of its request, which may be long before it was written: the newest of so many is not. */
+const FIRST_LINES = 64;
 
 /** Reads the end of a file of records: which streams in it have lines that no seal covers, or ended without a last word. */
 export class OpenTails {
   readonly #streams = new Map<string, Stream>();
+  #lines = 0;
+  /** Of the first lines, and of all; as records have it, which sorts. */
+  #firstTime = '';
+  #newestTime = '';
 
   /**
    * @param isSealed the streams are sealed: the last seal is the last word; else the record of the process's end is.
@@ -60,6 +66,7 @@ export class OpenTails {
     const text = line.toString('utf8');
     const record = parseRecordLine(text);
     if (record === undefined) return this.#takeBroken(line);
+    this.#noteTime(record.fields.time);
     const name = streamOf(record.fields.stream);
     if (name === undefined) return;
     const stream = this.#streamOf(name);
@@ -82,6 +89,22 @@ export class OpenTails {
       !this.isSealed ||
       [...this.#streams.values()].every(({ hasEnded, isKnownFrom }) => hasEnded || isKnownFrom)
     );
+  }
+
+  /**
+   * For how long before its end the file was read, in milliseconds: a quiet stream without a seal shows only in a part that is
+   * longer than seals take.
+   */
+  get spanMs(): number {
+    if (this.isWhole) return Number.POSITIVE_INFINITY;
+    const spanMs = Date.parse(this.#newestTime) - Date.parse(this.#firstTime);
+    return Number.isNaN(spanMs) ? 0 : spanMs;
+  }
+
+  #noteTime(time: unknown): void {
+    if (typeof time !== 'string') return;
+    if (time > this.#newestTime) this.#newestTime = time;
+    if (this.#lines++ < FIRST_LINES) this.#firstTime = this.#newestTime;
   }
 
   #streamOf(name: StreamName): Stream {

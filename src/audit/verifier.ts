@@ -77,7 +77,8 @@ export class Verifier {
     );
     this.#torn.end(missing);
     suspect(summaries, findings, missing.at(-1) ?? 0);
-    return { findings, streams: summaries, lines: this.#lines, cutAt: this.#cutAt };
+    const cutAt = this.#cutAt.filter((place) => !this.#torn.wholeLater.has(place));
+    return { findings, streams: summaries, lines: this.#lines, cutAt };
   }
 
   #takeLine(line: Buffer, place: Place): void {

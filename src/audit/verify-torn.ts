@@ -25,6 +25,8 @@ export class TornLines {
   #glued = 0;
   /** Empty lines that came for glued ones. */
   #blanks = 0;
+  /** What they begin stands whole after them: where a file ends in one, nothing of it is open. */
+  readonly wholeLater = new Set<Place>();
   /** The line that followed may be theirs: many lines begin alike. */
   readonly #accepted: { readonly place: Place; readonly by: Place | undefined }[] = [];
 
@@ -86,7 +88,10 @@ export class TornLines {
     const last = missing.at(-1) ?? 0;
     for (const { place, by } of this.#accepted) {
       if (by === undefined ? place < last : missing.includes(by)) refuseFragment(this.findings, place);
-      else this.findings.note(place, TORN);
+      else {
+        this.wholeLater.add(place);
+        this.findings.note(place, TORN);
+      }
     }
   }
 

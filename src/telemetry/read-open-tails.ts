@@ -6,13 +6,20 @@ import { type OpenTail, OpenTails } from '../audit/open-tails.js';
 const MAX_BYTES = 128 * 1024 * 1024;
 const FIRST_BYTES = 1024 * 1024;
 const CHUNK_BYTES = 256 * 1024;
+/** What a seal may take beyond the time that it is due after. */
+const SLACK_MS = 5000;
 
 /**
  * Streams of a file of records that ended without a last word. Nobody may be writing to it. Nothing where there is no such
  * file, or it is no regular one.
  * @param isSealed the last seal is the last word, else the record of the process's end
+ * @param everyMs for so long at most a stream leaves a record without a seal
  */
-export async function readOpenTails(path: string, isSealed: boolean): Promise<readonly OpenTail[]> {
+export async function readOpenTails(
+  path: string,
+  isSealed: boolean,
+  everyMs: number,
+): Promise<readonly OpenTail[]> {
   // Looked at before it is opened: to open a pipe for reading waits for a writer.
   const before = await stat(path).catch((error: NodeJS.ErrnoException) => {
     if (error.code === 'ENOENT') return undefined;
@@ -24,7 +31,8 @@ export async function readOpenTails(path: string, isSealed: boolean): Promise<re
     const info = await file.stat();
     for (let bytes = FIRST_BYTES; ; bytes *= 4) {
       const tails = await readEnd(file, info.size, Math.min(bytes, MAX_BYTES), isSealed);
-      if (tails.isConclusive || bytes >= info.size || bytes >= MAX_BYTES) return tails.tails;
+      const isEnough = tails.isConclusive && tails.spanMs > everyMs + SLACK_MS;
+      if (isEnough || bytes >= info.size || bytes >= MAX_BYTES) return tails.tails;
     }
   } finally {
     await file.close();

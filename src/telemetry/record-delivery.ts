@@ -21,6 +21,8 @@ export class RecordDelivery {
   /** When a part was taken last (a tick). */
   progressedMs = 0;
   #isHurried = false;
+  /** What the next try is for. */
+  #left: Buffer = NOTHING;
   /** Runs while something is to be taken. */
   #stalled: NodeJS.Timeout | undefined;
   /** Ends the wait before the next try. */
@@ -31,6 +33,13 @@ export class RecordDelivery {
     readonly isSynced: boolean,
     readonly events: DeliveryEvents,
   ) {}
+
+  /** For a process that ends now: what was to be tried again comes before all else. Throws where it is not taken. */
+  putNow(bytes: Buffer): void {
+    const left = this.#left;
+    this.#left = NOTHING;
+    this.target.writeNow(left.length === 0 ? bytes : Buffer.concat([left, bytes]));
+  }
 
   /** From now on what fails is given up. */
   hurry(): void {
@@ -63,7 +72,9 @@ export class RecordDelivery {
           left = error.rest;
           whole = error.whole ?? whole;
         }
+        this.#left = left;
         await this.#untilNextTry();
+        this.#left = NOTHING;
         if (error instanceof PartialWrite && (await this.#hasLeft())) left = whole;
       } finally {
         clearTimeout(this.#stalled);

@@ -24,6 +24,8 @@ const APPEND = constants.O_APPEND | constants.O_CREAT | constants.O_WRONLY | con
 /** So long another process may need to end the line that it is writing. */
 const TORN_LOOK_MS = 20;
 const TORN_LOOKS = 3;
+/** So long a write that is under way may take when the process ends. */
+const LAST_WRITE_MS = 50;
 
 export interface RecordFileOptions {
   /** Other processes append to it too. */
@@ -129,6 +131,7 @@ export class RecordFile implements RecordTarget {
   }
 
   writeNow(bytes: Buffer): void {
+    if (this.#isWriting) pauseThread(LAST_WRITE_MS); // another thread is at it: what comes now stands behind it
     for (let offset = 0; offset < bytes.length; ) offset += writeSync(this.#fd, bytes, offset);
   }
 
@@ -191,7 +194,7 @@ export class RecordFile implements RecordTarget {
         this.#size += writeSync(this.#fd, '\n');
         return;
       }
-      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, TORN_LOOK_MS); // another one may be writing it
+      pauseThread(TORN_LOOK_MS); // another one may be writing it
     }
   }
 
@@ -209,6 +212,9 @@ export class RecordFile implements RecordTarget {
 }
 
 const STDOUT = 1;
+
+const pauseThread = (ms: number): void =>
+  void Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
 
 function openNamed(path: string): number {
   try {

@@ -111,12 +111,11 @@ export class RecordWriter {
   /** For a process that ends now, whatever the reason: what is waiting is written before it does. */
   writeNow(): void {
     if (this.#waiting.isEmpty || this.#isClosing) return;
-    for (const { lines } of this.#waiting.takeAll()) {
-      try {
-        this.target.writeNow(bytesOf(lines));
-      } catch {
-        this.events.dropped(lines.length);
-      }
+    const lines = this.#waiting.takeAll().flatMap((batch) => batch.lines);
+    try {
+      this.#delivery.putNow(bytesOf(lines));
+    } catch {
+      this.events.dropped(lines.length); // and nobody is left to be told
     }
   }
 

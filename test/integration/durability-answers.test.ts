@@ -214,6 +214,22 @@ t.test(
   },
 );
 
+t.test('a tunnel whose client left before it was told of it was not complete', async (t) => {
+  const { world, pipe } = await start(t);
+  const client = await world.client();
+  pipe.fill();
+  client.send(WS);
+  await waitFor(() => world.upstream.requests.length === 1);
+  await new Promise((resolve) => setTimeout(resolve, 100)); // the upstream's 101 is there, and is held
+  client.destroy();
+  await waitFor(() => {
+    const tunnel = accesses(pipe.read()).filter(({ request }) => request.path === '/ws');
+    if (tunnel.length < 2) return false;
+    t.match(tunnel[1], { phase: 'end', response: { status: 101, outcome: 'client_aborted' } });
+    return true;
+  });
+});
+
 t.test('an answer that is held is cut like any other when its access ends', async (t) => {
   const setting = await start(t, '', 'deadlines: { accessEnd: 0s }');
   const { world, pipe } = setting;

@@ -143,12 +143,8 @@ t.test('a reader of standard output that goes away: said, 503, and the process l
     t.teardown(() => proxy.close());
     const client = await proxy.client();
     const other = await proxy.client();
-    let text = '';
-    proxy.child.stdout!.setEncoding('utf8').on('data', (chunk: string) => {
-      text += chunk;
-    });
+    proxy.child.stdout!.resume();
     t.equal((await client.ask(GET))[0]?.status, 200);
-    await waitFor(() => text.includes('edge.first_seen')); // the last of what one call leaves behind
     proxy.child.stdout!.destroy();
     client.received = '';
     client.send(GET);

@@ -294,6 +294,19 @@ t.test('a seal of another stream, or of another place in its own, is not taken f
   t.match(findingsOf(verify([[...a.slice(0, 2), a[5]!, ...a.slice(3, 5), a[2]!]]))[0], /^a:3 seal_missing/);
 });
 
+t.test('a file that ends in half a line is whole where the next one begins with all of it', async (t) => {
+  const stream = new SealedStream(key);
+  const a = stream.access();
+  const b = stream.access();
+  const rest = [b, await stream.seal({ last: true })];
+  const half = b.slice(0, 300);
+  const verified = verify([[a, half], rest]);
+  t.same(findingsOf(verified), []);
+  t.same(verified.cutAt, []);
+  t.equal(verify([[a, half]]).cutAt.length, 1, 'and open where it does not');
+  t.ok(findingsOf(verify([[half], rest])).length > 0, 'nothing is cut off unseen before it');
+});
+
 t.test(
   'lines torn by a full disk are no fault where they follow whole, and are where they do not',
   async (t) => {

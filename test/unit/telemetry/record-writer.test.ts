@@ -241,6 +241,17 @@ t.test('what there was no room for is declared by number as soon as there is roo
   t.equal(records.at(-1).seq, 82);
 });
 
+t.test('at the end of the process what was to be tried again goes before what waits', async (t) => {
+  const bench = new Bench('written');
+  bench.write('first');
+  await bench.target.breakOff(2, 'no space left');
+  await bench.untilTold(1);
+  bench.write('second');
+  bench.writer.writeNow();
+  t.equal(bench.target.taken.join(''), 'first\nsecond\n');
+  await bench.close();
+});
+
 t.test('onFailure allow: the answer goes out, and is counted', async (t) => {
   const bench = new Bench('written');
   const results: string[] = [];
