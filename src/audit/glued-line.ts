@@ -1,4 +1,4 @@
-import { OPENING } from './verify-line.js';
+import { OPENING } from './verify/verify-line.js';
 
 const CLOSING_BRACE = 0x7d;
 

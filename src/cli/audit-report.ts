@@ -1,12 +1,12 @@
 import { rename, rm, stat, writeFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
-import { buildReport, type Declared } from '../audit/report-build.js';
-import { reportAsHtml } from '../audit/report-html.js';
-import type { Report } from '../audit/report-model.js';
-import { ReportTally } from '../audit/report-tally.js';
-import { reportAsText } from '../audit/report-text.js';
-import { timeSpan } from '../audit/time-span.js';
+import { buildReport, type Declared } from '../audit/report/report-build.js';
+import { reportAsHtml } from '../audit/report/report-html.js';
+import type { Report } from '../audit/report/report-model.js';
+import { ReportTally } from '../audit/report/report-tally.js';
+import { reportAsText } from '../audit/report/report-text.js';
+import { timeSpan } from '../audit/report/time-span.js';
 import { parseTimestamp } from '../config/units.js';
 import { parseSpiffeId } from '../identity/spiffe-id.js';
 import { matchPrincipal, type PrincipalPattern, parsePrincipalPattern } from '../policy/pattern.js';

@@ -1,6 +1,6 @@
 import { ByteLines } from '../audit/byte-lines.js';
 import { fieldsOf, parseRecordLine } from '../audit/record-line.js';
-import { openingOf, parseWhole, seqOf, timeAfter } from '../audit/verify-line.js';
+import { openingOf, parseWhole, seqOf, timeAfter } from '../audit/verify/verify-line.js';
 import { readRecordBytes } from './record-bytes.js';
 
 /** So much of each file is looked at. */

@@ -1,7 +1,7 @@
 import type { StreamName } from '../audit/seal-line.js';
-import type { Verification } from '../audit/verifier.js';
-import { type Finding, type Note, showPlace } from '../audit/verify-findings.js';
-import type { StreamSummary } from '../audit/verify-summary.js';
+import type { Verification } from '../audit/verify/verifier.js';
+import { type Finding, type Note, showPlace } from '../audit/verify/verify-findings.js';
+import type { StreamSummary } from '../audit/verify/verify-summary.js';
 import { printable } from './printable.js';
 
 export interface VerifyReport {

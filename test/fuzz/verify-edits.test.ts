@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import t from 'tap';
-import type { Verification } from '../../src/audit/verifier.js';
+import type { Verification } from '../../src/audit/verify/verifier.js';
 import { jwksOf, SealedStream, SealKey } from '../support/sealed-file.js';
 import { verifyFiles } from '../support/verify-files.js';
 

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import t, { type Test } from 'tap';
 import { WebSocket } from 'ws';
-import { reportAsHtml } from '../../src/audit/report-html.js';
+import { reportAsHtml } from '../../src/audit/report/report-html.js';
 import { dayOfRecords, HOSTILE_NAME } from '../support/day-of-records.js';
 import { reportOf } from '../support/report-of.js';
 

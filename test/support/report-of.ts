@@ -1,8 +1,8 @@
 import { RecordScanner } from '../../src/audit/record-scanner.js';
-import { buildReport } from '../../src/audit/report-build.js';
-import type { Report } from '../../src/audit/report-model.js';
-import { ReportTally } from '../../src/audit/report-tally.js';
-import { timeSpan } from '../../src/audit/time-span.js';
+import { buildReport } from '../../src/audit/report/report-build.js';
+import type { Report } from '../../src/audit/report/report-model.js';
+import { ReportTally } from '../../src/audit/report/report-tally.js';
+import { timeSpan } from '../../src/audit/report/time-span.js';
 
 /** The report of these lines, as if they were one file. */
 export function reportOf(

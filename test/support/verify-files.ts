@@ -1,8 +1,8 @@
 import { ByteLines } from '../../src/audit/byte-lines.js';
 import { parseHead } from '../../src/audit/seal-head.js';
-import { type Verification, Verifier } from '../../src/audit/verifier.js';
-import { showPlace } from '../../src/audit/verify-findings.js';
-import { parseVerifyKeys } from '../../src/audit/verify-keys.js';
+import { type Verification, Verifier } from '../../src/audit/verify/verifier.js';
+import { showPlace } from '../../src/audit/verify/verify-findings.js';
+import { parseVerifyKeys } from '../../src/audit/verify/verify-keys.js';
 import type { Result } from '../../src/reasons.js';
 
 export type FileContent = string | Buffer | readonly string[];

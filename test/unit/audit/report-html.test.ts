@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
 import t from 'tap';
-import { html } from '../../../src/audit/html-text.js';
-import { reportAsHtml } from '../../../src/audit/report-html.js';
-import { visible } from '../../../src/audit/report-wording.js';
+import { html } from '../../../src/audit/report/html-text.js';
+import { reportAsHtml } from '../../../src/audit/report/report-html.js';
+import { visible } from '../../../src/audit/report/report-wording.js';
 import { dayOfRecords, HOSTILE_NAME } from '../../support/day-of-records.js';
 import { recordText } from '../../support/records.js';
 import { reportOf } from '../../support/report-of.js';

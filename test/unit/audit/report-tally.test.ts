@@ -1,13 +1,13 @@
 import t from 'tap';
-import { CappedMap, OTHER } from '../../../src/audit/capped-map.js';
-import { DurationHistogram } from '../../../src/audit/duration-histogram.js';
-import { EventTally } from '../../../src/audit/event-tally.js';
 import { RecordGroups } from '../../../src/audit/record-groups.js';
 import { RecordScanner } from '../../../src/audit/record-scanner.js';
-import { volumeOf } from '../../../src/audit/report-volume.js';
-import { durationText, listText, numberText, shareText } from '../../../src/audit/report-wording.js';
-import { isWithin, timeSpan } from '../../../src/audit/time-span.js';
-import { VolumeTally } from '../../../src/audit/volume-tally.js';
+import { CappedMap, OTHER } from '../../../src/audit/report/capped-map.js';
+import { DurationHistogram } from '../../../src/audit/report/duration-histogram.js';
+import { EventTally } from '../../../src/audit/report/event-tally.js';
+import { volumeOf } from '../../../src/audit/report/report-volume.js';
+import { durationText, listText, numberText, shareText } from '../../../src/audit/report/report-wording.js';
+import { isWithin, timeSpan } from '../../../src/audit/report/time-span.js';
+import { VolumeTally } from '../../../src/audit/report/volume-tally.js';
 import { recordText } from '../../support/records.js';
 import { reportOf } from '../../support/report-of.js';
 

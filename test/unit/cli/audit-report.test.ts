@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { gzipSync } from 'node:zlib';
 import t, { type Test } from 'tap';
-import type { Report } from '../../../src/audit/report-model.js';
+import type { Report } from '../../../src/audit/report/report-model.js';
 import { runAudit } from '../../../src/cli/audit.js';
 import { dayOfRecords } from '../../support/day-of-records.js';
 import { toldIo } from '../../support/told-io.js';

@@ -1,4 +1,4 @@
-import type { StreamName } from './seal-line.js';
+import type { StreamName } from '../seal-line.js';
 import type { Findings, Place } from './verify-findings.js';
 import type { StreamEnd } from './verify-heads.js';
 import type { StreamVerifier } from './verify-stream.js';

@@ -1,5 +1,5 @@
-import type { SealHead } from './seal-head.js';
-import type { SealPayload } from './seal-line.js';
+import type { SealHead } from '../seal-head.js';
+import type { SealPayload } from '../seal-line.js';
 import type { Findings } from './verify-findings.js';
 
 /** Up to where a stream came, as a head that was kept is compared with it. */

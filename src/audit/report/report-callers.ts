@@ -1,6 +1,6 @@
+import { type Fields, fieldsOf, parseRecordTime } from '../record-line.js';
+import { fieldOf, type RecordOpening, type ScannedRecord } from '../record-scanner.js';
 import { CappedMap, nameOf, OTHER } from './capped-map.js';
-import { type Fields, fieldsOf, parseRecordTime } from './record-line.js';
-import { fieldOf, type RecordOpening, type ScannedRecord } from './record-scanner.js';
 
 /** Who a record is about. */
 export interface ReportCaller {

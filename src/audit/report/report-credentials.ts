@@ -1,6 +1,6 @@
+import { type Fields, fieldsOf } from '../record-line.js';
 import { CappedMap, nameOf, OTHER } from './capped-map.js';
 import type { EventTally } from './event-tally.js';
-import { type Fields, fieldsOf } from './record-line.js';
 import { greatest, groupBy, sum } from './report-access.js';
 import type { CredentialTally } from './report-callers.js';
 import type { AuthorityRow, CredentialRow, Credentials, NearExpiryRow, SharedRow } from './report-model.js';

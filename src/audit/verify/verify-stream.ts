@@ -1,6 +1,6 @@
-import type { Fields } from './record-line.js';
-import { sealHash } from './seal-head.js';
-import type { SealLine, SealPayload, StreamName } from './seal-line.js';
+import type { Fields } from '../record-line.js';
+import { sealHash } from '../seal-head.js';
+import type { SealLine, SealPayload, StreamName } from '../seal-line.js';
 import { OpenBatch } from './verify-batch.js';
 import { checksumsOf, diagnose, linesBefore } from './verify-diagnosis.js';
 import type { Findings, Place } from './verify-findings.js';

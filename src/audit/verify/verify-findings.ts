@@ -1,4 +1,4 @@
-import type { StreamName } from './seal-line.js';
+import type { StreamName } from '../seal-line.js';
 
 /** Where a line is: as one number, so that a batch of thousands keeps it cheaply. */
 export type Place = number;

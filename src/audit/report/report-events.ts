@@ -1,7 +1,7 @@
+import { fieldsOf, parseRecordTime } from '../record-line.js';
 import type { AccessEdge } from './access-tally.js';
 import { nameOf, OTHER } from './capped-map.js';
 import type { EventTally, ToldEvent } from './event-tally.js';
-import { fieldsOf, parseRecordTime } from './record-line.js';
 import { greatest, percentilesOf, sum } from './report-access.js';
 import type { Evidence, ExceptionRow, Revocations, TimelineRow } from './report-model.js';
 import type { StreamsTally, StreamTally } from './stream-tally.js';

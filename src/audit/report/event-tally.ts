@@ -1,6 +1,6 @@
+import { type Fields, fieldsOf } from '../record-line.js';
 import { CappedMap, nameOf } from './capped-map.js';
 import { DurationHistogram } from './duration-histogram.js';
-import { type Fields, fieldsOf } from './record-line.js';
 import type { ReportCaller } from './report-callers.js';
 import type { StreamTally } from './stream-tally.js';
 

@@ -1,5 +1,5 @@
-import { type Fields, fieldsOf } from './record-line.js';
-import type { StreamName } from './seal-line.js';
+import { type Fields, fieldsOf } from '../record-line.js';
+import type { StreamName } from '../seal-line.js';
 
 /** Every line begins with it. Within JSON it can stand nowhere else of a record: a quote in a text is escaped. */
 const OPENING_TEXT = '{"stream":{"id":';

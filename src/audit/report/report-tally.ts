@@ -1,8 +1,8 @@
+import { type Fields, fieldsOf } from '../record-line.js';
+import { fieldOf, type ScannedRecord } from '../record-scanner.js';
 import { AccessTally } from './access-tally.js';
 import { nameOf } from './capped-map.js';
 import { EventTally } from './event-tally.js';
-import { type Fields, fieldsOf } from './record-line.js';
-import { fieldOf, type ScannedRecord } from './record-scanner.js';
 import { type ReportCaller, ReportCallers } from './report-callers.js';
 import { StreamsTally } from './stream-tally.js';
 import { isWithin, type TimeSpan } from './time-span.js';

@@ -1,6 +1,6 @@
+import { type Fields, fieldsOf } from '../record-line.js';
+import { fieldOf, type RecordOpening, type ScannedRecord } from '../record-scanner.js';
 import { CappedMap, nameOf } from './capped-map.js';
-import { type Fields, fieldsOf } from './record-line.js';
-import { fieldOf, type RecordOpening, type ScannedRecord } from './record-scanner.js';
 import { widen } from './time-span.js';
 
 /** One process, since one start of it. */

@@ -1,4 +1,4 @@
-import type { StreamName } from './seal-line.js';
+import type { StreamName } from '../seal-line.js';
 import type { OpenBatch } from './verify-batch.js';
 import { missingRecords } from './verify-diagnosis.js';
 import type { Findings, Place } from './verify-findings.js';

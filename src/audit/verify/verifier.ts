@@ -1,9 +1,9 @@
-import { looksBegun, piecesOf } from './glued-line.js';
-import type { FileLine } from './line-cutter.js';
-import { type Fields, fieldsOf } from './record-line.js';
-import type { SealHead } from './seal-head.js';
-import { sealHash } from './seal-head.js';
-import { parseSealJws, parseSealLine, type SealLine } from './seal-line.js';
+import { looksBegun, piecesOf } from '../glued-line.js';
+import type { FileLine } from '../line-cutter.js';
+import { type Fields, fieldsOf } from '../record-line.js';
+import type { SealHead } from '../seal-head.js';
+import { sealHash } from '../seal-head.js';
+import { parseSealJws, parseSealLine, type SealLine } from '../seal-line.js';
 import { Findings, type Place, placeOf } from './verify-findings.js';
 import { ExpectedHeads } from './verify-heads.js';
 import { signatureProblem, type VerifyKeys } from './verify-keys.js';

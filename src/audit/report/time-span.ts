@@ -1,4 +1,4 @@
-import { parseRecordTime } from './record-line.js';
+import { parseRecordTime } from '../record-line.js';
 
 /** Unix milliseconds: `sinceMs` <= time < `untilMs`; undefined: no bound. */
 export interface TimeSpan {

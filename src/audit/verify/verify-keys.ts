@@ -1,8 +1,8 @@
 import { createHash, createPublicKey, type JsonWebKey, type KeyObject, verify } from 'node:crypto';
-import { err, ok, type Result } from '../reasons.js';
-import { type Fields, fieldsOf } from './record-line.js';
-import type { SealAlgorithm, SealLine } from './seal-line.js';
-import { isLowS } from './seal-signature.js';
+import { err, ok, type Result } from '../../reasons.js';
+import { type Fields, fieldsOf } from '../record-line.js';
+import type { SealAlgorithm, SealLine } from '../seal-line.js';
+import { isLowS } from '../seal-signature.js';
 
 export interface VerifyKey {
   readonly alg: SealAlgorithm;

@@ -1,6 +1,6 @@
+import { type Fields, fieldsOf } from '../record-line.js';
 import { CappedMap, nameOf, OTHER } from './capped-map.js';
 import { DurationHistogram } from './duration-histogram.js';
-import { type Fields, fieldsOf } from './record-line.js';
 import type { ReportCaller } from './report-callers.js';
 import { widen } from './time-span.js';
 import { VolumeTally } from './volume-tally.js';
