@@ -33,6 +33,7 @@ export async function runRun(argv: string[], io: CliIo): Promise<number> {
     return exitCode.yes;
   }
   if (values.config === undefined) return wrongUsage(io, 'run', 'say which file: -c FILE');
+  process.on('SIGXFSZ', () => undefined); // a file at its size limit is a full disk: the write says so, and nobody is killed
   if (cluster.isWorker) return runWorker(values.config, io);
   const asked = await readWorkers(resolve(io.cwd ?? process.cwd(), values.config), io.env);
   const workers = asked === 'auto' ? workersForAuto() : asked;
