@@ -151,6 +151,7 @@ t.test('a reader of standard output that goes away: said, 503, and the process l
     await client.untilClosed();
     t.equal(client.answers.length, 0, 'the answer under way is reset');
     await waitFor(() => proxy.stderr.includes('records cannot be written'));
+    await waitFor(async () => (await proxy.admin('/readyz')).status === 503); // every worker has been told
     t.match((await other.ask(GET))[0], { status: 503, body: /audit_unavailable/ });
     const metrics = await (await proxy.admin('/metrics')).text();
     t.match(metrics, /countersign_audit_unconfirmed_answers_total\{result="reset"\} 1\n/);
