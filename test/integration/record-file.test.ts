@@ -3,44 +3,9 @@ import { closeSync, constants, mkdirSync, openSync, readFileSync, readSync, rena
 import { join } from 'node:path';
 import t from 'tap';
 import { RecordFile } from '../../src/telemetry/record-file.js';
-import { RecordWriter, type RecordWriterEvents } from '../../src/telemetry/record-writer.js';
+import { RecordWriter } from '../../src/telemetry/record-writer.js';
+import { ToldByWriter } from '../support/record-target.js';
 import { waitFor } from '../support/start-proxy.js';
-
-const silent = {
-  failed: () => undefined,
-  recovered: () => undefined,
-  written: () => undefined,
-  dropped: () => undefined,
-  truncated: () => undefined,
-  uncertain: () => undefined,
-};
-/** Keeps what it is told. */
-class Told implements RecordWriterEvents {
-  readonly errors: string[] = [];
-  recoveries = 0;
-  lines = 0;
-  lost = 0;
-  unsure = 0;
-  readonly cut: number[] = [];
-  failed(error: Error): void {
-    this.errors.push(error.message);
-  }
-  recovered(): void {
-    this.recoveries++;
-  }
-  written(records: number): void {
-    this.lines += records;
-  }
-  dropped(records: number): void {
-    this.lost += records;
-  }
-  truncated(bytes: number): void {
-    this.cut.push(bytes);
-  }
-  uncertain(records: number): void {
-    this.unsure += records;
-  }
-}
 
 const linesOf = (path: string): string[] => readFileSync(path, 'utf8').split('\n').slice(0, -1);
 
@@ -50,7 +15,7 @@ t.test(
     const dir = t.testdir();
     for (let round = 0; round < 20; round++) {
       const path = join(dir, `records-${round}`);
-      const file = new RecordWriter(new RecordFile(path), silent);
+      const file = new RecordWriter(new RecordFile(path), new ToldByWriter());
       const big = 'x'.repeat(70_000); // at once more than one flush: the first is under way when close is called
       const expected = Array.from({ length: 40 }, (_, i) => `${i} ${big}`);
       for (const line of expected) file.write(`${line}\n`);
@@ -86,7 +51,7 @@ for (const [name, lines, size] of [
       execFileSync('mkfifo', [path]);
       const reader = openSync(path, constants.O_RDWR | constants.O_NONBLOCK);
       t.teardown(() => closeSync(reader));
-      const told = new Told();
+      const told = new ToldByWriter();
       const file = new RecordWriter(new RecordFile(path), told);
       file.write('first\n');
       await waitFor(() => told.lines === 1);
@@ -118,7 +83,7 @@ t.test('a new file that can be begun again ends the outage, with nothing to writ
   const dir = join(t.testdir(), 'logs');
   mkdirSync(dir);
   const path = join(dir, 'records');
-  const told = new Told();
+  const told = new ToldByWriter();
   const file = new RecordWriter(new RecordFile(path), told);
   renameSync(dir, `${dir}.old`);
   file.look();
@@ -136,7 +101,7 @@ t.test('a new file that can be begun again ends the outage, with nothing to writ
 t.test('the file that is back under its name ends the outage too', async (t) => {
   const dir = join(t.testdir(), 'logs');
   mkdirSync(dir);
-  const told = new Told();
+  const told = new ToldByWriter();
   const file = new RecordWriter(new RecordFile(join(dir, 'records')), told);
   renameSync(dir, `${dir}.old`);
   file.look();
@@ -153,7 +118,7 @@ t.test(
   async (t) => {
     const dir = join(t.testdir(), 'logs');
     mkdirSync(dir);
-    const told = new Told();
+    const told = new ToldByWriter();
     const file = new RecordWriter(new RecordFile(join(dir, 'records')), told);
     renameSync(dir, `${dir}.old`);
     file.look();

@@ -2,8 +2,9 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t from 'tap';
-import { RecordWriter, type RecordWriterEvents } from '../../src/telemetry/record-writer.js';
+import { RecordWriter } from '../../src/telemetry/record-writer.js';
 import { SocketTarget } from '../../src/telemetry/socket-target.js';
+import { ToldByWriter } from '../support/record-target.js';
 import { SocketReader } from '../support/socket-reader.js';
 import { type ReadRecord, World, waitFor } from '../support/start-proxy.js';
 
@@ -20,27 +21,6 @@ async function reader(t: Test, path: string): Promise<SocketReader> {
   const opened = await new SocketReader(path).open();
   t.teardown(() => opened.close());
   return opened;
-}
-
-class Told implements RecordWriterEvents {
-  readonly errors: string[] = [];
-  recoveries = 0;
-  lines = 0;
-  lost = 0;
-  failed(error: Error): void {
-    this.errors.push(error.message);
-  }
-  recovered(): void {
-    this.recoveries++;
-  }
-  written(records: number): void {
-    this.lines += records;
-  }
-  dropped(records: number): void {
-    this.lost += records;
-  }
-  truncated(): void {}
-  uncertain(): void {}
 }
 
 const GET = 'GET /public/a HTTP/1.1\r\nHost: svc.test\r\n\r\n';
@@ -66,7 +46,7 @@ t.test('a reader on a unix socket gets the whole stream, to its last record', as
 t.test('a reader that restarts gets what came meanwhile, and nobody is refused', async (t) => {
   const path = place(t);
   const first = await reader(t, path);
-  const told = new Told();
+  const told = new ToldByWriter();
   const writer = new RecordWriter(new SocketTarget(path), told, 'written');
   const confirmed: boolean[] = [];
   const write = (i: number): void => writer.write(`{"n":${i}}\n`, (isKept) => confirmed.push(isKept));
@@ -121,7 +101,7 @@ t.test('a reader that does not read stalls the stream, and that is said', async 
   collector.isReading = false;
   await collector.open();
   t.teardown(() => collector.close());
-  const told = new Told();
+  const told = new ToldByWriter();
   const writer = new RecordWriter(new SocketTarget(path), told, 'written');
   const kept: boolean[] = [];
   const line = `${JSON.stringify({ pad: 'x'.repeat(1000) })}\n`;
@@ -139,7 +119,7 @@ t.test('a reader that does not read stalls the stream, and that is said', async 
 
 t.test('a connection that ends amid a large batch tears no line, and sends none twice', async (t) => {
   const path = place(t);
-  const told = new Told();
+  const told = new ToldByWriter();
   const writer = new RecordWriter(new SocketTarget(path), told);
   const readers: SocketReader[] = [];
   let collector = await reader(t, path);
@@ -171,7 +151,7 @@ t.test('a connection that ends amid a large batch tears no line, and sends none 
 });
 
 t.test('closing does not hang where nobody reads', async (t) => {
-  const told = new Told();
+  const told = new ToldByWriter();
   const writer = new RecordWriter(new SocketTarget(place(t)), told);
   writer.write('{"n":1}\n');
   const before = performance.now();
