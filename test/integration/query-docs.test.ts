@@ -3,24 +3,14 @@ import t from 'tap';
 import { FACET_NAMES } from '../../src/audit/record-facets.js';
 import { runAudit } from '../../src/cli/audit.js';
 import { recordText } from '../support/records.js';
+import { toldIo } from '../support/told-io.js';
 
 const PAGE = readFileSync('docs/query.md', 'utf8');
 const BATCH = 'spiffe://example.org/ns/prod/sa/batch';
 
 async function ask(cwd: string, args: readonly string[]) {
-  let out = '';
-  let err = '';
-  const io = {
-    stdout: (text: string) => {
-      out += text;
-    },
-    stderr: (text: string) => {
-      err += text;
-    },
-    env: {},
-    cwd,
-  };
-  return { code: await runAudit(args, io), out, err };
+  const io = toldIo(cwd);
+  return { code: await runAudit(args, io), out: io.out, err: io.err };
 }
 
 const record = (minute: number, request: object, decision: object, status: number): string =>

@@ -3,6 +3,7 @@ import { gzipSync } from 'node:zlib';
 import t from 'tap';
 import { runReplay } from '../../src/cli/replay.js';
 import { type RecordChanges, recordText } from '../support/records.js';
+import { toldIo } from '../support/told-io.js';
 
 const PAGE = readFileSync('docs/replay.md', 'utf8');
 
@@ -33,18 +34,8 @@ const denied = (reason: string, rule?: string): RecordChanges => ({
 });
 
 async function ask(cwd: string, ...argv: string[]): Promise<{ code: number; out: string; err: string }> {
-  let [out, err] = ['', ''];
-  const io = {
-    stdout: (text: string) => {
-      out += text;
-    },
-    stderr: (text: string) => {
-      err += text;
-    },
-    env: {},
-    cwd,
-  };
-  return { code: await runReplay(argv, io), out, err };
+  const io = toldIo(cwd);
+  return { code: await runReplay(argv, io), out: io.out, err: io.err };
 }
 
 t.test('the page shows what replay says', async (t) => {

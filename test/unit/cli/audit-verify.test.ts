@@ -5,23 +5,13 @@ import { gzipSync } from 'node:zlib';
 import t, { type Test } from 'tap';
 import { runAudit } from '../../../src/cli/audit.js';
 import { jwksOf, SealedStream, SealKey } from '../../support/sealed-file.js';
+import { toldIo } from '../../support/told-io.js';
 
 const key = await SealKey.make();
 
 async function audit(cwd: string, args: readonly string[], stdin = '') {
-  let [stdout, stderr] = ['', ''];
-  const code = await runAudit(args, {
-    cwd,
-    env: {},
-    stdin: () => Readable.from([Buffer.from(stdin)]),
-    stdout: (text) => {
-      stdout += text;
-    },
-    stderr: (text) => {
-      stderr += text;
-    },
-  });
-  return { code, stdout, stderr };
+  const io = toldIo(cwd, () => Readable.from([Buffer.from(stdin)]));
+  return { code: await runAudit(args, io), stdout: io.out, stderr: io.err };
 }
 
 const verify = (cwd: string, ...args: string[]) => audit(cwd, ['verify', '--keys', 'jwks', ...args]);

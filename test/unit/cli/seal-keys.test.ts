@@ -6,6 +6,7 @@ import { runPki } from '../../../src/cli/pki.js';
 import type { Config } from '../../../src/config/config.js';
 import { checkSealKey } from '../../../src/config/seal-check.js';
 import { err, ok } from '../../../src/reasons.js';
+import { toldIo } from '../../support/told-io.js';
 
 interface Run {
   readonly code: number;
@@ -14,18 +15,8 @@ interface Run {
 }
 
 async function run(verb: typeof runPki | typeof runAuditKeys, cwd: string, ...argv: string[]): Promise<Run> {
-  let [out, error] = ['', ''];
-  const io = {
-    stdout: (text: string) => {
-      out += text;
-    },
-    stderr: (text: string) => {
-      error += text;
-    },
-    env: {},
-    cwd,
-  };
-  return { code: await verb(argv, io), out, err: error };
+  const io = toldIo(cwd);
+  return { code: await verb(argv, io), out: io.out, err: io.err };
 }
 
 t.test('a key that was made is for its owner alone, and its public half can be published', async (t) => {
