@@ -1,8 +1,7 @@
 import cluster, { type Worker } from 'node:cluster';
 import { randomBytes } from 'node:crypto';
-import type { Readable } from 'node:stream';
-import { relayLines } from './line-relay.js';
 import { type FromWorker, type MetricValues, type Question, setupInEnv, type ToWorker } from './protocol.js';
+import { type RecordTaker, takeRecords } from './worker-records.js';
 
 /** A worker that says nothing for so long is stopped: its open connections would outlive every revocation. */
 const SILENT_MS = 10_000;
@@ -26,7 +25,7 @@ export interface PoolOptions {
   readonly acknowledges: boolean;
 }
 
-export interface PoolEvents {
+export interface PoolEvents extends RecordTaker {
   /** Every worker serves. */
   started(addresses: ReadonlyMap<string, string>): void;
   /** The configuration is not good enough: nothing serves. Later on: a replacement could not start, and will be tried again. */
@@ -35,10 +34,6 @@ export interface PoolEvents {
   replaced(index: number, pid: number): void;
   /** Nothing serves any more. */
   crashLoop(why: string): void;
-  /** A record, whole, with its newline. @param dealtWith to be called once it is kept, or is known not to be. */
-  line(line: string, dealtWith?: () => void): void;
-  /** False while no more records should come. */
-  hasRoom(): boolean;
 }
 
 interface Member {
@@ -190,33 +185,8 @@ export class WorkerPool {
     worker.process.once('close', (code: number | null, signal: string | null) =>
       this.#onExit(member, signal ?? `code ${code}`),
     );
-    const { stdout } = worker.process;
     if (!this.#canRecord) worker.send({ kind: 'records', available: false } satisfies ToWorker);
-    if (stdout !== null) this.#relay(worker, stdout);
-  }
-
-  #relay(worker: Worker, stdout: Readable): void {
-    const take = this.options.acknowledges ? this.#acknowledging(worker) : this.events.line;
-    const readRest = relayLines(stdout, {
-      take: (line) => take(line),
-      hasRoom: () => this.events.hasRoom(),
-    });
-    worker.process.once('exit', readRest);
-  }
-
-  #acknowledging(worker: Worker): (line: string) => void {
-    let lines = 0;
-    let isPlanned = false;
-    const tell = (): void => {
-      isPlanned = false;
-      if (worker.isConnected()) worker.send({ kind: 'recorded', lines } satisfies ToWorker);
-    };
-    const dealtWith = (): void => {
-      lines++;
-      if (!isPlanned) setImmediate(tell); // one message for all of one write
-      isPlanned = true;
-    };
-    return (line) => this.events.line(line, dealtWith);
+    takeRecords(worker, this.events, this.options.acknowledges);
   }
 
   #onMessage(member: Member, message: FromWorker): void {
