@@ -71,6 +71,8 @@ const refusals = {
   rate_limited: bad('Too many requests', 429),
   concurrency_limited: bad('Too many requests at once', 429),
   connection_limit: bad('Too many connections', 503),
+  stream_limit: bad('Too many streams', 503),
+  protocol_error: { status: 0, title: 'The client broke the protocol' },
   draining: bad('Shutting down', 503),
   not_ready: bad('Not ready', 503),
   audit_unavailable: bad('Records cannot be written', 503),
@@ -84,6 +86,8 @@ const failures = {
   upstream_malformed: bad('Upstream answered malformed HTTP', 502),
   upstream_overloaded: bad('Upstream overloaded', 503),
   upstream_reset: bad('Upstream broke off', 502),
+  /** What it presented is not the identity that is configured, or not trusted now. */
+  upstream_untrusted: bad('Upstream identity not acceptable', 502),
   client_aborted: { status: 0, title: 'Client went away' },
   access_ended: { status: 0, title: 'Access ended while the exchange was open' },
   deadline_exceeded: { status: 0, title: 'A deadline ended the exchange' },

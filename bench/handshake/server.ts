@@ -11,7 +11,7 @@ import { must } from '../support/bench-rules.js';
 
 const [port = '', certificate = '', key = '', tickets = ''] = process.argv.slice(2);
 const { own } = must(loadOwnSvid(readFileSync(certificate), readFileSync(key)));
-const options = serverTlsOptions(own, 10_000);
+const options = serverTlsOptions(own, 10_000, ['http/1.1']);
 const secureOptions = Number(options.secureOptions);
 
 /** Says what this connection shows of its client. */

@@ -152,6 +152,10 @@ class InstantUpstream implements UpstreamPort {
     throw new Error('nothing is upgraded here');
   }
 
+  connect(): ForwardCall {
+    throw new Error('there are no tunnels here');
+  }
+
   answer(): void {
     const handler = this.#handler!;
     if (!handler.mayBegin()) throw new Error('the request was not to begin');

@@ -15,8 +15,9 @@ export function createHealthEndpoint(view: AdminView, probes: readonly AppProbe[
 /** Asks the app and passes on its status alone: no body, no header of it reaches a caller without a certificate. */
 function ask(probe: AppProbe, response: ServerResponse): void {
   const outgoing = httpRequest({
-    host: probe.host,
-    port: probe.port,
+    ...(probe.address.kind === 'unix'
+      ? { socketPath: probe.address.path }
+      : { host: probe.address.host, port: probe.address.port }),
     path: probe.target,
     method: 'GET',
     headers: { host: probe.authority },

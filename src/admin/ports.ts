@@ -1,3 +1,4 @@
+import type { Address } from '../config/config.js';
 import type { GrantRequest, GrantWithdrawal } from '../config/grants.js';
 import type { parseRevocationRequest, Withdrawal } from '../config/revocations.js';
 
@@ -43,8 +44,7 @@ export interface ExceptionPort {
 /** A probe of the app behind, for a kubelet that has no client certificate. */
 export interface AppProbe {
   readonly path: string;
-  readonly host: string;
-  readonly port: number;
+  readonly address: Address;
   readonly authority: string;
   readonly target: string;
   readonly timeoutMs: number;

@@ -1,8 +1,8 @@
 import type { Config } from '../config/config.js';
 import { ExternalEngine } from '../external/external-engine.js';
 import { CredentialIndex } from '../listener/credential.js';
-import { HttpListener, type ListenerTls } from '../listener/http-listener.js';
 import { Ids } from '../listener/ids.js';
+import { Listener, type ListenerTls } from '../listener/listener.js';
 import type { Diagnostics } from '../listener/ports.js';
 import { RequestLimits } from '../listener/request-limits.js';
 import { Signals } from '../listener/signals.js';
@@ -89,7 +89,7 @@ class RunningApp implements App {
   readonly #upstreams = new Upstreams();
   readonly #external: ExternalEngine;
   readonly #limits = new RequestLimits();
-  readonly #listeners: HttpListener[] = [];
+  readonly #listeners: Listener[] = [];
   readonly #endpoints = new Endpoints();
   readonly #keeper: SnapshotKeeper;
   readonly #nowMs: () => number;
@@ -403,7 +403,7 @@ class RunningApp implements App {
       limits: this.#limits,
       draining: false,
     };
-    const listener = new HttpListener(context, listenerTls, snapshot);
+    const listener = new Listener(context, listenerTls, snapshot);
     await listener.open(snapshot.listeners.get(name)!.config.address);
     this.#listeners.push(listener);
     this.addresses.set(name, listener.boundAddress);

@@ -3,7 +3,7 @@ import { isNarrower } from '../listener/affected.js';
 import { enforcedRecord } from '../listener/connection-record.js';
 import { Contraction } from '../listener/contraction.js';
 import type { CredentialIndex } from '../listener/credential.js';
-import type { HttpListener } from '../listener/http-listener.js';
+import type { Listener } from '../listener/listener.js';
 import type { Diagnostics, RecordSink } from '../listener/ports.js';
 import type { ExceptionInput } from '../policy/exception.js';
 import type { Snapshot } from '../snapshot.js';
@@ -17,7 +17,7 @@ export interface ChangingParts {
   readonly keeper: SnapshotKeeper;
   readonly metrics: Metrics;
   readonly credentials: CredentialIndex;
-  readonly listeners: readonly HttpListener[];
+  readonly listeners: readonly Listener[];
   readonly diagnostics: Diagnostics;
   /** undefined before there is a place for them. */
   readonly records: RecordSink | undefined;

@@ -2,7 +2,7 @@ import { createAdminEndpoint } from '../admin/admin-endpoint.js';
 import { createHealthEndpoint } from '../admin/health-endpoint.js';
 import type { HttpEndpoint } from '../admin/http-endpoint.js';
 import type { AdminView, AppProbe } from '../admin/ports.js';
-import type { Address, Config } from '../config/config.js';
+import type { Address, Config, UpstreamTarget } from '../config/config.js';
 
 /** The admin and health listeners, where they are configured: those of the only process, or of the supervisor of several. */
 export class Endpoints {
@@ -32,6 +32,10 @@ export class Endpoints {
 type Probe = NonNullable<Config['health']>['probes'][number];
 
 function probeOf({ path, upstream, target, timeoutMs }: Probe, upstreams: Config['upstreams']): AppProbe {
-  const { host, port, authority } = upstreams.get(upstream)!.url;
-  return { path, target, timeoutMs, host, port, authority };
+  const [first] = upstreams.get(upstream)!.targets;
+  return { path, target, timeoutMs, address: first!.address, authority: authorityOf(first!) };
 }
+
+/** A unix socket has no host of its own. */
+const authorityOf = ({ address, name }: UpstreamTarget): string =>
+  address.kind === 'unix' ? 'localhost' : name;

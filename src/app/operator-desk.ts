@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import type { AdminView, ExceptionPort, RevocationPort } from '../admin/ports.js';
 import type { ExternalEngine } from '../external/external-engine.js';
 import type { CredentialIndex } from '../listener/credential.js';
-import type { HttpListener } from '../listener/http-listener.js';
+import type { Listener } from '../listener/listener.js';
 import type { Diagnostics } from '../listener/ports.js';
 import type { Signals } from '../listener/signals.js';
 import type { SnapshotKeeper } from '../sources/snapshot-keeper.js';
@@ -25,7 +25,7 @@ export interface RunningParts {
   readonly keeper: SnapshotKeeper;
   readonly metrics: Metrics;
   readonly credentials: CredentialIndex;
-  readonly listeners: readonly HttpListener[];
+  readonly listeners: readonly Listener[];
   readonly ownSvid: OwnSvidWatch;
   readonly exceptionWatch: ExceptionWatch;
   readonly external: ExternalEngine;

@@ -1,5 +1,5 @@
 import type { Credential, CredentialIndex } from '../listener/credential.js';
-import type { HttpListener } from '../listener/http-listener.js';
+import type { Listener } from '../listener/listener.js';
 import type { Snapshot } from '../snapshot.js';
 import type { Answer } from '../workers/worker-pool.js';
 import { type AuthorityUse, authorityKey } from './dependents.js';
@@ -83,7 +83,7 @@ const describeCredential = ({ svid, connections, seenAtMs }: Credential): object
   lastSeen: iso(seenAtMs),
 });
 
-export function describeConnections(listeners: readonly HttpListener[], limit: number): object {
+export function describeConnections(listeners: readonly Listener[], limit: number): object {
   const shown: object[] = [];
   let total = 0;
   for (const { context, live } of listeners) {

@@ -12,7 +12,16 @@ type Complete<T, Written extends keyof T> = Exclude<keyof T, Written> extends ne
 
 type Access = Complete<
   AccessRecord,
-  ConnectionKey | 'time' | 'event' | 'id' | 'phase' | 'decision' | 'request' | 'response' | 'timing'
+  | ConnectionKey
+  | 'time'
+  | 'event'
+  | 'id'
+  | 'phase'
+  | 'decision'
+  | 'request'
+  | 'response'
+  | 'upstream'
+  | 'timing'
 >;
 type ConnectionKey = 'principal' | 'tls' | 'peer';
 type Timing = Complete<AccessRecord['timing'], 'totalMs' | 'upstreamMs'>;
@@ -39,6 +48,8 @@ type Request = Complete<
   | 'host'
   | 'path'
   | 'protocol'
+  | 'direction'
+  | 'requestId'
   | 'upgrade'
   | 'bytes'
   | 'traceId'
@@ -48,7 +59,7 @@ type Request = Complete<
   | 'redacted'
   | 'truncated'
 >;
-type Response = Complete<ResponseFields, 'status' | 'bytes' | 'outcome' | 'reason'>;
+type Response = Complete<ResponseFields, 'status' | 'bytes' | 'outcome' | 'reason' | 'grpcStatus'>;
 
 /** What all access records of one connection say alike, beginning with a comma: formatted once a connection. */
 export function formatConnectionFields({ principal, tls, peer }: Pick<AccessRecord, ConnectionKey>): string {
@@ -61,10 +72,10 @@ export function formatConnectionFields({ principal, tls, peer }: Pick<AccessReco
  * time. It is written for every request, at the request's own cost.
  */
 export function formatAccessFields(seq: number, record: Access): string {
-  const { id, phase, decision, request, response, timing } = record;
+  const { id, phase, decision, request, response, upstream, timing } = record;
   const begin = `,"seq":${seq},"time":"${record.time}","event":"${record.event}","id":${quoted(id)}`;
   const which = phase === undefined ? '' : `,"phase":"${phase}"`;
-  return `${begin}${which}${decisionText(decision)}${requestText(request)}${responseText(response)}${timingText(timing)}}\n`;
+  return `${begin}${which}${decisionText(decision)}${requestText(request)}${responseText(response)}${json(',"upstream":', upstream)}${timingText(timing)}}\n`;
 }
 
 function decisionText(decision: Decision): string {
@@ -90,16 +101,18 @@ function requestText(request: Request): string {
   const rest =
     member(',"path":', request.path) +
     member(',"protocol":', request.protocol) +
+    member(',"direction":', request.direction) +
     member(',"upgrade":', request.upgrade);
-  const trace = member(',"traceId":', request.traceId);
+  const trace = member(',"traceId":', request.traceId) + member(',"requestId":', request.requestId);
   const read = json(',"headers":', headers) + json(',"query":', query) + json(',"secrets":', secrets);
   const hidden = redacted === undefined ? '' : ',"redacted":true';
   const cut = truncated === undefined ? '' : ',"truncated":true';
   return `,"request":{"listener":${quoted(listener)}${route}${line}${rest},"bytes":${bytes}${trace}${read}${hidden}${cut}}`;
 }
 
-function responseText({ status, bytes, outcome, reason }: Response): string {
-  return `,"response":{"status":${status},"bytes":${bytes},"outcome":"${outcome}"${member(',"reason":', reason)}}`;
+function responseText({ status, bytes, outcome, reason, grpcStatus }: Response): string {
+  const grpc = grpcStatus === undefined ? '' : `,"grpcStatus":${grpcStatus}`;
+  return `,"response":{"status":${status},"bytes":${bytes},"outcome":"${outcome}"${member(',"reason":', reason)}${grpc}}`;
 }
 
 function timingText({ totalMs, upstreamMs }: Timing): string {

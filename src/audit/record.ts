@@ -66,7 +66,11 @@ export interface RequestFields {
   readonly method: string | undefined;
   readonly host: string | undefined;
   readonly path: string | undefined;
-  readonly protocol: string | undefined;
+  readonly protocol: 'http/1.0' | 'http/1.1' | 'http/2' | 'tcp' | undefined;
+  /** Our own workload called out. */
+  readonly direction?: 'outbound' | undefined;
+  /** `x-request-id` of a trusted peer: the `id` of its own record. */
+  readonly requestId?: string | undefined;
   /** An upgrade was asked for. */
   readonly upgrade?: 'websocket' | 'other' | undefined;
   readonly bytes: number;
@@ -119,6 +123,18 @@ export interface ResponseFields {
   readonly outcome: Outcome;
   /** Why, where the answer is ours or was broken off. */
   readonly reason: Reason | undefined;
+  /** `grpc-status`, of a gRPC call. */
+  readonly grpcStatus?: number | undefined;
+}
+
+/** Where it went to; left out where the configuration names one plaintext target. */
+export interface UpstreamFields {
+  /** Of several. */
+  readonly target?: string | undefined;
+  /** How often it was sent, where that was more than once. */
+  readonly attempts?: number | undefined;
+  /** The server's verified identity. */
+  readonly server?: PrincipalFields | undefined;
 }
 
 export interface TlsFields {
@@ -139,6 +155,7 @@ export interface AccessRecord {
   readonly decision: DecisionFields;
   readonly request: RequestFields;
   readonly response: ResponseFields;
+  readonly upstream?: UpstreamFields | undefined;
   readonly timing: { readonly totalMs: number; readonly upstreamMs: number | undefined };
   readonly tls: TlsFields;
   readonly peer: { readonly address: string };

@@ -1,6 +1,6 @@
 import { isIP, isIPv4 } from 'node:net';
 import { err, ok, type Result } from '../reasons.js';
-import type { Address, UpstreamConfig } from './config.js';
+import type { Address } from './config.js';
 
 const HOST_NAME = /^(?=.{1,253}$)[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*$/i;
 
@@ -18,25 +18,38 @@ export function parseAddress(text: string): Result<Address, string> {
   return ok({ kind: 'tcp', host, port });
 }
 
-/** `http://host[:port]`, and nothing after it: the path that is forwarded is always the client's. */
-export function parseUpstreamUrl(text: string): Result<UpstreamConfig['url'], string> {
-  if (/^https:/i.test(text)) return err('an `https:` upstream is not built yet in this version; use http://');
-  if (/^unix:/i.test(text)) return err('a `unix:` upstream is not built yet in this version; use http://');
-  if (!text.startsWith('http://')) return err(`"${text}" must begin with http://`);
-  const authority = text.slice('http://'.length).replace(/\/$/, '');
+/** Where a service is and how it is reached. */
+export interface UpstreamUrl {
+  readonly scheme: 'http' | 'https' | 'tcp' | 'tls' | 'unix';
+  readonly address: Address;
+  /** `host:port` as an URL writes it, always with the port; `unix:/path` of a socket. */
+  readonly shown: string;
+}
+
+const DEFAULT_PORTS = { http: 80, https: 443, tcp: undefined, tls: undefined } as const;
+
+/** `http://host[:port]`, the same with https, tcp and tls, or `unix:/path`; nothing after it: the path that is forwarded is always the client's. */
+export function parseUpstreamUrl(text: string): Result<UpstreamUrl, string> {
+  if (text.startsWith('unix:')) {
+    const address = parseAddress(text);
+    return address.ok
+      ? ok({ scheme: 'unix', address: address.value, shown: formatAddress(address.value) })
+      : address;
+  }
+  const scheme = (['http', 'https', 'tcp', 'tls'] as const).find((known) => text.startsWith(`${known}://`));
+  if (scheme === undefined)
+    return err(`"${text}" must begin with http://, https://, tcp://, tls:// or unix:`);
+  const authority = text.slice(scheme.length + '://'.length).replace(/\/$/, '');
   if (/[/?#]/.test(authority)) return err('must end after host and port: paths are forwarded as they come');
   if (authority.includes('@')) return err('must not hold a user or password');
   const parts = splitHostPort(authority);
   if (!parts.ok) return parts;
-  const { host, port = 80 } = parts.value;
+  const { host, port = DEFAULT_PORTS[scheme] } = parts.value;
   if (host === '') return err('has no host');
+  if (port === undefined) return err(`"${text}" has no port`);
   if (port === 0) return err('port 0 cannot be connected to');
-  return ok({
-    protocol: 'http:',
-    host,
-    port,
-    authority: host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`,
-  });
+  const address: Address = { kind: 'tcp', host, port };
+  return ok({ scheme, address, shown: formatAddress(address) });
 }
 
 /** True where only this machine can connect. A name other than localhost may resolve to anything: not loopback. */

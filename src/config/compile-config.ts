@@ -1,28 +1,17 @@
 import { toIdentity, trustOf, workloadApiOf } from './compile-trust.js';
-import type {
-  Config,
-  Deadlines,
-  ForwardSettings,
-  Limits,
-  ListenerConfig,
-  RecordedValues,
-  RequestRate,
-  RouteConfig,
-  RouteDeadlines,
-  RouteLimits,
-  UpstreamConfig,
-} from './config.js';
+import type { Config, Deadlines, ForwardSettings, Limits, RecordedValues } from './config.js';
 import type { RawConfig } from './config-schema.js';
 import type { Environment } from './environment.js';
 import { externalDecisionOf } from './external-decision.js';
+import { toListener } from './listener-schema.js';
 import { otlpOf } from './otlp.js';
 import { Places } from './places.js';
 import type { Problem } from './problem.js';
+import { toPrincipalLimits } from './request-rates.js';
 import { toSeal } from './seal-schema.js';
 import { signalsOf } from './signal-schema.js';
+import { toUpstream } from './upstream-schema.js';
 import type { YamlText } from './yaml-text.js';
-
-type RawRoute = RawConfig['listeners'][number]['routes'][number];
 
 /** Turns the checked text into the configuration: variables put in, paths made absolute, defaults handed down. */
 export function compileConfig(
@@ -101,50 +90,6 @@ export function compileConfig(
   return { config: places.problems.length === 0 ? config : undefined, problems: places.problems };
 }
 
-const toListener = (raw: RawConfig['listeners'][number], i: number, places: Places): ListenerConfig => ({
-  name: raw.name,
-  address: places.address(['listeners', i, 'address'], raw.address),
-  protocol: raw.protocol,
-  direction: raw.direction,
-  routes: raw.routes.map(toRoute),
-});
-
-const toRoute = (raw: RawRoute): RouteConfig => ({
-  name: raw.name,
-  host: raw.host,
-  path: raw.path,
-  pathText: raw.path.text,
-  upstream: raw.upstream,
-  upgrade: [...new Set(raw.upgrade)],
-  accept: raw.accept,
-  encodedSlash: raw.encodedSlash === 'allow',
-  ...(raw.bodyBytes === undefined ? {} : { bodyBytes: raw.bodyBytes }),
-  ...(raw.limits === undefined ? {} : { limits: toRouteLimits(raw.limits) }),
-  ...(raw.deadlines === undefined ? {} : { deadlines: toRouteDeadlines(raw.deadlines) }),
-});
-
-type RawRouteLimits = NonNullable<RawRoute['limits']>;
-
-const toRate = ({ rate, burst }: NonNullable<RawRouteLimits['requests']>): RequestRate => ({
-  ...rate,
-  burst,
-});
-
-const toRouteLimits = (raw: RawRouteLimits): RouteLimits => ({
-  ...(raw.requests === undefined ? {} : { requests: toRate(raw.requests) }),
-  ...(raw.concurrent === undefined ? {} : { concurrent: raw.concurrent }),
-  ...toPrincipalLimits(raw),
-});
-
-const toPrincipalLimits = (
-  raw: Pick<RawRouteLimits, 'requestsPerPrincipal' | 'concurrentPerPrincipal'>,
-): Pick<RouteLimits, 'requestsPerPrincipal' | 'concurrentPerPrincipal'> => ({
-  ...(raw.requestsPerPrincipal === undefined
-    ? {}
-    : { requestsPerPrincipal: toRate(raw.requestsPerPrincipal) }),
-  ...(raw.concurrentPerPrincipal === undefined ? {} : { concurrentPerPrincipal: raw.concurrentPerPrincipal }),
-});
-
 const toLimits = ({
   requestsPerPrincipal,
   concurrentPerPrincipal,
@@ -152,29 +97,6 @@ const toLimits = ({
 }: RawConfig['limits']): Limits => ({
   ...rest,
   ...toPrincipalLimits({ requestsPerPrincipal, concurrentPerPrincipal }),
-});
-
-const toRouteDeadlines = (raw: NonNullable<RawRoute['deadlines']>): Partial<RouteDeadlines> => ({
-  ...(raw.body === undefined ? {} : { bodyMs: raw.body }),
-  ...(raw.upstreamConnect === undefined ? {} : { upstreamConnectMs: raw.upstreamConnect }),
-  ...(raw.upstreamFirstByte === undefined ? {} : { upstreamFirstByteMs: raw.upstreamFirstByte }),
-  ...(raw.tunnelIdle === undefined ? {} : { tunnelIdleMs: raw.tunnelIdle }),
-  ...(raw.accessEnd === undefined ? {} : { accessEndMs: raw.accessEnd }),
-});
-
-const toUpstream = (
-  name: string,
-  raw: RawConfig['upstreams'][string],
-  deadlines: Deadlines,
-  places: Places,
-): UpstreamConfig => ({
-  name,
-  url: places.url(['upstreams', name, 'url'], raw.url),
-  timeouts: {
-    connectMs: raw.timeouts.connect ?? deadlines.upstreamConnectMs,
-    responseMs: raw.timeouts.response ?? deadlines.upstreamFirstByteMs,
-  },
-  ...(raw.maxConnections === undefined ? {} : { maxConnections: raw.maxConnections }),
 });
 
 const toForward = (raw: RawConfig['forward']): ForwardSettings => ({
@@ -209,5 +131,6 @@ const toDeadlines = (raw: RawConfig['deadlines']): Deadlines => ({
   upstreamConnectMs: raw.upstreamConnect,
   upstreamFirstByteMs: raw.upstreamFirstByte,
   tunnelIdleMs: raw.tunnelIdle,
+  tunnelAgeMs: raw.tunnelAge,
   accessEndMs: raw.accessEnd,
 });

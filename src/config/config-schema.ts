@@ -1,18 +1,17 @@
 import { z } from 'zod';
-import { parseAddress, parseUpstreamUrl } from './address.js';
+import { parseAddress } from './address.js';
 import { externalDecision } from './external-schema.js';
+import { listeners } from './listener-schema.js';
 import { otlp } from './otlp-schema.js';
 import { recordedValues } from './recorded-values.js';
+import { concurrentPerPrincipal, requestsPerPrincipal } from './request-rates.js';
 import {
   count,
   duration,
   name,
   oneOf,
-  pathPattern,
   place,
   placeLike,
-  rate,
-  routeHost,
   size,
   sizeOrUnlimited,
   text,
@@ -21,87 +20,12 @@ import {
 import { seal } from './seal-schema.js';
 import { metrics, signals } from './signal-schema.js';
 import { identity, trust } from './trust-schema.js';
+import { upstreams } from './upstream-schema.js';
 
 /** An exception without an end to speak of is a rule. */
 const MAX_LENGTH_MS = 3650 * 86_400_000;
 
 const version = z.literal(1).describe('Version of this file format.');
-
-const routeDeadlines = z.strictObject({
-  body: duration('The whole request body.').optional(),
-  upstreamConnect: duration('Connecting to the upstream.').optional(),
-  upstreamFirstByte: duration('From the request to the first byte of the answer.').optional(),
-  tunnelIdle: duration('A tunnel without a byte either way.').optional(),
-  accessEnd: duration('How long a request may still run after its access ended; 0s cuts at once.', {
-    minMs: 0,
-  }).optional(),
-});
-
-const requestRate = (description: string) =>
-  z
-    .strictObject({
-      rate: rate('In the long run, such as 500/s, 30/m or 1000/h.'),
-      burst: count('Most at once, after a pause.', 1, 1_000_000),
-    })
-    .describe(description);
-
-const requestsPerPrincipal = requestRate('Requests of one SPIFFE ID.').optional();
-const concurrentPerPrincipal = count(
-  'Most requests of one SPIFFE ID under way at once.',
-  1,
-  1_000_000,
-).optional();
-
-const routeLimits = z.strictObject({
-  requests: requestRate('Requests of all callers together.').optional(),
-  requestsPerPrincipal,
-  concurrent: count('Most requests under way at once, of all callers together.', 1, 1_000_000).optional(),
-  concurrentPerPrincipal,
-});
-
-const route = z.strictObject({
-  name: name('Unique name; policy may use it as a destination.'),
-  host: routeHost('One exact host, lower-case; left out = any.').optional(),
-  path: pathPattern('Path pattern: `*` one segment, `**` any number.'),
-  upstream: name('Upstream that requests of this route go to.'),
-  upgrade: z
-    .array(oneOf('Protocol that may be upgraded to.', ['websocket']))
-    .default([])
-    .describe('Protocols that may be upgraded to; none unless named.'),
-  accept: oneOf('Credential that is asked for.', ['mtls'], ['mtls+token', 'token', 'either']).default('mtls'),
-  encodedSlash: oneOf('Paths that hold %2F: policy must allow both readings.', ['refuse', 'allow']).default(
-    'refuse',
-  ),
-  bodyBytes: sizeOrUnlimited('Replaces limits.bodyBytes here.').optional(),
-  limits: routeLimits
-    .describe('How many requests; the general words of the same name do not count here.')
-    .optional(),
-  deadlines: routeDeadlines.describe('Replace the general deadlines here.').optional(),
-});
-
-const listeners = z
-  .array(
-    z.strictObject({
-      name: name('Unique name.'),
-      address: placeLike('host:port, [ipv6]:port or unix:/path.', parseAddress),
-      protocol: oneOf('Protocol behind TLS.', ['http'], ['tcp']).default('http'),
-      direction: oneOf('inbound: mTLS in, plaintext out.', ['inbound'], ['outbound']).default('inbound'),
-      routes: z.array(route).min(1, 'must hold at least one route'),
-    }),
-  )
-  .min(1, 'must hold at least one listener')
-  .describe('Where we listen.');
-
-const upstream = z.strictObject({
-  url: placeLike('http://host:port', parseUpstreamUrl),
-  timeouts: z
-    .strictObject({
-      connect: duration('Connecting; default deadlines.upstreamConnect.').optional(),
-      response: duration('First byte of the answer; default deadlines.upstreamFirstByte.').optional(),
-    })
-    .prefault({}),
-  maxConnections: count('Most connections open to it at once.', 1, 100_000).optional(),
-});
 
 const forward = z
   .strictObject({
@@ -175,6 +99,7 @@ const limits = z.strictObject({
   requestsPerConnection: count('Requests before a connection is closed; 0 = no limit.', 0, 1e9).default(
     10_000,
   ),
+  streams: count('Requests under way at once on one HTTP/2 connection.', 1, 10_000).default(100),
   requestsPerPrincipal,
   concurrentPerPrincipal,
   rateLimitHeaders: z
@@ -192,6 +117,7 @@ const deadlines = z.strictObject({
   upstreamConnect: duration('Connecting to an upstream.').prefault('5s'),
   upstreamFirstByte: duration('From the request to the first byte of the answer.').prefault('60s'),
   tunnelIdle: duration('A tunnel without a byte either way.').prefault('1h'),
+  tunnelAge: duration('Age at which a tunnel is ended.').prefault('24h'),
   accessEnd: duration('How long a request may still run after its access ended; 0s cuts at once.', {
     minMs: 0,
   }).prefault('10s'),
@@ -225,10 +151,7 @@ export const configSchema = z
     emergencyRevocations: place('Where `POST /revocations` keeps what it is told.').optional(),
     exceptions: exceptions.prefault({}),
     listeners,
-    upstreams: z
-      .record(name('Name of the upstream.'), upstream)
-      .refine((value) => Object.keys(value).length > 0, 'must name at least one upstream')
-      .describe('Services behind.'),
+    upstreams,
     policy: place('policy.yaml'),
     shadowPolicy: place(
       'A policy that is only tried out: records say what it would have decided.',

@@ -2,7 +2,7 @@ import type { BundleEndpointUrl } from '../identity/bundle-endpoint-url.js';
 import type { SpiffeId, TrustDomain } from '../identity/spiffe-id.js';
 import type { XfccMode } from '../message/forward-policy.js';
 import type { PathTemplate } from '../policy/path-template.js';
-import type { PathPattern } from '../policy/pattern.js';
+import type { PathPattern, PrincipalPattern } from '../policy/pattern.js';
 import type { DecisionUrl } from './decision-url.js';
 import type { OtlpConfig } from './otlp.js';
 
@@ -101,9 +101,29 @@ export interface TrustConfig {
 export interface ListenerConfig {
   readonly name: string;
   readonly address: Address;
-  readonly protocol: 'http';
-  readonly direction: 'inbound';
+  /** Permission bits of a unix socket. */
+  readonly socketMode?: number;
+  /** What is spoken behind TLS: requests, or bytes of any kind. */
+  readonly protocol: 'http' | 'tcp';
+  /** `inbound`: mTLS in. `outbound`: plaintext in, on this machine alone, and mTLS with our own SVID out. */
+  readonly direction: 'inbound' | 'outbound';
+  /** HTTP/2 beside HTTP/1.1 on the same port: by ALPN, outbound by its preface. */
+  readonly http2: boolean;
+  /** Whose connections begin with a PROXY header that says where they come from; nobody else's may. */
+  readonly proxyProtocol?: { readonly from: readonly AddressRange[] };
+  /** The plaintext that comes before TLS. */
+  readonly startTls?: 'postgres';
+  /** Of a `tcp` listener: each takes all paths, and `host` is the name that TLS was asked for. */
   readonly routes: readonly RouteConfig[];
+}
+
+/** IP addresses that begin with the same bits. */
+export interface AddressRange {
+  readonly family: 'ipv4' | 'ipv6';
+  readonly address: string;
+  readonly prefix: number;
+  /** As it was written. */
+  readonly text: string;
 }
 
 export interface RouteConfig {
@@ -125,16 +145,51 @@ export interface RouteConfig {
 
 export interface UpstreamConfig {
   readonly name: string;
-  /** `host` without brackets, for connecting; `authority` as an URL writes it, always with the port. */
-  readonly url: {
-    readonly protocol: 'http:';
-    readonly host: string;
-    readonly port: number;
-    readonly authority: string;
-  };
+  /** What is spoken to it. `auto`: what ALPN settles, HTTP/2 or HTTP/1.1. */
+  readonly protocol: 'http1' | 'http2' | 'auto' | 'tcp';
+  /** At least one; all alike but for where they are. */
+  readonly targets: readonly UpstreamTarget[];
+  /** Undefined = plaintext. */
+  readonly tls?: UpstreamTls;
+  readonly balance: 'round_robin' | 'least_requests';
+  /** Taken out for a while after so many failures in a row; never more than `maxShare` (0 to 1) of the targets. */
+  readonly ejection: false | { readonly failures: number; readonly forMs: number; readonly maxShare: number };
+  readonly healthCheck?: HealthCheckConfig;
+  /** How often what is safe to be sent again is sent again; 0 = never. */
+  readonly retries: number;
+  /** Each connection to it begins with a PROXY header that holds the caller's SPIFFE ID (`tcp` only). */
+  readonly proxyProtocol?: 'v2';
   /** Filled from `deadlines` where the upstream says nothing. */
   readonly timeouts: { readonly connectMs: number; readonly responseMs: number };
+  /** Of each target. */
   readonly maxConnections?: number;
+}
+
+export interface UpstreamTarget {
+  readonly address: Address;
+  /** As records and metrics call it: `127.0.0.1:8080`, `unix:/run/app.sock`. */
+  readonly name: string;
+}
+
+/** `spiffe`: our own SVID is shown, and the server's must be this one. `roots`: a server certificate for its host name. */
+export type UpstreamTls =
+  | { readonly kind: 'spiffe'; readonly id: PrincipalPattern }
+  | {
+      readonly kind: 'roots';
+      /** PEM, in place of the public roots. */
+      readonly caFile?: string;
+      /** The name that TLS asks for and the certificate must have; undefined = the target's host. */
+      readonly serverName?: string;
+    };
+
+export interface HealthCheckConfig {
+  /** Undefined: a connection that opens is enough. */
+  readonly path?: string;
+  readonly everyMs: number;
+  readonly timeoutMs: number;
+  /** So many good answers in a row bring a target back, so many bad ones take it out. */
+  readonly healthy: number;
+  readonly unhealthy: number;
 }
 
 /** An engine beside the policy, asked by OPA's data API. */
@@ -232,6 +287,8 @@ export interface Limits {
   readonly bodyBytes: number;
   /** 0 = no limit. */
   readonly requestsPerConnection: number;
+  /** Open at once on one HTTP/2 connection. */
+  readonly streams: number;
   /** Of one verified SPIFFE ID, on all listeners together. */
   readonly requestsPerPrincipal?: RequestRate;
   readonly concurrentPerPrincipal?: number;
@@ -265,11 +322,13 @@ export interface Deadlines {
   readonly upstreamConnectMs: number;
   readonly upstreamFirstByteMs: number;
   readonly tunnelIdleMs: number;
+  /** Age at which a tunnel (WebSocket, TCP) is ended. */
+  readonly tunnelAgeMs: number;
   /** How long a request in flight may still run after its caller's access ended; 0 = cut at once. */
   readonly accessEndMs: number;
 }
 
 export type RouteDeadlines = Pick<
   Deadlines,
-  'bodyMs' | 'upstreamConnectMs' | 'upstreamFirstByteMs' | 'tunnelIdleMs' | 'accessEndMs'
+  'bodyMs' | 'upstreamConnectMs' | 'upstreamFirstByteMs' | 'tunnelIdleMs' | 'tunnelAgeMs' | 'accessEndMs'
 >;

@@ -1,6 +1,6 @@
 import { parseForwardTemplate, problemOfForwardHeader } from '../message/forward-policy.js';
 import { formatAddress, isLoopback } from './address.js';
-import type { Address, Config } from './config.js';
+import type { Address, Config, ListenerConfig, RouteConfig, UpstreamConfig } from './config.js';
 import { checkExternalDecision } from './external-decision.js';
 import { nearestKey } from './issues.js';
 import { checkLimits, warnLimits } from './limits-check.js';
@@ -17,6 +17,8 @@ export function crossCheck(config: Config, at: ProblemAt): Problem[] {
     ...checkTrust(config, at),
     ...checkListeners(config, at),
     ...checkRoutes(config, at),
+    ...checkOutbound(config, at),
+    ...checkServers(config, at),
     ...checkForward(config, at),
     ...checkSideDoors(config, at),
     ...checkExternalDecision(config, at),
@@ -218,6 +220,11 @@ function checkRoutes(config: Config, at: ProblemAt): Problem[] {
         const message = `"${route.name}" is also an upstream, but this route leads to "${route.upstream}": policy could not tell them apart`;
         problems.push(at([...path, 'name'], message));
       }
+      problems.push(
+        ...checkPair(listener, config.upstreams.get(route.upstream), route, (key, text) =>
+          at([...path, key], text),
+        ),
+      );
       const key = `${route.host ?? ''} /${route.path.segments.join('/')}`;
       const earlier = matches.get(key);
       if (earlier === undefined) matches.set(key, route.name);
@@ -225,6 +232,51 @@ function checkRoutes(config: Config, at: ProblemAt): Problem[] {
     }
   }
   return problems;
+}
+
+/** A listener and the upstream that one of its routes leads to. */
+function checkPair(
+  { protocol, direction }: ListenerConfig,
+  upstream: UpstreamConfig | undefined,
+  route: RouteConfig,
+  at: (key: string, message: string) => Problem,
+): Problem[] {
+  if (upstream === undefined) return [];
+  const problems: Problem[] = [];
+  const isTcp = upstream.protocol === 'tcp';
+  if (isTcp !== (protocol === 'tcp')) {
+    const what = isTcp ? 'takes bytes (tcp)' : 'takes HTTP requests';
+    problems.push(
+      at('upstream', `"${upstream.name}" ${what}, and the listener is \`protocol: ${protocol}\``),
+    );
+  }
+  if (route.upgrade.length > 0 && upstream.protocol === 'http2')
+    problems.push(at('upgrade', `"${upstream.name}" speaks HTTP/2 only: a WebSocket needs HTTP/1.1`));
+  if (direction === 'outbound' && upstream.tls?.kind !== 'spiffe') {
+    const message = `"${upstream.name}" needs a \`spiffeId\`: what goes out shows our SVID, and says whose it wants to see`;
+    problems.push(at('upstream', message));
+  }
+  return problems;
+}
+
+/** What goes out speaks as us: nobody but this machine may ask for it. */
+function checkOutbound(config: Config, at: ProblemAt): Problem[] {
+  return config.listeners.flatMap(({ direction, address }, i) => {
+    if (direction === 'inbound' || isLoopback(address)) return [];
+    const message = `${formatAddress(address)} can be reached by other machines: \`direction: outbound\` needs a loopback address or unix:/path`;
+    return [at(['listeners', i, 'address'], message)];
+  });
+}
+
+/** SPIFFE IDs of servers that nothing could verify. */
+function checkServers(config: Config, at: ProblemAt): Problem[] {
+  if (config.trustFolders.length > 0) return [];
+  const domains = new Set<string>(config.trust.map((entry) => entry.trustDomain));
+  return [...config.upstreams.values()].flatMap(({ name, tls }) => {
+    if (tls?.kind !== 'spiffe' || domains.has(tls.id.trustDomain)) return [];
+    const message = `trust domain ${tls.id.trustDomain} is not configured under \`trust\``;
+    return [at(['upstreams', name, 'spiffeId'], message)];
+  });
 }
 
 function checkForward(config: Config, at: ProblemAt): Problem[] {

@@ -1,8 +1,8 @@
 import { resolve } from 'node:path';
 import { type BundleEndpointUrl, parseBundleEndpointUrl } from '../identity/bundle-endpoint-url.js';
 import type { Result } from '../reasons.js';
-import { parseAddress, parseUpstreamUrl } from './address.js';
-import type { Address, UpstreamConfig } from './config.js';
+import { formatAddress, parseAddress, parseUpstreamUrl, type UpstreamUrl } from './address.js';
+import type { Address } from './config.js';
 import { type DecisionUrl, parseDecisionUrl } from './decision-url.js';
 import { MAX_UNIX_PATH_BYTES, parseEndpointSocket, resolveEndpointSocket } from './endpoint-socket.js';
 import { type Environment, expandEnvironment } from './environment.js';
@@ -43,9 +43,12 @@ export class Places {
     return { kind: 'unix', path: socket };
   }
 
-  url(path: KeyPath, text: string): UpstreamConfig['url'] {
-    const nowhere = { protocol: 'http:', host: '', port: 0, authority: '' } as const;
-    return this.#parse(path, text, parseUpstreamUrl) ?? nowhere;
+  url(path: KeyPath, text: string): UpstreamUrl {
+    const nowhere: UpstreamUrl = { scheme: 'http', address: { kind: 'tcp', host: '', port: 0 }, shown: '' };
+    const url = this.#parse(path, text, parseUpstreamUrl) ?? nowhere;
+    if (url.scheme !== 'unix') return url;
+    const address = this.address(path, text);
+    return { ...url, address, shown: formatAddress(address) };
   }
 
   /** `-`, a file, or `unix:` and the absolute path of a socket. */

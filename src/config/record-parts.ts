@@ -108,10 +108,12 @@ export const request = z
       .string()
       .optional()
       .describe('Without its query; where `redacted`, the template that stands for it.'),
-    protocol: z.enum(['http/1.0', 'http/1.1']).optional(),
+    protocol: z.enum(['http/1.0', 'http/1.1', 'http/2', 'tcp']).optional(),
+    direction: z.literal('outbound').optional().describe('Our own workload called out.'),
     upgrade: z.enum(['websocket', 'other']).optional(),
     bytes: count('Of the body.'),
     traceId: z.string().optional(),
+    requestId: z.string().optional().describe('`x-request-id` of a trusted peer: the id of its record.'),
     headers: values
       .optional()
       .describe('Those that the policy reads or `audit.headers` names; null = not there.'),
@@ -139,8 +141,17 @@ export const response = z
       'record_failed',
     ]),
     reason: reason.optional().describe('Where the answer is ours or was broken off.'),
+    grpcStatus: count('`grpc-status` of a gRPC call.').optional(),
   })
   .describe('What was answered.');
+
+export const upstream = z
+  .strictObject({
+    target: z.string().optional().describe('Of several targets.'),
+    attempts: count('How often it was sent, where more than once.').optional(),
+    server: principal.optional().describe('Identity that the server proved.'),
+  })
+  .describe('Where it went to.');
 
 export const timing = z.strictObject({
   totalMs: ms('The whole exchange.'),

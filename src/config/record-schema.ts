@@ -16,6 +16,7 @@ import {
   time,
   timing,
   tls,
+  upstream,
 } from './record-parts.js';
 
 /**
@@ -37,6 +38,7 @@ const access = z.strictObject({
   decision,
   request,
   response,
+  upstream: upstream.optional(),
   timing,
   tls,
   peer,

@@ -4,6 +4,7 @@ import {
   MAX_RECORDED_VALUE,
   type ReadValues,
   type RequestFields,
+  type UpstreamFields,
 } from '../audit/record.js';
 import type { RequestHead } from '../message/request-head.js';
 import { ConditionFault } from '../policy/facts.js';
@@ -35,13 +36,27 @@ export function accessRecord(
       bytes: exchange.responseBytes,
       outcome: exchange.outcome,
       reason: exchange.reason,
+      grpcStatus: exchange.grpcStatus,
     },
+    upstream: upstreamFields(exchange),
     timing: {
       totalMs: round(tickMs - startedMs),
       upstreamMs: upstreamMs === undefined ? undefined : round(upstreamMs),
     },
     tls: connection.tls,
     peer: connection.peer,
+  };
+}
+
+/** Left out where the configuration says it all. */
+function upstreamFields({ server, attempts, route, snapshot }: Exchange): UpstreamFields | undefined {
+  if (server === undefined || route === undefined) return undefined;
+  const isOneOfSeveral = (snapshot?.config.upstreams.get(route.upstream)?.targets.length ?? 1) > 1;
+  if (!isOneOfSeveral && attempts === 1 && server.identity === undefined) return undefined;
+  return {
+    target: isOneOfSeveral ? server.target : undefined,
+    attempts: attempts > 1 ? attempts : undefined,
+    server: server.identity,
   };
 }
 

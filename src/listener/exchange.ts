@@ -1,5 +1,5 @@
 import type { AccessRecord, ExternalFields, Outcome, PrincipalFields } from '../audit/record.js';
-import type { RouteConfig } from '../config/config.js';
+import type { RouteConfig, UpstreamConfig } from '../config/config.js';
 import type { RequestHead } from '../message/request-head.js';
 import type { Decision } from '../policy/decision.js';
 import { authorize, authorizeExternally, isStillPermitted, type Permit } from '../policy/permit.js';
@@ -12,11 +12,23 @@ import type { ListenerContext } from './context.js';
 import { accessRecord } from './exchange-record.js';
 import { askEngine, isRouteAsked } from './external-question.js';
 import type { Admitted, Pending } from './pipeline.js';
-import type { ExternalAnswer } from './ports.js';
+import type { ExternalAnswer, UpstreamServer } from './ports.js';
 import type { RouteLimiter } from './route-limiter.js';
 import type { FoundSecret } from './signal-secrets.js';
 
 const NONE: readonly string[] = [];
+
+/** Whether what was sent to `before` may have gone to `now` as well: targets may have come, none may have gone. */
+function isSameService(now: UpstreamConfig | undefined, before: UpstreamConfig | undefined): boolean {
+  if (now === before) return true;
+  if (now === undefined || before === undefined) return false;
+  const names = new Set(now.targets.map(({ name }) => name));
+  return (
+    now.protocol === before.protocol &&
+    JSON.stringify(now.tls) === JSON.stringify(before.tls) &&
+    before.targets.every(({ name }) => names.has(name))
+  );
+}
 
 /** One request from accept to close, whatever carries it. Writes its one record (two for a tunnel) exactly once. */
 export abstract class Exchange {
@@ -40,6 +52,11 @@ export abstract class Exchange {
   requestBytes = 0;
   responseBytes = 0;
   upstreamMs: number | undefined;
+  /** Where it was sent, the last time, and how often. */
+  server: UpstreamServer | undefined;
+  attempts = 0;
+  /** Of a gRPC call. */
+  grpcStatus: number | undefined;
   traceId: string | undefined;
   /** Null before they were looked for. */
   #secrets: readonly FoundSecret[] | undefined | null = null;
@@ -65,6 +82,11 @@ export abstract class Exchange {
   ) {
     this.id = listener.ids.next();
     this.startedAtMs = listener.clock.nowMs();
+  }
+
+  onServer(server: UpstreamServer): void {
+    this.server = server;
+    this.attempts++;
   }
 
   /** Says no, or that something failed, as far as this exchange still can. */
@@ -103,15 +125,14 @@ export abstract class Exchange {
   /** True where the same request would be let through to the same place under a newer snapshot. */
   isStillAllowed(snapshot: Snapshot, nowMs: number): boolean {
     const { permit, head, route } = this;
-    if (permit === undefined || head === undefined || route === undefined) return true; // nothing was let through
+    if (permit === undefined || route === undefined) return true; // nothing was let through
     const view = snapshot.listeners.get(this.listener.name);
-    const now = view && matchRoute(view.routes, head.target.host, head.target.path);
+    const now = view && matchRoute(view.routes, permit.request.host, permit.request.path);
     if (now === undefined || now.name !== route.name || now.upstream !== route.upstream) return false;
-    if (head.upgrade !== undefined && !(now.upgrade as readonly string[]).includes(head.upgrade))
+    if (head?.upgrade !== undefined && !(now.upgrade as readonly string[]).includes(head.upgrade))
       return false;
-    const placeOf = (of: Snapshot | undefined): string | undefined =>
-      of?.config.upstreams.get(route.upstream)?.url.authority;
-    if (placeOf(snapshot) !== placeOf(this.snapshot)) return false;
+    const before = this.snapshot?.config.upstreams.get(route.upstream);
+    if (!isSameService(snapshot.config.upstreams.get(route.upstream), before)) return false;
     const mayAllow = isRouteAsked(snapshot, now) && snapshot.config.externalDecision?.mayAllow === true;
     return isStillPermitted(snapshot.policy, permit, nowMs, mayAllow);
   }

@@ -157,6 +157,10 @@ export class HttpExchange extends Exchange implements ForwardHandler, AnswerSend
     this.#call?.resume();
   }
 
+  onTrailers(): void {
+    // HTTP/1.1 clients get none
+  }
+
   onEnd(): void {
     if (!this.#done) this.#end();
   }

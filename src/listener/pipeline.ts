@@ -143,6 +143,7 @@ export function forwardRequest(
     headers,
     body,
     bodyLength: head.body.kind === 'length' ? head.body.length : undefined,
+    acceptsTrailers: false,
   };
 }
 

@@ -1,5 +1,5 @@
 import type { Duplex, Readable } from 'node:stream';
-import type { AuditRecord, SecretKind } from '../audit/record.js';
+import type { AuditRecord, PrincipalFields, SecretKind } from '../audit/record.js';
 import type { Permit } from '../policy/permit.js';
 import type { Failure, Reason } from '../reasons.js';
 import type { Snapshot } from '../snapshot.js';
@@ -31,6 +31,16 @@ export interface ForwardRequest {
   readonly body: Readable | undefined;
   /** Octets; undefined = chunked or none. */
   readonly bodyLength: number | undefined;
+  /** The client reads trailers (`TE: trailers`, gRPC). Those of the request itself never cross. */
+  readonly acceptsTrailers: boolean;
+}
+
+/** Where a request or tunnel went to. */
+export interface UpstreamServer {
+  /** As the configuration names it: `127.0.0.1:8080`, `unix:/run/app.sock`. */
+  readonly target: string;
+  /** Who it proved to be; undefined where nobody asked. */
+  readonly identity: PrincipalFields | undefined;
 }
 
 /**
@@ -40,10 +50,14 @@ export interface ForwardRequest {
 export interface ForwardHandler {
   /** Asked right before the request's first byte goes out, which may be long after `forward`. False = it must not. */
   mayBegin(): boolean;
+  /** Which server its first byte goes to, now; again where it is sent again. */
+  onServer(server: UpstreamServer): void;
   onEarlyHints(rawHeaders: readonly string[]): void;
   /** @returns false to pause until `resume`. */
   onHead(status: number, rawHeaders: readonly string[]): boolean;
   onData(chunk: Buffer): boolean;
+  /** Right before `onEnd`, where the answer has trailers and they were asked for. Flat, latin1, in valid grammar. */
+  onTrailers(rawTrailers: readonly string[]): void;
   onEnd(): void;
   onFailure(failure: Failure): void;
 }
@@ -56,20 +70,27 @@ export interface ForwardCall {
   abort(): void;
 }
 
-/** Answers of one forwarded upgrade. */
-export interface UpgradeHandler {
-  /** The upstream said 101: what of its fields the client gets, or undefined where it must not get any of it. */
-  fieldsToClient(rawHeaders: readonly string[]): readonly string[] | undefined;
+/** What becomes of a tunnel. After `onFailure` or `onClose` nothing more comes. */
+export interface TunnelHandler {
+  /** Asked right before the first byte goes out. False = it must not. */
+  mayBegin(): boolean;
+  onServer(server: UpstreamServer): void;
   /** The tunnel is open to the upstream; the client hears of it, and bytes flow, when `begin` is called: now, or later. */
   onOpen(begin: () => void): void;
+  onFailure(failure: Failure): void;
+  onClose(): void;
+}
+
+/** Answers of one forwarded upgrade. */
+export interface UpgradeHandler extends TunnelHandler {
+  /** The upstream said 101: what of its fields the client gets, or undefined where it must not get any of it. */
+  fieldsToClient(rawHeaders: readonly string[]): readonly string[] | undefined;
   /** The upstream answered without upgrading; the listener relays it, if it is whole at its close, and closes. */
   onRefused(
     status: number,
     rawHeaders: readonly string[],
     body: Readable & { readonly complete: boolean },
   ): void;
-  onFailure(failure: Failure): void;
-  onClose(): void;
 }
 
 export interface UpgradeRequest {
@@ -81,9 +102,17 @@ export interface UpgradeRequest {
   readonly head: Buffer;
 }
 
+export interface ConnectRequest {
+  readonly socket: Duplex;
+  /** Goes out before anything that the client sends. */
+  readonly opening: Buffer | undefined;
+}
+
 export interface UpstreamPort {
   forward(permit: Permit, request: ForwardRequest, handler: ForwardHandler): ForwardCall;
   upgrade(permit: Permit, request: UpgradeRequest, handler: UpgradeHandler): ForwardCall;
+  /** Bytes of any kind, both ways, until both sides have ended. */
+  connect(permit: Permit, request: ConnectRequest, handler: TunnelHandler): ForwardCall;
 }
 
 /** One reading of one request, as an external engine is to judge it. */

@@ -110,6 +110,14 @@ export class UpgradeExchange extends Exchange implements UpgradeHandler, OpenExc
     this.refuse('internal_error');
   }
 
+  /** A tunnel that waited for its connection is judged again: what is true now decides. */
+  mayBegin(): boolean {
+    if (this.reason !== undefined) return false;
+    const refusal = this.judgeAgain();
+    if (refusal !== undefined) this.refuse(refusal.reason, refusal.detail);
+    return refusal === undefined;
+  }
+
   fieldsToClient(rawHeaders: readonly string[]): readonly string[] | undefined {
     const rewritten = rewriteResponseHeaders(rawHeaders, { plan: this.snapshot!.forwardPlan });
     return rewritten.ok

@@ -22,13 +22,13 @@ export function serverContextOptions(own: OwnSvid): SecureContextOptions {
   };
 }
 
-/** Everything for `https.createServer` of an inbound listener. Any handshake that proves a key gets in: the judging is ours. */
-export function serverTlsOptions(own: OwnSvid, handshakeMs: number): TlsOptions {
+/** Everything for `tls.createServer` of an inbound listener. Any handshake that proves a key gets in: the judging is ours. */
+export function serverTlsOptions(own: OwnSvid, handshakeMs: number, alpn: readonly string[]): TlsOptions {
   return {
     ...serverContextOptions(own),
     requestCert: true,
     rejectUnauthorized: false,
     handshakeTimeout: handshakeMs,
-    ALPNProtocols: ['http/1.1'],
+    ...(alpn.length === 0 ? {} : { ALPNProtocols: [...alpn] }),
   };
 }

@@ -1,8 +1,10 @@
 import type { Config, UpstreamConfig } from '../config/config.js';
 import type {
+  ConnectRequest,
   ForwardCall,
   ForwardHandler,
   ForwardRequest,
+  TunnelHandler,
   UpgradeHandler,
   UpgradeRequest,
   UpstreamPort,
@@ -48,11 +50,14 @@ export class Upstreams implements UpstreamPort {
   upgrade(permit: Permit, request: UpgradeRequest, handler: UpgradeHandler): ForwardCall {
     const { config } = this.#entry(permit);
     const target = {
-      host: config.url.host,
-      port: config.url.port,
+      ...placeOf(config),
       firstByteMs: config.timeouts.responseMs,
     };
     return openTunnel(target, request, handler);
+  }
+
+  connect(permit: Permit, _request: ConnectRequest, _handler: TunnelHandler): ForwardCall {
+    throw new Failure('internal_error', `${permit.request.destination} takes no connections yet`);
   }
 
   close(): void {
@@ -71,9 +76,14 @@ export class Upstreams implements UpstreamPort {
 
 function poolOf(upstream: UpstreamConfig): Http1Pool {
   return new Http1Pool({
-    host: upstream.url.host,
-    port: upstream.url.port,
+    ...placeOf(upstream),
     connectMs: upstream.timeouts.connectMs,
     maxConnections: upstream.maxConnections ?? DEFAULT_CONNECTIONS,
   });
+}
+
+function placeOf({ targets: [first] }: UpstreamConfig): { host: string; port: number } {
+  const { address } = first!;
+  if (address.kind === 'tcp') return address;
+  throw new Failure('internal_error', 'no unix sockets yet');
 }

@@ -22,7 +22,8 @@ function pinoLine(seq: number, record: AccessRecord): string {
       },
     },
   );
-  const { principal, tls, peer, time, event, id, phase, decision, request, response, timing } = record;
+  const { principal, tls, peer, time, event, id, phase, decision, request, ...rest } = record;
+  const { response, upstream, timing } = rest;
   const child = log.child(principal === undefined ? { tls, peer } : { principal, tls, peer });
   child.info({ seq, time, event, id, phase, decision, request, response, timing });
   return escapeUnseen(written);
@@ -99,9 +100,11 @@ const records: fc.Arbitrary<AccessRecord> = fc.record({
     method: maybe,
     host: maybe,
     path: maybe,
-    protocol: maybe,
+    protocol: fc.constantFrom('http/1.1' as const, 'http/2' as const, 'tcp' as const, undefined),
+    direction: fc.constantFrom('outbound' as const, undefined),
     bytes: count,
     traceId: maybe,
+    requestId: maybe,
     headers: values,
     query: values,
     secrets: fc.constantFrom(['basic'] as const, ['api_key', 'query'] as const, undefined),
@@ -113,6 +116,10 @@ const records: fc.Arbitrary<AccessRecord> = fc.record({
     bytes: count,
     outcome: fc.constantFrom('complete' as const, 'refused' as const, 'client_aborted' as const),
     reason: fc.constantFrom('client_aborted' as const, 'upstream_timeout' as const, undefined),
+    grpcStatus: fc.option(fc.nat({ max: 16 }), { nil: undefined }),
+  }),
+  upstream: fc.option(fc.record({ target: maybe, attempts: fc.option(fc.nat(), { nil: undefined }) }), {
+    nil: undefined,
   }),
   timing: fc.record({ totalMs: ms, upstreamMs: fc.option(ms, { nil: undefined }) }),
   tls: fc.record({ version: maybe, cipher: maybe, resumed: fc.boolean(), serverName: maybe }),
@@ -122,10 +129,11 @@ const records: fc.Arbitrary<AccessRecord> = fc.record({
 t.test('an access record is written byte for byte as pino and JSON.stringify would write it', async () => {
   fc.assert(
     fc.property(records, fc.nat(), (record, seq) => {
-      const { principal, tls, peer, time, event, id, phase, decision, request, response, timing } = record;
+      const { principal, tls, peer, time, event, id, phase, decision, request, ...rest } = record;
+      const { response, upstream, timing } = rest;
       const fields = { stream, principal, tls, peer, seq, time, event, id, phase, decision, request };
       const written = line(seq, record);
-      assert.equal(written, `${escapeUnseen(JSON.stringify({ ...fields, response, timing }))}\n`);
+      assert.equal(written, `${escapeUnseen(JSON.stringify({ ...fields, response, upstream, timing }))}\n`);
       assert.equal(written, pinoLine(seq, record));
     }),
     { numRuns: 300, seed: 20261122 },

@@ -1,6 +1,11 @@
 import { Readable } from 'node:stream';
 import type { Test } from 'tap';
-import type { ForwardCall, ForwardHandler, ForwardRequest } from '../../../src/listener/ports.js';
+import type {
+  ForwardCall,
+  ForwardHandler,
+  ForwardRequest,
+  UpstreamServer,
+} from '../../../src/listener/ports.js';
 import type { Failure } from '../../../src/reasons.js';
 import { Http1Pool, type PoolOptions } from '../../../src/upstream/http1-pool.js';
 import { RecorderUpstream, type Responder } from '../../support/recorder-upstream.js';
@@ -17,6 +22,7 @@ export function requestOf(
     headers: ['x-a', '1'],
     body: undefined,
     bodyLength: undefined,
+    acceptsTrailers: false,
     ...change,
   };
 }
@@ -29,6 +35,8 @@ export const postOf = (target: string, pieces: readonly string[], bodyLength?: n
 export class Caller implements ForwardHandler {
   status = 0;
   headers: readonly string[] = [];
+  trailers: readonly string[] = [];
+  readonly servers: UpstreamServer[] = [];
   body = '';
   bytes = 0;
   hints = 0;
@@ -62,6 +70,16 @@ export class Caller implements ForwardHandler {
     this.#hear('mayBegin');
     this.asked++;
     return this.may();
+  }
+
+  onServer(server: UpstreamServer): void {
+    this.#hear('onServer');
+    this.servers.push(server);
+  }
+
+  onTrailers(trailers: readonly string[]): void {
+    this.#hear('onTrailers');
+    this.trailers = trailers;
   }
 
   onEarlyHints(): void {

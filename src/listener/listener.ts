@@ -1,43 +1,45 @@
-import type { IncomingMessage, ServerResponse } from 'node:http';
-import { createServer, type Server } from 'node:https';
-import type { Socket } from 'node:net';
-import type { Duplex } from 'node:stream';
-import type { SecureContextOptions, TLSSocket, TlsOptions } from 'node:tls';
+import { createServer, type Server, type Socket } from 'node:net';
+import {
+  createServer as createTlsServer,
+  type SecureContextOptions,
+  type TLSSocket,
+  type TlsOptions,
+  type Server as TlsServer,
+} from 'node:tls';
 import type { Address } from '../config/config.js';
 import type { Refusal } from '../reasons.js';
 import type { OwnSvid, Snapshot } from '../snapshot.js';
 import { answerOnSocket } from './answer.js';
-import { onClientError, refuseInTurn } from './client-fault.js';
 import { Connection } from './connection.js';
 import { handshakeRecord, terminatedRecord } from './connection-record.js';
 import type { ListenerContext } from './context.js';
 import type { Contraction } from './contraction.js';
-import { HttpExchange } from './http-exchange.js';
+import { HttpProtocol } from './http-protocol.js';
 import { LiveConnections } from './live-connections.js';
 import { addressOf, rememberAddress } from './peer-address.js';
-import { RequestTurn } from './pipelined-turns.js';
 import type { PeerReader } from './ports.js';
+import type { Protocol } from './protocol.js';
 import { onHandshakeError, refuseHandshake } from './refused-handshake.js';
-import { UpgradeExchange } from './upgrade-exchange.js';
 
 /** TLS comes from the tls folder, handed in. */
 export interface ListenerTls {
-  serverOptions(own: OwnSvid, handshakeMs: number): TlsOptions;
+  /** @param alpn names of protocols, the most wanted first; none = whatever the client names is ignored. */
+  serverOptions(own: OwnSvid, handshakeMs: number, alpn: readonly string[]): TlsOptions;
   contextOptions(own: OwnSvid): SecureContextOptions;
   readPeer: PeerReader;
 }
-
-const connectionOf = Symbol('connection');
-type Peer = TLSSocket & { [connectionOf]?: Connection };
 
 const SWEEP_MS = 250;
 /** While closing, a connection without a request waits this long: its client may just have been about to ask. */
 const CLOSING_IDLE_MS = 500;
 
-/** An inbound HTTPS/1.1 listener: accepts, keeps the live connections honest, drains. */
-export class HttpListener {
+/** One listener: accepts, keeps the live connections honest, drains. What is spoken on a connection is its protocol's. */
+export class Listener {
   readonly live: LiveConnections;
   readonly #server: Server;
+  /** Is handed what was accepted; listens nowhere itself. */
+  readonly #tls: TlsServer;
+  readonly #protocol: Protocol;
   #own: OwnSvid;
   #sweeper: NodeJS.Timeout | undefined;
   /** Every accepted transport, handshaking ones too. */
@@ -52,19 +54,10 @@ export class HttpListener {
   ) {
     this.live = new LiveConnections(context);
     this.#own = snapshot.own;
-    const { deadlines, limits } = snapshot.config;
-    this.#server = createServer({
-      ...tls.serverOptions(snapshot.own, deadlines.handshakeMs),
-      maxHeaderSize: limits.headerBytes,
-      headersTimeout: deadlines.headMs,
-      requestTimeout: 0, // bodies have their own deadline, by route
-      keepAliveTimeout: 0, // idle connections are closed by the sweep
-      connectionsCheckingInterval: Math.max(50, Math.min(1000, deadlines.headMs / 4)),
-      requireHostHeader: false, // checked, with a reason and a record, by parseRequestHead
-      noDelay: true,
-    });
-    this.#server.maxHeadersCount = 0; // Node would drop the rest silently; limits.headerCount refuses instead
-    this.#server.timeout = 0;
+    const { handshakeMs } = snapshot.config.deadlines;
+    this.#protocol = new HttpProtocol(context, snapshot);
+    this.#server = createServer({ noDelay: true });
+    this.#tls = createTlsServer(tls.serverOptions(snapshot.own, handshakeMs, this.#protocol.alpn));
     this.#listen();
   }
 
@@ -101,7 +94,7 @@ export class HttpListener {
   adopt(next: Snapshot, before: Snapshot, contraction: Contraction): void {
     if (next.own !== this.#own) {
       this.#own = next.own;
-      this.#server.setSecureContext(this.tls.contextOptions(next.own));
+      this.#tls.setSecureContext(this.tls.contextOptions(next.own));
     }
     this.live.rejudge(next, before, contraction);
   }
@@ -124,25 +117,17 @@ export class HttpListener {
     }, deadlineMs);
     await closed;
     await this.live.emptied();
+    this.#protocol.close();
     clearTimeout(timer);
     clearInterval(this.#sweeper);
   }
 
   #listen(): void {
-    const server = this.#server;
-    server.on('connection', (socket: Socket) => this.#onAccept(socket));
-    server.on('secureConnection', (socket: TLSSocket) => this.#onSecure(socket));
-    server.on('tlsClientError', (error: Error, socket: TLSSocket) =>
+    this.#server.on('connection', (socket: Socket) => this.#onAccept(socket));
+    this.#tls.on('secureConnection', (socket: TLSSocket) => this.#onSecure(socket));
+    this.#tls.on('tlsClientError', (error: Error, socket: TLSSocket) =>
       onHandshakeError(this.context, error, socket),
     );
-    server.on('clientError', (error: Error, socket) =>
-      onClientError(this.context, (socket as Peer)[connectionOf], socket as Peer, error),
-    );
-    server.on('request', (request, response) => this.#onRequest(request, response, false));
-    server.on('checkContinue', (request, response) => this.#onRequest(request, response, true));
-    server.on('checkExpectation', (request, response) => this.#onRequest(request, response, false));
-    server.on('upgrade', (request, stream, head: Buffer) => this.#onUpgrade(request, stream, head));
-    server.on('connect', (request, stream, head: Buffer) => this.#onUpgrade(request, stream, head));
   }
 
   #onAccept(socket: Socket): void {
@@ -160,15 +145,15 @@ export class HttpListener {
     }
     this.#sockets.add(socket);
     socket.once('close', () => this.#sockets.delete(socket));
+    this.#tls.emit('connection', socket);
   }
 
-  #onSecure(socket: Peer): void {
+  #onSecure(socket: TLSSocket): void {
     const { context } = this;
     const now = context.clock.nowMs();
     const presented = this.tls.readPeer(socket);
     const credential = presented && context.credentials.find(presented);
     const connection = new Connection(context.ids.next(), socket, addressOf(socket), credential, now);
-    socket[connectionOf] = connection;
     this.live.add(connection);
     socket.once('close', () => this.#onClosed(connection));
     const snapshot = context.snapshots.current;
@@ -177,6 +162,7 @@ export class HttpListener {
     if (refusal !== undefined) context.credentials.discardUnvouched(credential);
     // A refused certificate still gets one request in, so that its owner reads the reason in a 403 and not in a torn socket.
     context.metrics.countHandshake(context.name, refusal ? 'refused' : 'accepted', refusal?.reason ?? '');
+    this.#protocol.take(connection);
   }
 
   /** One workload, broken or hostile, must not take every connection there is (P112). It is told at once, and hung up on. */
@@ -216,52 +202,10 @@ export class HttpListener {
     }
   }
 
-  #onRequest(request: IncomingMessage, response: ServerResponse, expectsContinue: boolean): void {
-    const connection = (request.socket as Peer)[connectionOf];
-    // After an answer that closes, later bytes are never acted on, whatever the parser made of them (P067, P087).
-    if (connection === undefined || connection.closing) return;
-    const { context } = this;
-    if (connection.isBusy) {
-      connection.turns.wait(new RequestTurn(context, connection, request, response, expectsContinue));
-      return;
-    }
-    new HttpExchange(context, connection, context.snapshots.current, request, response).run(expectsContinue);
-  }
-
-  /** The socket is the request's own: for an upgrade with a body, newer Node versions hand over a stand-in. */
-  #onUpgrade(request: IncomingMessage, stream: Duplex, head: Buffer): void {
-    const socket = request.socket as Peer;
-    if (stream !== socket) stream.on('error', () => undefined); // ends with the socket, and says so
-    const connection = socket[connectionOf];
-    if (connection === undefined || connection.closing) return void socket.destroy();
-    if (connection.open.size > 0 || connection.turns.size > 0) {
-      keepFlowing(socket);
-      const reason = request.method === 'CONNECT' ? 'method_not_allowed' : 'upgrade_refused';
-      const detail = 'came before the request in front of it was answered';
-      return refuseInTurn(this.context, connection, { reason, detail }, request);
-    }
-    new UpgradeExchange(
-      this.context,
-      connection,
-      this.context.snapshots.current,
-      request,
-      socket,
-      head,
-    ).run();
-  }
-
   #sweep(): void {
     const snapshot = this.context.snapshots.current;
     if (snapshot === undefined) return;
     const { idleMs } = snapshot.config.deadlines;
     this.live.sweep(snapshot, this.#closing ? Math.min(idleMs, CLOSING_IDLE_MS) : idleMs);
   }
-}
-
-/** With the socket Node hands over its own ears: the answer in front would never hear that there is room for more. */
-function keepFlowing(socket: TLSSocket & { _httpMessage?: ServerResponse | null }): void {
-  socket.on('error', () => socket.destroy());
-  socket.on('drain', () => {
-    if (!socket.writableNeedDrain) socket._httpMessage?.emit('drain');
-  });
 }

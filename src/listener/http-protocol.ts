@@ -1,0 +1,98 @@
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { Duplex } from 'node:stream';
+import type { TLSSocket } from 'node:tls';
+import type { Snapshot } from '../snapshot.js';
+import { onClientError, refuseInTurn } from './client-fault.js';
+import type { Connection } from './connection.js';
+import type { ListenerContext } from './context.js';
+import { HttpExchange } from './http-exchange.js';
+import { RequestTurn } from './pipelined-turns.js';
+import type { Protocol } from './protocol.js';
+import { UpgradeExchange } from './upgrade-exchange.js';
+
+const connectionOf = Symbol('connection');
+type Peer = TLSSocket & { [connectionOf]?: Connection };
+
+/** HTTP/1.1 on connections that somebody else accepts. */
+export class HttpProtocol implements Protocol {
+  readonly alpn = ['http/1.1'];
+  readonly #server: Server;
+
+  constructor(
+    readonly context: ListenerContext,
+    { config: { deadlines, limits } }: Snapshot,
+  ) {
+    const server = createServer({
+      maxHeaderSize: limits.headerBytes,
+      headersTimeout: deadlines.headMs,
+      requestTimeout: 0, // bodies have their own deadline, by route
+      keepAliveTimeout: 0, // idle connections are closed by the sweep
+      connectionsCheckingInterval: Math.max(50, Math.min(1000, deadlines.headMs / 4)),
+      requireHostHeader: false, // checked, with a reason and a record, by parseRequestHead
+    });
+    server.maxHeadersCount = 0; // Node would drop the rest silently; limits.headerCount refuses instead
+    server.timeout = 0;
+    server.on('clientError', (error: Error, socket) =>
+      onClientError(context, (socket as Peer)[connectionOf], socket as Peer, error),
+    );
+    server.on('request', (request, response) => this.#onRequest(request, response, false));
+    server.on('checkContinue', (request, response) => this.#onRequest(request, response, true));
+    server.on('checkExpectation', (request, response) => this.#onRequest(request, response, false));
+    server.on('upgrade', (request, stream, head: Buffer) => this.#onUpgrade(request, stream, head));
+    server.on('connect', (request, stream, head: Buffer) => this.#onUpgrade(request, stream, head));
+    server.emit('listening'); // it never does, and would not watch over the deadline of heads otherwise
+    this.#server = server;
+  }
+
+  take(connection: Connection): void {
+    const socket = connection.socket as Peer;
+    socket[connectionOf] = connection;
+    this.#server.emit('connection', socket);
+  }
+
+  close(): void {
+    this.#server.close(() => undefined);
+  }
+
+  #onRequest(request: IncomingMessage, response: ServerResponse, expectsContinue: boolean): void {
+    const connection = (request.socket as Peer)[connectionOf];
+    // After an answer that closes, later bytes are never acted on, whatever the parser made of them (P067, P087).
+    if (connection === undefined || connection.closing) return;
+    const { context } = this;
+    if (connection.isBusy) {
+      connection.turns.wait(new RequestTurn(context, connection, request, response, expectsContinue));
+      return;
+    }
+    new HttpExchange(context, connection, context.snapshots.current, request, response).run(expectsContinue);
+  }
+
+  /** The socket is the request's own: for an upgrade with a body, newer Node versions hand over a stand-in. */
+  #onUpgrade(request: IncomingMessage, stream: Duplex, head: Buffer): void {
+    const socket = request.socket as Peer;
+    if (stream !== socket) stream.on('error', () => undefined); // ends with the socket, and says so
+    const connection = socket[connectionOf];
+    if (connection === undefined || connection.closing) return void socket.destroy();
+    if (connection.open.size > 0 || connection.turns.size > 0) {
+      keepFlowing(socket);
+      const reason = request.method === 'CONNECT' ? 'method_not_allowed' : 'upgrade_refused';
+      const detail = 'came before the request in front of it was answered';
+      return refuseInTurn(this.context, connection, { reason, detail }, request);
+    }
+    new UpgradeExchange(
+      this.context,
+      connection,
+      this.context.snapshots.current,
+      request,
+      socket,
+      head,
+    ).run();
+  }
+}
+
+/** With the socket Node hands over its own ears: the answer in front would never hear that there is room for more. */
+function keepFlowing(socket: TLSSocket & { _httpMessage?: ServerResponse | null }): void {
+  socket.on('error', () => socket.destroy());
+  socket.on('drain', () => {
+    if (!socket.writableNeedDrain) socket._httpMessage?.emit('drain');
+  });
+}
