@@ -25,7 +25,7 @@ function pinoLine(seq: number, record: AccessRecord): string {
   const { principal, tls, peer, time, event, id, phase, decision, request, ...rest } = record;
   const { response, upstream, timing } = rest;
   const child = log.child(principal === undefined ? { tls, peer } : { principal, tls, peer });
-  child.info({ seq, time, event, id, phase, decision, request, response, timing });
+  child.info({ seq, time, event, id, phase, decision, request, response, upstream, timing });
   return escapeUnseen(written);
 }
 
