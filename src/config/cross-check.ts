@@ -311,7 +311,12 @@ function checkSideDoors(config: Config, at: ProblemAt): Problem[] {
   for (const [i, probe] of (health?.probes ?? []).entries()) {
     if (paths.has(probe.path)) problems.push(at(['health', 'probes', i, 'path'], `${probe.path} is taken`));
     paths.add(probe.path);
-    if (!config.upstreams.has(probe.upstream)) {
+    const upstream = config.upstreams.get(probe.upstream);
+    if (upstream !== undefined && (upstream.protocol !== 'http1' || upstream.tls !== undefined)) {
+      const message = `"${probe.upstream}" cannot be probed: a probe is plaintext HTTP/1.1`;
+      problems.push(at(['health', 'probes', i, 'upstream'], message));
+    }
+    if (upstream === undefined) {
       const near = hint(probe.upstream, [...config.upstreams.keys()]);
       problems.push(
         at(['health', 'probes', i, 'upstream'], `there is no upstream "${probe.upstream}"${near}`),

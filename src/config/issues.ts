@@ -10,10 +10,7 @@ const LATER = new Set([
   'listeners.*.serverCertificate',
   'listeners.*.routes.*.assertion',
   'listeners.*.routes.*.injectCredential',
-  'upstreams.*.spiffeId',
   'forward.assertion',
-  'audit.seal',
-  'limits.streams',
   'tests.*.behalfOf',
 ]);
 

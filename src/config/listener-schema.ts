@@ -60,7 +60,10 @@ const route = z.strictObject({
 export function parseAddressRange(text: string): Result<AddressRange, string> {
   const slash = text.indexOf('/');
   const address = slash === -1 ? text : text.slice(0, slash);
-  if (isIP(address) === 0) return err(`"${text}" is not an IP address or a range such as 10.1.0.0/16`);
+  if (isIP(address) === 0 || address.includes('%'))
+    return err(`"${text}" is not an IP address or a range such as 10.1.0.0/16`);
+  // Peers are compared by the IPv4 address itself: such a range would match nobody.
+  if (/^::ffff:/i.test(address)) return err(`"${text}" is an IPv4 address in IPv6: write it as IPv4`);
   const family = isIPv4(address) ? 'ipv4' : 'ipv6';
   const most = family === 'ipv4' ? 32 : 128;
   const digits = slash === -1 ? String(most) : text.slice(slash + 1);

@@ -1,4 +1,4 @@
-import type { Config } from '../config/config.js';
+import type { Config, ListenerConfig } from '../config/config.js';
 
 /** What a process opened at its start and cannot change while it runs, as far as `next` asks for other than `started`. */
 export function restartNeededFor(started: Config, next: Config): string[] {
@@ -12,7 +12,7 @@ function fixedPartsOf(config: Config): [string, string | undefined][] {
   const { listeners, admin, health, limits, deadlines, workers } = config;
   const { recorded: _changesWithTheSnapshot, ...audit } = config.audit;
   const parts: [string, unknown][] = [
-    ...listeners.map(({ name, address }): [string, unknown] => [`listeners.${name}.address`, address]),
+    ...listeners.flatMap(fixedPartsOfListener),
     ['admin', admin],
     ['health', health],
     ['audit', { ...audit, signals: undefined }], // read anew with every reload
@@ -22,4 +22,11 @@ function fixedPartsOf(config: Config): [string, string | undefined][] {
     ['deadlines.head', deadlines.headMs],
   ];
   return parts.map(([key, value]) => [key, JSON.stringify(value)]);
+}
+
+/** Its socket is open, and what is spoken on it was settled then; its routes change with the snapshot. */
+function fixedPartsOfListener({ name, ...listener }: ListenerConfig): [string, unknown][] {
+  const { address, socketMode, protocol, direction, http2, proxyProtocol, startTls } = listener;
+  const parts = { address, socketMode, protocol, direction, http2, proxyProtocol, startTls };
+  return Object.entries(parts).map(([key, value]) => [`listeners.${name}.${key}`, value]);
 }

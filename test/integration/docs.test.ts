@@ -19,6 +19,7 @@ interface Schema {
   readonly properties?: Readonly<Record<string, Schema>>;
   readonly items?: Schema;
   readonly additionalProperties?: Schema | boolean;
+  readonly anyOf?: readonly Schema[];
   readonly required?: readonly string[];
   readonly default?: unknown;
 }
@@ -37,7 +38,9 @@ const rows = (file: string): string[][] =>
 
 /** Keys that hold a value: what lies between is shown by them. */
 function leaves(schema: Schema, path: string, required: boolean): Key[] {
-  const { properties, items, additionalProperties: named } = schema;
+  const { items, additionalProperties: named } = schema;
+  // `false` or a mapping: the row of one of its keys says what `false` does.
+  const { properties } = schema.anyOf?.find((one) => one.properties !== undefined) ?? schema;
   const join = (key: string): string => (path === '' ? key : `${path}.${key}`);
   if (properties !== undefined) {
     return Object.entries(properties).flatMap(([key, value]) =>

@@ -132,15 +132,12 @@ const expected: readonly [file: string, problems: readonly string[]][] = [
     ['15:22 audit.durability: synced needs a regular file as `file`: standard output is no disk'],
   ],
   [
-    'config-later-outbound.yaml',
-    ['9:16 listeners[0].direction: `outbound` is not built yet in this version'],
+    'config-outbound-without-server-id.yaml',
+    ['12:43 listeners[0].routes[0].upstream: "billing" needs a `spiffeId`: what goes out shows our SVID,'],
   ],
-  ['config-later-tcp.yaml', ['9:15 listeners[0].protocol: `tcp` is not built yet in this version']],
+  ['config-tcp-with-path.yaml', ['12:28 listeners[0].routes[0].path: a tcp listener carries no requests']],
   ['config-later-tokens.yaml', ['15:1 tokens: `tokens` is not built yet in this version']],
-  [
-    'config-later-upstream-id.yaml',
-    ['13:44 upstreams.billing.spiffeId: `spiffeId` is not built yet in this version'],
-  ],
+  ['config-server-id-without-tls.yaml', ['13:54 upstreams.billing.spiffeId: needs https:// or tls://']],
   [
     'config-workers-zero.yaml',
     [
@@ -243,8 +240,10 @@ const expected: readonly [file: string, problems: readonly string[]][] = [
     ['13:3 upstreams.bil ling: the name must be 1 to 64 letters, digits, `.`, `_` or `-`,'],
   ],
   [
-    'config-upstream-https.yaml',
-    ['13:19 upstreams.billing.url: an `https:` upstream is not built yet in this version; use'],
+    'config-upstream-scheme.yaml',
+    [
+      '13:19 upstreams.billing.url: "ftp://127.0.0.1:8080" must begin with http://, https://, tcp://, tls:// or',
+    ],
   ],
   [
     'config-upstream-path.yaml',

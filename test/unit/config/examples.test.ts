@@ -278,6 +278,7 @@ interface SchemaNode {
   readonly properties?: Readonly<Record<string, SchemaNode>>;
   readonly items?: SchemaNode;
   readonly additionalProperties?: SchemaNode | boolean;
+  readonly anyOf?: readonly SchemaNode[];
 }
 
 function builtKeys(schema: unknown): Set<string> {
@@ -289,6 +290,7 @@ function builtKeys(schema: unknown): Set<string> {
       visit(child);
     }
     visit(node.items);
+    for (const one of node.anyOf ?? []) visit(one);
     visit(node.additionalProperties);
   };
   visit(schema as SchemaNode);

@@ -2,6 +2,7 @@ import t from 'tap';
 import { isLoopback, parseAddress, parseRouteHost, parseUpstreamUrl } from '../../../src/config/address.js';
 import { expandEnvironment } from '../../../src/config/environment.js';
 import { nearestKey } from '../../../src/config/issues.js';
+import { parseAddressRange } from '../../../src/config/listener-schema.js';
 import { parseDuration, parseRate, parseSize, parseTimestamp } from '../../../src/config/units.js';
 
 t.test('durations and sizes carry a unit, and mean what it says', async (t) => {
@@ -113,29 +114,79 @@ t.test(
   },
 );
 
-t.test('an upstream is http, host and port, and nothing else', async (t) => {
-  t.same(parseUpstreamUrl('http://[::1]:8080/'), {
-    ok: true,
-    value: { protocol: 'http:', host: '::1', port: 8080, authority: '[::1]:8080' },
-  });
-  t.match(parseUpstreamUrl('http://Billing'), {
-    value: { host: 'billing', port: 80, authority: 'billing:80' },
-  });
+t.test('an upstream is a scheme, a host and a port, or a socket, and nothing else', async (t) => {
+  const places: readonly [text: string, scheme: string, address: object, shown: string][] = [
+    ['http://[::1]:8080/', 'http', { kind: 'tcp', host: '::1', port: 8080 }, '[::1]:8080'],
+    ['http://Billing', 'http', { kind: 'tcp', host: 'billing', port: 80 }, 'billing:80'],
+    ['https://ledger', 'https', { kind: 'tcp', host: 'ledger', port: 443 }, 'ledger:443'],
+    ['tcp://127.0.0.1:5432', 'tcp', { kind: 'tcp', host: '127.0.0.1', port: 5432 }, '127.0.0.1:5432'],
+    ['tls://db:5432/', 'tls', { kind: 'tcp', host: 'db', port: 5432 }, 'db:5432'],
+    ['unix:/run/a.sock', 'unix', { kind: 'unix', path: '/run/a.sock' }, 'unix:/run/a.sock'],
+    ['unix:///run/a.sock', 'unix', { kind: 'unix', path: '/run/a.sock' }, 'unix:/run/a.sock'],
+  ];
+  for (const [text, scheme, address, shown] of places)
+    t.same(parseUpstreamUrl(text), { ok: true, value: { scheme, address, shown } }, text);
   const cases: readonly [text: string, why: RegExp][] = [
-    ['https://h', /not built yet/],
-    ['unix:/a', /not built yet/],
-    ['ftp://h', /must begin with http/],
+    ['ftp://h', /must begin with http:\/\/, https:\/\/, tcp:\/\/, tls:\/\/ or unix:/],
+    ['HTTP://h', /must begin with http/],
     ['h:80', /must begin with http/],
+    ['http:/h', /must begin with http/],
+    ['//h:80', /must begin with http/],
+    ['unix:', /no path after unix:/],
     ['http://', /no host/],
+    ['https://:443', /no host/],
+    ['tcp://h', /"tcp:\/\/h" has no port/],
+    ['tls://[::1]', /has no port/],
     ['http://h:0', /port 0/],
+    ['tcp://h:0', /port 0/],
     ['http://h/a', /paths are forwarded/],
+    ['http://h//', /paths are forwarded/],
     ['http://h?x', /paths are forwarded/],
+    ['tls://h:1#x', /paths are forwarded/],
     ['http://u:p@h', /user or password/],
     ['http://h:99999', /not a port/],
+    ['http://::1:80', /IPv6 address stands in brackets/],
+    ['http://[127.0.0.1]:80', /not an IPv6 address/],
+    ['http://1.2.3:80', /not a host name/],
     ['http://a b', /not a host name/],
   ];
   for (const [text, why] of cases) {
     const result = parseUpstreamUrl(text);
+    t.notOk(result.ok, text);
+    if (!result.ok) t.match(result.error, why, text);
+  }
+});
+
+t.test('whose PROXY header counts is an address or a range, and never everybody', async (t) => {
+  t.same(parseAddressRange('10.1.0.0/16'), {
+    ok: true,
+    value: { family: 'ipv4', address: '10.1.0.0', prefix: 16, text: '10.1.0.0/16' },
+  });
+  t.match(parseAddressRange('10.1.2.3'), { value: { family: 'ipv4', prefix: 32 } });
+  t.match(parseAddressRange('fd00::/8'), { value: { family: 'ipv6', address: 'fd00::', prefix: 8 } });
+  t.match(parseAddressRange('::1'), { value: { family: 'ipv6', prefix: 128 } });
+  const cases: readonly [text: string, why: RegExp][] = [
+    ['', /"" is not an IP address/],
+    ['lb.internal', /is not an IP address or a range such as 10\.1\.0\.0\/16/],
+    ['10.1.0.0:80', /is not an IP address/],
+    ['[::1]', /is not an IP address/],
+    ['10.1.0/16', /is not an IP address/],
+    ['/8', /is not an IP address/],
+    ['fe80::1%eth0', /is not an IP address/],
+    ['::ffff:10.1.0.0/112', /write it as IPv4/],
+    ['::FFFF:10.1.2.3', /write it as IPv4/],
+    ['10.0.0.0/33', /\/33 is not from \/1 to \/32/],
+    ['fd00::/129', /\/129 is not from \/1 to \/128/],
+    ['10.0.0.0/', /\/ is not from/],
+    ['10.0.0.0/-1', /\/-1 is not from/],
+    ['10.0.0.0/8/8', /\/8\/8 is not from/],
+    ['10.0.0.0/1e1', /is not from/],
+    ['0.0.0.0/0', /names every address there is/],
+    ['::/0', /names every address there is/],
+    ['::/00', /names every address there is/],
+  ];
+  for (const [text, why] of cases) {
+    const result = parseAddressRange(text);
     t.notOk(result.ok, text);
     if (!result.ok) t.match(result.error, why, text);
   }
