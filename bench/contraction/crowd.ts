@@ -1,13 +1,20 @@
 import { type ChildProcess, fork } from 'node:child_process';
+import type { SecureContext } from 'node:tls';
 import { fileURLToPath } from 'node:url';
+import { askChild } from '../support/ask-child.js';
 import { clientContext, type PemIdentity, RawConnection } from '../support/raw-connection.js';
+import { openCalls } from './grpc-calls.js';
 
 /** Idle connections in a process of their own, so that the work of closing them is not that of whoever measures. */
 
-interface CrowdJob {
+export interface CrowdJob {
   readonly port: number;
   readonly request: string;
   readonly groups: readonly { readonly identity: PemIdentity; readonly count: number }[];
+  /** What the request is answered with before the connection is left alone; 200 unless told otherwise. */
+  readonly status?: number;
+  /** gRPC calls on each connection instead of that request: each is one that ends. */
+  readonly calls?: number;
 }
 
 /** When each connection that the other side ended was ended, Unix milliseconds with fractions. */
@@ -36,41 +43,44 @@ export class Crowd {
     if (this.#child.connected) this.#child.disconnect();
   }
 
-  #order(order: CrowdOrder): Promise<CrowdAnswer> {
-    return new Promise((resolve, reject) => {
-      const gone = (): void => reject(new Error('the crowd is gone'));
-      this.#child.once('exit', gone);
-      this.#child.once('message', (answer: CrowdAnswer) => {
-        this.#child.off('exit', gone);
-        if (answer.op === 'failed') reject(new Error(answer.error));
-        else resolve(answer);
-      });
-      this.#child.send(order);
-    });
+  async #order(order: CrowdOrder): Promise<CrowdAnswer> {
+    const answer = await askChild<CrowdAnswer>(this.#child, order);
+    if (answer.op === 'failed') throw new Error(answer.error);
+    return answer;
   }
 }
 
 const OPENING_AT_ONCE = 16;
 const endedAtMs: number[] = [];
 
-async function openAll({ port, request, groups }: CrowdJob): Promise<void> {
+async function openAll({ port, request, groups, status = 200, calls }: CrowdJob): Promise<void> {
   const bytes = Buffer.from(request, 'latin1');
-  const contexts = groups.flatMap(({ identity, count }) => {
-    const context = clientContext(identity);
-    return Array.from({ length: count }, () => context);
-  });
+  const identities = groups.flatMap(({ identity, count }) => Array<PemIdentity>(count).fill(identity));
+  const contexts = new Map(groups.map(({ identity }) => [identity, clientContext(identity)]));
+  const onEnd = (): void => void endedAtMs.push(unixMs());
   const openNext = async (): Promise<void> => {
-    for (let context = contexts.pop(); context !== undefined; context = contexts.pop()) {
-      const connection = await RawConnection.open(port, context);
-      const status = await connection.ask(bytes);
-      if (status !== 200) throw new Error(`answered ${status} before anything was taken away`);
-      connection.onEnd = () => {
-        endedAtMs.push(unixMs());
-        connection.destroy();
-      };
+    for (let identity = identities.pop(); identity !== undefined; identity = identities.pop()) {
+      if (calls === undefined) await openConnection(port, contexts.get(identity)!, bytes, status, onEnd);
+      else await openCalls({ port, identity, count: calls }, onEnd);
     }
   };
   await Promise.all(Array.from({ length: OPENING_AT_ONCE }, openNext));
+}
+
+async function openConnection(
+  port: number,
+  context: SecureContext,
+  request: Buffer,
+  expected: number,
+  onEnd: () => void,
+): Promise<void> {
+  const connection = await RawConnection.open(port, context);
+  const status = await connection.ask(request);
+  if (status !== expected) throw new Error(`answered ${status} before anything was taken away`);
+  connection.onEnd = () => {
+    onEnd();
+    connection.destroy();
+  };
 }
 
 async function obey(order: CrowdOrder): Promise<CrowdAnswer> {

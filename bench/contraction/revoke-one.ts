@@ -25,7 +25,8 @@ export interface RevokeOneResult {
   readonly failed: number;
 }
 
-const TARGET = 'spiffe://example.org/ns/crowd/sa/target';
+/** Whom `revoke` revokes. */
+export const TARGET = 'spiffe://example.org/ns/crowd/sa/target';
 const REVOKED = 100;
 const EACH = 10;
 const BEFORE_MS = 6000;
@@ -96,7 +97,7 @@ async function groupsOf({ pki }: BenchSite, connections: number): Promise<Group[
 }
 
 /** @returns when it was answered. */
-async function revoke({ countersign }: BenchSite): Promise<number> {
+export async function revoke({ countersign }: BenchSite): Promise<number> {
   const response = await fetch(`http://127.0.0.1:${countersign.adminPort}/revocations`, {
     method: 'POST',
     headers: { 'content-type': 'application/json' },

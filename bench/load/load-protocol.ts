@@ -1,5 +1,6 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
+import { askChild } from '../support/ask-child.js';
 import type { OriginMessage, OriginReport } from './origin.js';
 
 export interface LoadJob {
@@ -57,7 +58,7 @@ export class LoadClient {
   }
 
   async #order(order: LoadOrder): Promise<LoadResult | undefined> {
-    const answer = await ask<LoadAnswer>(this.#child, order);
+    const answer = await askChild<LoadAnswer>(this.#child, order);
     if (!answer.ok) throw new Error(`the load client: ${answer.error}`);
     return answer.result;
   }
@@ -75,22 +76,10 @@ export class Origin {
   }
 
   report(): Promise<OriginReport> {
-    return ask<OriginReport>(this.#child, { report: true } satisfies OriginMessage);
+    return askChild<OriginReport>(this.#child, { report: true } satisfies OriginMessage);
   }
 
   stop(): void {
     if (this.#child.connected) this.#child.disconnect();
   }
-}
-
-function ask<T>(child: ChildProcess, message: LoadOrder | OriginMessage): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const onExit = (): void => reject(new Error('a helper process of the benchmark ended early'));
-    child.once('exit', onExit);
-    child.once('message', (answer) => {
-      child.off('exit', onExit);
-      resolve(answer as T);
-    });
-    child.send(message);
-  });
 }

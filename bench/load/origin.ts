@@ -1,9 +1,10 @@
+import { createHash } from 'node:crypto';
 import { createServer, type Socket } from 'node:net';
 import { MessageScanner } from '../support/message-scanner.js';
 
 /**
  * The service behind, as cheap as Node can make it. `/bulk…` answers 1 MiB, `/slow…` begins an answer and never ends it,
- * anything else a few bytes. Told `keepIds`, it remembers the x-request-id of everything it was asked, for the books.
+ * `/socket…` takes a WebSocket and says nothing on it, anything else a few bytes. Told `keepIds`, it remembers the x-request-id of everything it was asked, for the books.
  */
 
 const answer = (body: Buffer): Buffer =>
@@ -16,7 +17,15 @@ const BULK = answer(Buffer.alloc(1024 * 1024, 'x'));
 const BEGUN = Buffer.from(
   'HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 1000000\r\n\r\nfirst part',
 );
+const SOCKET_KEY = /\r\nsec-websocket-key: *([^\r]*)/i;
 const REQUEST_ID = /\r\nx-request-id: *([^\r]*)/i;
+
+/** RFC 6455 4.2.2. */
+function upgraded(head: string): string {
+  const key = `${SOCKET_KEY.exec(head)?.[1]}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`;
+  const accept = createHash('sha1').update(key).digest('base64');
+  return `HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: ${accept}\r\n\r\n`;
+}
 
 export type OriginMessage = { readonly keepIds: true } | { readonly report: true };
 export interface OriginReport {
@@ -35,6 +44,7 @@ const server = createServer({ noDelay: true }, (socket: Socket) => {
       const { head } = scanner;
       ids?.push(REQUEST_ID.exec(head)?.[1] ?? '');
       if (head.startsWith('GET /slow')) socket.write(BEGUN);
+      else if (head.startsWith('GET /socket')) socket.write(upgraded(head));
       else socket.write(head.startsWith('GET /bulk') ? BULK : SMALL);
     }
   });

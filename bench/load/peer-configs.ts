@@ -58,6 +58,36 @@ http {
 `;
 }
 
+/** The same for bytes of any kind: one line a connection, large buffers. @param module file of nginx's stream module. */
+export function nginxStreamConfig({ port, originPort, logs, files }: PeerPlace, module: string): string {
+  return `load_module ${module};
+worker_processes 1;
+daemon off;
+${process.getuid?.() === 0 ? 'user root root;' : ''}
+pid ${logs}/nginx-stream.pid;
+error_log ${logs}/nginx-stream-error.log warn;
+events { worker_connections 16384; }
+stream {
+  log_format evidence '$time_iso8601 $remote_addr "$ssl_client_s_dn" $ssl_client_serial $status $bytes_received $bytes_sent $session_time';
+  access_log ${logs}/nginx-stream-access.log evidence buffer=64k flush=10ms;
+  server {
+    listen 127.0.0.1:${port} ssl backlog=1024;
+    ssl_certificate ${files.certificate};
+    ssl_certificate_key ${files.key};
+    ssl_protocols TLSv1.3;
+    ssl_session_tickets off;
+    ssl_session_cache off;
+    ssl_client_certificate ${files.ca};
+    ssl_verify_client on;
+    ssl_verify_depth 2;
+    proxy_pass 127.0.0.1:${originPort};
+    proxy_buffer_size 64k;
+    proxy_timeout 1h;
+  }
+}
+`;
+}
+
 export function haproxyConfig({ port, originPort, files }: PeerPlace): string {
   return `global
   nbthread 1

@@ -4,11 +4,13 @@ import type { LoadJob } from './load-protocol.js';
 export interface Scenario {
   readonly name: string;
   readonly does: string;
+  /** What the subjects are set up for: requests, or bytes of any kind. */
+  readonly mode: 'http' | 'tcp';
   readonly kind: LoadJob['kind'];
   readonly connections: number;
   readonly request: string;
   /** What one unit of work is called in the table. */
-  readonly unit: 'request' | 'connection' | 'handshake';
+  readonly unit: 'request' | 'connection' | 'handshake' | 'transfer';
   /** Every certificate only once. */
   readonly unseen: boolean;
   /** Octets of payload a unit moves, for MB/s. */
@@ -17,8 +19,9 @@ export interface Scenario {
 
 const MIB = 1024 * 1024;
 const small = getRequest('/invoices/7').toString('latin1');
-const base = { kind: 'keep-alive', unit: 'request', unseen: false, payloadBytes: 0 } as const;
-const fresh = { connections: 8, unseen: false, payloadBytes: 0, request: small } as const;
+const bulk = getRequest('/bulk/7').toString('latin1');
+const base = { mode: 'http', kind: 'keep-alive', unit: 'request', unseen: false, payloadBytes: 0 } as const;
+const fresh = { mode: 'http', connections: 8, unseen: false, payloadBytes: 0, request: small } as const;
 
 export const scenarios: readonly Scenario[] = [
   {
@@ -55,7 +58,7 @@ export const scenarios: readonly Scenario[] = [
     name: 'download-1mib',
     does: 'answers of 1 MiB over 8 kept connections',
     connections: 8,
-    request: getRequest('/bulk/7').toString('latin1'),
+    request: bulk,
     payloadBytes: MIB,
   },
   {
@@ -64,6 +67,26 @@ export const scenarios: readonly Scenario[] = [
     does: 'request bodies of 1 MiB over 8 kept connections',
     connections: 8,
     request: postRequest('/invoices', MIB).toString('latin1'),
+    payloadBytes: MIB,
+  },
+  {
+    ...base,
+    mode: 'tcp',
+    name: 'tcp-1mib',
+    does: 'transfers of 1 MiB over 8 long-lived connections of bytes',
+    connections: 8,
+    request: bulk,
+    unit: 'transfer',
+    payloadBytes: MIB,
+  },
+  {
+    ...fresh,
+    mode: 'tcp',
+    name: 'tcp-1mib-new',
+    does: 'a connection of bytes, a full handshake and one transfer of 1 MiB each time',
+    kind: 'connect',
+    unit: 'transfer',
+    request: bulk,
     payloadBytes: MIB,
   },
 ];

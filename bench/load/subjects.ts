@@ -1,11 +1,19 @@
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { BenchPki } from '../support/bench-pki.js';
-import { startCountersign } from '../support/countersign-program.js';
+import { type CountersignOptions, startCountersign } from '../support/countersign-program.js';
 import { findProgram, versionOf } from '../support/environment.js';
 import { freePort, RunningProgram } from '../support/running-program.js';
 import type { WorkFolder } from '../support/work-folder.js';
-import { caddyConfig, haproxyConfig, nginxConfig, type PeerPlace } from './peer-configs.js';
+import {
+  caddyConfig,
+  haproxyConfig,
+  nginxConfig,
+  nginxStreamConfig,
+  type PeerPlace,
+} from './peer-configs.js';
+import type { Scenario } from './scenarios.js';
 
 export const subjectNames = ['countersign', 'nginx', 'haproxy', 'caddy', 'bare'] as const;
 export type SubjectName = (typeof subjectNames)[number];
@@ -27,8 +35,18 @@ export interface Site {
   readonly nodePath: string;
 }
 
-/** Starts a subject; undefined when it is not installed here. */
-export async function startSubject(name: SubjectName, site: Site): Promise<Subject | undefined> {
+/** Starts a subject; undefined when it is not installed here, or not what is asked for. */
+export async function startSubject(
+  name: SubjectName,
+  site: Site,
+  mode: Scenario['mode'],
+): Promise<Subject | undefined> {
+  if (mode === 'tcp' && name !== 'countersign') {
+    const stream = name === 'nginx' ? streamModule() : undefined;
+    if (stream === undefined) return undefined;
+    const configure = (place: PeerPlace): string => nginxStreamConfig(place, stream);
+    return startPeer('nginx', site, configure, ['-v'], (config) => ['-c', config]);
+  }
   switch (name) {
     case 'countersign': {
       const { program, port, adminPort } = await startCountersign(
@@ -36,6 +54,7 @@ export async function startSubject(name: SubjectName, site: Site): Promise<Subje
         site.pki,
         site.originPort,
         site.nodePath,
+        mode === 'tcp' ? bytesTo(site.originPort) : {},
       );
       return { name, version: ownVersion(), port, program, adminPort };
     }
@@ -48,6 +67,18 @@ export async function startSubject(name: SubjectName, site: Site): Promise<Subje
     case 'caddy':
       return startPeer(name, site, caddyConfig, ['version'], (config) => ['run', '--config', config]);
   }
+}
+
+const bytesTo = (port: number): CountersignOptions => ({
+  listener: 'protocol: tcp',
+  route: '',
+  upstream: `url: "tcp://127.0.0.1:${port}"`,
+});
+
+/** nginx's module for bytes is a package of its own; undefined when it is not installed. */
+function streamModule(): string | undefined {
+  const folders = ['/usr/lib/nginx/modules', '/usr/lib64/nginx/modules', '/usr/local/nginx/modules'];
+  return folders.map((folder) => join(folder, 'ngx_stream_module.so')).find((file) => existsSync(file));
 }
 
 async function startPeer(

@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 /** What the books need of a record. */
 export interface AuditLine {
   readonly event: string;
+  readonly phase?: 'start' | 'end';
   readonly id?: string;
   readonly seq: number;
   readonly latencyMs?: number;

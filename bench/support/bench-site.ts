@@ -16,7 +16,7 @@ export interface BenchSite {
 export async function withSite<T>(
   nodePath: string,
   use: (site: BenchSite) => Promise<T>,
-  options: CountersignOptions = {},
+  options: CountersignOptions | ((originPort: number) => CountersignOptions) = {},
 ): Promise<T> {
   const folder = new WorkFolder();
   const origin = new Origin(await freePort());
@@ -24,7 +24,8 @@ export async function withSite<T>(
   try {
     await untilListening(origin.port, () => false);
     const pki = await mintBenchPki(folder);
-    countersign = await startCountersign(folder, pki, origin.port, nodePath, options);
+    const words = typeof options === 'function' ? options(origin.port) : options;
+    countersign = await startCountersign(folder, pki, origin.port, nodePath, words);
     return await use({ folder, pki, origin, countersign });
   } finally {
     await countersign?.program.stop();

@@ -30,6 +30,14 @@ export interface CountersignOptions {
   readonly limits?: string;
   /** To the origin; 256 unless told otherwise. */
   readonly maxConnections?: number;
+  /** Further words of the listener, in braces' style: `protocol: tcp`. */
+  readonly listener?: string;
+  /** Words of its only route beside name and upstream; `path: /**` unless told otherwise. */
+  readonly route?: string;
+  /** Words that say where the origin is; HTTP on its port unless told otherwise. */
+  readonly upstream?: string;
+  /** A script that its process loads first. */
+  readonly preload?: { readonly script: string; readonly env: Readonly<Record<string, string>> };
 }
 
 /** Countersign as a user would run it, everything on: identity, 100 rules, XFCC, audit to a file, metrics, admin. */
@@ -38,29 +46,22 @@ export async function startCountersign(
   pki: BenchPki,
   originPort: number,
   nodePath: string,
-  { crowd, workers = 1, limits = '', maxConnections = 256 }: CountersignOptions = {},
+  options: CountersignOptions = {},
 ): Promise<CountersignProgram> {
+  const { crowd, preload } = options;
   const [port, adminPort] = [await freePort(), await freePort()];
   const auditFile = folder.log('audit.ndjson');
   folder.write('policy.yaml', policyYaml([...rulesUnderLoad(RULES), ...(crowd ? [CROWD] : [])]));
   folder.write('revoked.yaml', NOTHING_REVOKED);
   const config = folder.write(
     'countersign.yaml',
-    configYaml(pki, {
-      port,
-      adminPort,
-      originPort,
-      auditFile,
-      connections: crowd ?? 10_000,
-      workers,
-      limits,
-      maxConnections,
-    }),
+    configYaml(pki, { port, adminPort, originPort, auditFile }, options),
   );
   const main = fileURLToPath(new URL('../../src/main.js', import.meta.url));
   const program = await RunningProgram.start({
     command: nodePath,
-    args: [main, 'run', '-c', config],
+    args: [...(preload === undefined ? [] : ['--import', preload.script]), main, 'run', '-c', config],
+    ...(preload === undefined ? {} : { env: preload.env }),
     outputFile: folder.log('countersign.log'),
     port,
   });
@@ -69,17 +70,11 @@ export async function startCountersign(
 
 function configYaml(
   pki: BenchPki,
-  at: {
-    port: number;
-    adminPort: number;
-    originPort: number;
-    auditFile: string;
-    connections: number;
-    workers: number;
-    limits: string;
-    maxConnections: number;
-  },
+  at: { port: number; adminPort: number; originPort: number; auditFile: string },
+  options: CountersignOptions,
 ): string {
+  const { crowd = 10_000, workers = 1, limits, maxConnections = 256, listener } = options;
+  const { route = 'path: /**', upstream = `url: "http://127.0.0.1:${at.originPort}"` } = options;
   return `version: 1
 identity: { files: { certificate: ${pki.files.certificate}, key: ${pki.files.key} } }
 trust: [{ trustDomain: example.org, bundle: { file: ${pki.files.ca} } }]
@@ -88,14 +83,15 @@ emergencyRevocations: emergency-revoked.yaml
 listeners:
   - name: inbound
     address: 127.0.0.1:${at.port}
-    routes: [{ name: everything, path: /**, upstream: origin }]
-upstreams: { origin: { url: "http://127.0.0.1:${at.originPort}", maxConnections: ${at.maxConnections} } }
+    ${listener ?? ''}
+    routes: [{ name: everything, upstream: origin${route === '' ? '' : `, ${route}`} }]
+upstreams: { origin: { ${upstream}, maxConnections: ${maxConnections} } }
 policy: policy.yaml
 audit: { file: ${at.auditFile} }
 admin: { address: 127.0.0.1:${at.adminPort} }
-limits: { requestsPerConnection: 0, connections: ${at.connections}${at.limits === '' ? '' : `, ${at.limits}`} }
+limits: { requestsPerConnection: 0, connections: ${crowd}${limits === undefined || limits === '' ? '' : `, ${limits}`} }
 deadlines: { idle: 10m }
-workers: ${at.workers}
+workers: ${workers}
 drain: { delay: 0s, deadline: 1s }
 `;
 }

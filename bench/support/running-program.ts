@@ -87,6 +87,11 @@ export class RunningProgram {
     return { userSeconds, systemSeconds };
   }
 
+  residentKiB(): number {
+    const status = readFileSync(`/proc/${this.pid}/status`, 'latin1');
+    return Number(/VmRSS:\s+(\d+)/.exec(status)?.[1]);
+  }
+
   async stop(): Promise<void> {
     if (this.#ended || this.child.pid === undefined) return;
     const gone = new Promise<void>((resolve) => this.child.once('exit', () => resolve()));

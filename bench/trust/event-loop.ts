@@ -15,41 +15,61 @@ export interface LoopReading {
 
 /** Watches the event loop of this process while `work` runs. */
 export async function watchLoop(work: () => Promise<void>): Promise<LoopReading> {
-  const thread = new MainThreadTime();
-  const memoryBefore = process.memoryUsage.rss();
-  let longestStallMs = 0;
-  let longestTurnCpuMs = Number.isNaN(thread.cpuMs()) ? Number.NaN : 0;
-  let memory = memoryBefore;
-  let lastMs = performance.now();
-  let lastCpuMs = thread.cpuMs();
-  const tick = (): void => {
-    const [nowMs, cpuMs] = [performance.now(), thread.cpuMs()];
-    longestStallMs = Math.max(longestStallMs, nowMs - lastMs - 1);
-    longestTurnCpuMs = Math.max(longestTurnCpuMs, cpuMs - lastCpuMs);
-    [lastMs, lastCpuMs] = [nowMs, cpuMs];
-  };
-  const ticker = setInterval(tick, 1);
-  const memoryWatch = setInterval(() => {
-    memory = Math.max(memory, process.memoryUsage.rss());
-  }, 20);
-  const cpuBefore = process.cpuUsage();
-  const startMs = performance.now();
+  const watch = new LoopWatch();
   try {
     await work();
   } finally {
-    tick();
-    clearInterval(ticker);
-    clearInterval(memoryWatch);
-    thread.close();
+    watch.stop();
   }
-  const { user, system } = process.cpuUsage(cpuBefore);
-  return {
-    wallMs: round(performance.now() - startMs, 1),
-    cpuMs: round((user + system) / 1000, 0),
-    longestStallMs: round(longestStallMs, 1),
-    longestTurnCpuMs: round(longestTurnCpuMs, 1),
-    memoryMiB: round((memory - memoryBefore) / 1024 / 1024, 0),
-  };
+  return watch.stop();
+}
+
+/** Watches the event loop of this process from now on. */
+export class LoopWatch {
+  readonly #thread = new MainThreadTime();
+  readonly #memoryBefore = process.memoryUsage.rss();
+  readonly #cpuBefore = process.cpuUsage();
+  readonly #startMs = performance.now();
+  readonly #timers: readonly NodeJS.Timeout[];
+  #longestStallMs = 0;
+  #longestTurnCpuMs: number;
+  #memory = this.#memoryBefore;
+  #lastMs = this.#startMs;
+  #lastCpuMs: number;
+  #reading: LoopReading | undefined;
+
+  constructor() {
+    this.#lastCpuMs = this.#thread.cpuMs();
+    this.#longestTurnCpuMs = Number.isNaN(this.#lastCpuMs) ? Number.NaN : 0;
+    const watchMemory = (): void => {
+      this.#memory = Math.max(this.#memory, process.memoryUsage.rss());
+    };
+    this.#timers = [setInterval(() => this.#tick(), 1).unref(), setInterval(watchMemory, 20).unref()];
+  }
+
+  /** What was seen until the first call of it. */
+  stop(): LoopReading {
+    if (this.#reading !== undefined) return this.#reading;
+    this.#tick();
+    for (const timer of this.#timers) clearInterval(timer);
+    this.#thread.close();
+    const { user, system } = process.cpuUsage(this.#cpuBefore);
+    this.#reading = {
+      wallMs: round(performance.now() - this.#startMs, 1),
+      cpuMs: round((user + system) / 1000, 0),
+      longestStallMs: round(this.#longestStallMs, 1),
+      longestTurnCpuMs: round(this.#longestTurnCpuMs, 1),
+      memoryMiB: round((this.#memory - this.#memoryBefore) / 1024 / 1024, 0),
+    };
+    return this.#reading;
+  }
+
+  #tick(): void {
+    const [nowMs, cpuMs] = [performance.now(), this.#thread.cpuMs()];
+    this.#longestStallMs = Math.max(this.#longestStallMs, nowMs - this.#lastMs - 1);
+    this.#longestTurnCpuMs = Math.max(this.#longestTurnCpuMs, cpuMs - this.#lastCpuMs);
+    [this.#lastMs, this.#lastCpuMs] = [nowMs, cpuMs];
+  }
 }
 
 /** What Linux says that the main thread has spent on a CPU. */
