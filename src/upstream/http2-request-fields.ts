@@ -74,7 +74,7 @@ export function formatRequestFields(
     if (!isWritableField(name, value) || BARRED.has(name)) return undefined;
     addField(fields, name, trimOws(value)); // RFC 9113 8.2.1: no white space around it
   }
-  if (request.acceptsTrailers) fields['te'] = 'trailers';
+  if (request.acceptsTrailers) fields.te = 'trailers';
   if (body !== undefined && bodyLength !== undefined) fields['content-length'] = String(bodyLength);
   return fields;
 }
