@@ -57,6 +57,9 @@ export async function checkTrust(
   const emergency = await checkEmergency(config, at, read, found);
   const revocations = revocationListOf(joinRevocations(file.entries, emergency?.entries ?? []));
   await checkCa(config.externalDecision?.caFile, ['externalDecision', 'ca'], at, read, found);
+  for (const { name, tls } of config.upstreams.values()) {
+    if (tls?.kind === 'roots') await checkCa(tls.caFile, ['upstreams', name, 'tls', 'ca'], at, read, found);
+  }
   const own = await checkOwnFiles(config, at, read, found);
   if (own !== undefined) judgeOwn(config, own, { bundles, crls, revocations, nowMs }, at, found);
   return found;
