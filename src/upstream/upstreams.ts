@@ -11,7 +11,10 @@ import type {
 } from '../listener/ports.js';
 import type { Permit } from '../policy/permit.js';
 import { Failure } from '../reasons.js';
+import { openConnection } from './connect-tunnel.js';
+import { createConnector } from './create-connector.js';
 import { Http1Pool } from './http1-pool.js';
+import type { TunnelRoad } from './tunnel-call.js';
 import { openTunnel } from './upgrade-tunnel.js';
 
 const DEFAULT_CONNECTIONS = 256;
@@ -49,15 +52,11 @@ export class Upstreams implements UpstreamPort {
 
   upgrade(permit: Permit, request: UpgradeRequest, handler: UpgradeHandler): ForwardCall {
     const { config } = this.#entry(permit);
-    const target = {
-      ...placeOf(config),
-      firstByteMs: config.timeouts.responseMs,
-    };
-    return openTunnel(target, request, handler);
+    return openTunnel(roadOf(config), config.timeouts.responseMs, request, handler);
   }
 
-  connect(permit: Permit, _request: ConnectRequest, _handler: TunnelHandler): ForwardCall {
-    throw new Failure('internal_error', `${permit.request.destination} takes no connections yet`);
+  connect(permit: Permit, request: ConnectRequest, handler: TunnelHandler): ForwardCall {
+    return openConnection(roadOf(this.#entry(permit).config), request, handler);
   }
 
   close(): void {
@@ -86,4 +85,14 @@ function placeOf({ targets: [first] }: UpstreamConfig): { host: string; port: nu
   const { address } = first!;
   if (address.kind === 'tcp') return address;
   throw new Failure('internal_error', 'no unix sockets yet');
+}
+
+function roadOf(upstream: UpstreamConfig): TunnelRoad {
+  const connector = createConnector(upstream, upstream.targets[0]!, undefined);
+  return {
+    open: (options, done) =>
+      connector.open({ connectMs: upstream.timeouts.connectMs, ...options }, (result) =>
+        done(result instanceof Failure ? result : { carrier: result, end: () => undefined }),
+      ),
+  };
 }
