@@ -7,8 +7,7 @@ import { isAll, isFieldValue, isVisibleAscii, TOKEN } from '../message/char-clas
  */
 export function formatRequestHead(request: ForwardRequest): string | undefined {
   const { method, target, authority, headers } = request;
-  if (!isAll(method, TOKEN) || !isVisibleAscii(target, Number.MAX_SAFE_INTEGER)) return undefined;
-  if (!isVisibleAscii(authority, Number.MAX_SAFE_INTEGER)) return undefined;
+  if (!hasWritableTarget(request)) return undefined;
   // Host is the one that was judged (RFC 9112 3.2.2), not the upstream's own address.
   const lines = formatFields(headers);
   if (lines === undefined) return undefined;
@@ -21,8 +20,7 @@ export function formatRequestHead(request: ForwardRequest): string | undefined {
 
 /** As `formatRequestHead`, of a WebSocket handshake; its Connection and Upgrade are among its headers. */
 export function formatUpgradeHead({ target, authority, headers }: UpgradeRequest): string | undefined {
-  if (!isVisibleAscii(target, Number.MAX_SAFE_INTEGER) || !isVisibleAscii(authority, Number.MAX_SAFE_INTEGER))
-    return undefined;
+  if (!hasWritableTarget({ method: 'GET', target, authority })) return undefined;
   const lines = formatFields(headers);
   return lines === undefined ? undefined : `GET ${target} HTTP/1.1\r\nhost: ${authority}\r\n${lines}\r\n`;
 }
@@ -32,8 +30,21 @@ function formatFields(headers: readonly string[]): string | undefined {
   for (let i = 0; i < headers.length; i += 2) {
     const name = headers[i]!;
     const value = headers[i + 1]!;
-    if (!isAll(name, TOKEN) || !isFieldValue(value)) return undefined;
+    if (!isWritableField(name, value)) return undefined;
     lines += `${name}: ${value}\r\n`;
   }
   return lines;
 }
+
+/** Method, target and authority are octets that stay what they are in any version of HTTP. */
+export const hasWritableTarget = ({
+  method,
+  target,
+  authority,
+}: Pick<ForwardRequest, 'method' | 'target' | 'authority'>): boolean =>
+  isAll(method, TOKEN) &&
+  isVisibleAscii(target, Number.MAX_SAFE_INTEGER) &&
+  isVisibleAscii(authority, Number.MAX_SAFE_INTEGER);
+
+export const isWritableField = (name: string, value: string): boolean =>
+  isAll(name, TOKEN) && isFieldValue(value);
