@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net';
 import type { ProxiedAddresses } from '../message/proxy-protocol.js';
+import { endWatchOf } from './end-watch.js';
 
 /** Asked when it is accepted: after a reset the kernel no longer tells. */
 const acceptedFrom = Symbol('acceptedFrom');
@@ -41,6 +42,6 @@ export function addressesOf(socket: Socket): ProxiedAddresses | undefined {
 const plainAddress = (address: string | undefined): string | undefined =>
   address?.startsWith('::ffff:') === true && address.includes('.') ? address.slice(7) : address;
 
-/** What is under TLS. */
+/** What is under TLS; undefined for a plain transport, and for a watched one whose TLS is gone. */
 export const transportOf = (socket: Socket): Transport | undefined =>
-  (socket as { _parent?: Transport })._parent;
+  (socket as { _parent?: Transport })._parent ?? endWatchOf(socket)?.transport;

@@ -1,4 +1,4 @@
-import { parseHost } from '../message/host.js';
+import { isServerName } from '../message/connect-head.js';
 import type { RequestHead } from '../message/request-head.js';
 import { matchRoute } from '../policy/route-table.js';
 import type { Refusal } from '../reasons.js';
@@ -14,8 +14,7 @@ export function admitConnection(exchange: Exchange, head: RequestHead): Admitted
   if (refusal !== undefined) return refusal;
   if (!listener.records.available) return { reason: 'audit_unavailable', detail: '' };
   const { host, path } = head.target;
-  if (host !== '' && !isPlainHost(host))
-    return { reason: 'host_malformed', detail: 'the name that TLS was asked for' };
+  if (!isServerName(host)) return { reason: 'host_malformed', detail: 'the name that TLS was asked for' };
   const view = snapshot.listeners.get(listener.name);
   const route = view && matchRoute(view.routes, host, path);
   exchange.route = route;
@@ -23,10 +22,4 @@ export function admitConnection(exchange: Exchange, head: RequestHead): Admitted
   if (excess !== undefined) return excess;
   if (route === undefined) return { reason: 'route_not_found', detail: '' };
   return decide(exchange, head, route, snapshot);
-}
-
-/** One spelling of one name: what routes compare is what the client asked for. */
-function isPlainHost(name: string): boolean {
-  const host = parseHost(name);
-  return host.ok && host.value.host === name;
 }

@@ -1,9 +1,10 @@
-import { connectHead } from '../message/connect-head.js';
+import { CONNECT, connectHead } from '../message/connect-head.js';
 import { formatProxyHeader } from '../message/proxy-protocol.js';
 import type { Reason } from '../reasons.js';
 import type { Snapshot } from '../snapshot.js';
 import type { Connection } from './connection.js';
 import type { ListenerContext } from './context.js';
+import { endWatchOf } from './end-watch.js';
 import { addressesOf } from './peer-address.js';
 import type { Admitted } from './pipeline.js';
 import { admitConnection } from './tcp-admission.js';
@@ -20,7 +21,7 @@ export class TcpExchange extends TunnelExchange {
     snapshot: Snapshot | undefined,
     tellWhy: (reason: Reason, id: string) => void,
   ) {
-    super(listener, connection, snapshot, 'CONNECT', '/');
+    super(listener, connection, snapshot, CONNECT, '/');
     this.#tellWhy = tellWhy;
     this.head = connectHead(connection.tls.serverName ?? '');
   }
@@ -41,6 +42,7 @@ export class TcpExchange extends TunnelExchange {
       {
         socket: this.socket,
         opening: isAnnounced ? this.#announcement(permit.request.principal.uri) : undefined,
+        isCutShort: () => endWatchOf(this.socket)?.isCutShort === true,
         ...(connectMs === undefined ? {} : { connectMs }),
       },
       this,
@@ -56,6 +58,12 @@ export class TcpExchange extends TunnelExchange {
       id: this.id,
       tlsVersion: tls.version,
     });
+  }
+
+  /** Nothing but the end of each way says that all of it came. */
+  protected override get isAbandoned(): boolean {
+    const { readableEnded, writableFinished } = this.socket;
+    return this.reason === undefined && !(this.hasBegun && readableEnded && writableFinished);
   }
 
   override refuse(reason: Reason, detail = ''): void {

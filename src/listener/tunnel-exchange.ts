@@ -17,8 +17,6 @@ export abstract class TunnelExchange extends Exchange implements TunnelHandler, 
   protected isOpen = false;
   /** Bytes may have flowed. */
   protected hasBegun = false;
-  /** Both sides ended in good order. */
-  protected isDone = false;
   #idleMs = Number.POSITIVE_INFINITY;
   #endsAtMs = Number.POSITIVE_INFINITY;
   #movedAtMs = 0;
@@ -119,7 +117,6 @@ export abstract class TunnelExchange extends Exchange implements TunnelHandler, 
   }
 
   onClose(): void {
-    this.isDone = true;
     this.socket.destroySoon();
   }
 

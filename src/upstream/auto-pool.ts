@@ -93,7 +93,9 @@ export class AutoPool implements CallPool {
   #speak(carrier: Carrier): void {
     const spoken = spokenOn(carrier);
     this.#spoken = spoken;
-    const connector = new AskingConnector(this.#options.connector, spoken, carrier, () => this.#forget(spoken));
+    const connector = new AskingConnector(this.#options.connector, spoken, carrier, () =>
+      this.#forget(spoken),
+    );
     if (spoken !== 'h2') connector.dropFirst();
     const pool = this.#make[spoken]({ ...this.#options, connector });
     this.#pool = pool;
