@@ -66,7 +66,8 @@ export function parseRecordedRequest({ fields, time, timeMs }: RecordLine): Reco
     path: textOf(request.path),
     isTruncated: request.truncated === true,
     isRedacted: request.redacted === true,
-    isUpgraded: request.upgrade === 'websocket' || fields.phase === 'start',
+    isUpgraded:
+      request.upgrade === 'websocket' || (fields.phase === 'start' && request.protocol === 'http/1.1'),
     serverName: textOf(tls.serverName),
     headers: readValues(request.headers),
     query: readValues(request.query),

@@ -1,6 +1,7 @@
 import { parseArgs } from 'node:util';
 import { parseTimestamp } from '../config/units.js';
 import { parseSpiffeId, type SpiffeId } from '../identity/spiffe-id.js';
+import { CONNECT } from '../message/connect-head.js';
 import { problemOfReadHeader } from '../message/header-names.js';
 import { err, ok, type Result } from '../reasons.js';
 import type { Told } from './told-facts.js';
@@ -12,7 +13,8 @@ Decides one request offline, the way the listener would, and says of every rule 
   -c, --config FILE     the configuration
       --as ID           SPIFFE ID of the caller; may be left out with --credential
       --method M        method, such as GET
-      --url U           https://host/path?query, or /path where no route asks for a host
+      --url U           https://host/path?query, or /path where no route asks for a host;
+                        of a tcp listener tcp://name, or nothing: then --method may be left out as well
       --listener L      listener that gets the request; needed when there are several
       --at TIME         the moment, such as 2026-11-21T10:00:00Z; default now
       --all             every rule, also where there are many
@@ -34,6 +36,7 @@ export interface ExplainOptions {
   readonly config: string;
   readonly as: SpiffeId | undefined;
   readonly method: string;
+  /** `tcp://name` of a TCP connection, as which is taken what names neither method nor URL. */
   readonly url: string;
   readonly listener: string | undefined;
   readonly nowMs: number;
@@ -53,20 +56,23 @@ export function readExplainOptions(argv: readonly string[], nowMs: number): Expl
   if (config === undefined) return 'say which file: -c FILE';
   if (values.as === undefined && credential === undefined)
     return 'say who asks: --as spiffe://… or --credential FILE';
-  if (method === undefined) return 'say which method: --method GET';
-  if (url === undefined) return 'say what for: --url https://host/path';
-  if (!/^(https?:\/)?\//.test(url)) return `--url ${url}: must be https://host/path or /path`;
+  const isConnection = (url ?? 'tcp://').startsWith('tcp://') && (method ?? CONNECT) === CONNECT;
+  if (!isConnection) {
+    if (method === undefined) return 'say which method: --method GET';
+    if (url === undefined) return 'say what for: --url https://host/path';
+    if (!/^(https?:\/)?\//.test(url)) return `--url ${url}: must be https://host/path or /path`;
+  }
   const as = readId(values.as);
   if (!as.ok) return `--as ${values.as}: ${as.error}`;
   const at = readTime(values.at);
   if (!at.ok) return `--at: ${at.error}`;
-  const told = readTold(values, url);
+  const told = readTold(values, url ?? 'tcp://');
   if (!told.ok) return told.error;
   return {
     config,
     as: as.value,
-    method,
-    url,
+    method: method ?? CONNECT,
+    url: url ?? 'tcp://',
     listener,
     nowMs: at.value ?? nowMs,
     credential,

@@ -38,6 +38,12 @@ export async function runExplain(argv: readonly string[], io: CliIo, nowMs = Dat
   }
   const listener = chooseListener(config, options.listener);
   if (!listener.ok) return wrongUsage(io, 'explain', `--listener: ${listener.error}`);
+  if (options.url.startsWith('tcp:') && listener.value.protocol !== 'tcp')
+    return wrongUsage(
+      io,
+      'explain',
+      `${listener.value.name} takes requests: say --method GET --url https://host/path`,
+    );
   warnOfUnread(options, policy, io);
   const asked = toQuestion(options, presented.value, config, listener.value);
   return asked.ok ? show(options, policy, asked.value, io) : showRefusal(options, asked.error, io);

@@ -1,5 +1,6 @@
-import type { Config, RouteConfig } from '../config/config.js';
+import type { Config, ListenerConfig, RouteConfig } from '../config/config.js';
 import type { SpiffeId } from '../identity/spiffe-id.js';
+import { CONNECT, connectHead, isServerName } from '../message/connect-head.js';
 import { parseRequestHead } from '../message/request-head.js';
 import type { Target } from '../message/target.js';
 import type { AccessRequest } from '../policy/decision.js';
@@ -11,7 +12,7 @@ import { err, ok, type Result, refuse } from '../reasons.js';
 export interface OfflineQuestion {
   readonly as: SpiffeId;
   readonly method: string;
-  /** `https://host/path`, or `/path` where it named no host. */
+  /** `https://host/path`, or `/path` where it named no host. Of a TCP connection `tcp://name`, or `tcp://` without one. */
   readonly url: string;
   /** Unix milliseconds. */
   readonly nowMs: number;
@@ -21,6 +22,7 @@ export interface OfflineQuestion {
 /** A listener without its socket. */
 export interface OfflineListener {
   readonly name: string;
+  readonly protocol: ListenerConfig['protocol'];
   readonly routes: RouteTable<RouteConfig>;
 }
 
@@ -31,7 +33,7 @@ export function chooseListener(config: Config, name: string | undefined): Result
   const chosen =
     name === undefined ? config.listeners[0] : config.listeners.find((listener) => listener.name === name);
   if (chosen === undefined) return err(`there is no listener ${name}; there are ${names}`);
-  return ok({ name: chosen.name, routes: compileRoutes(chosen.routes) });
+  return ok({ name: chosen.name, protocol: chosen.protocol, routes: compileRoutes(chosen.routes) });
 }
 
 /**
@@ -40,14 +42,14 @@ export function chooseListener(config: Config, name: string | undefined): Result
  */
 export function toAccessRequest(question: OfflineQuestion, listener: OfflineListener): Result<AccessRequest> {
   const { as, method, url, nowMs, facts } = question;
-  const target = readTarget(method, url);
+  const target = listener.protocol === 'tcp' ? readConnection(method, url) : readTarget(method, url);
   if (!target.ok) return target;
   const { host, path, decodedSlashPath } = target.value;
   const route = matchRoute(listener.routes, host, path);
   if (route === undefined)
     return refuse(
       'route_not_found',
-      `no route of ${listener.name} for ${host === NO_HOST ? 'no host' : host} ${path}`,
+      `no route of ${listener.name} for ${host === NO_HOST || host === '' ? 'no host' : host} ${path}`,
     );
   if (decodedSlashPath !== undefined) {
     if (!route.encodedSlash)
@@ -78,4 +80,13 @@ function readTarget(method: string, url: string): Result<Target> {
   if (head.ok) return ok(head.value.target);
   const { reason, detail } = head.error;
   return refuse(reason, reason === 'method_not_allowed' ? `${method} is never forwarded` : detail);
+}
+
+/** A connection asks for nothing but the name that TLS was asked for. */
+function readConnection(method: string, url: string): Result<Target> {
+  if (method !== CONNECT) return refuse('method_not_allowed', `a tcp listener is asked for ${CONNECT} alone`);
+  const name = /^(?:tcp|https):\/\/([^/?#]*)\/?$/.exec(url)?.[1];
+  if (name === undefined || !isServerName(name))
+    return refuse('host_malformed', 'write tcp://name or tcp://');
+  return ok(connectHead(name).target);
 }

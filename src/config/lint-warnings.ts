@@ -1,3 +1,4 @@
+import { CONNECT } from '../message/connect-head.js';
 import { FORWARDED_METHODS } from '../message/request-head.js';
 import { lintPolicy } from '../policy/lint.js';
 import type { LintFinding } from '../policy/lint-subject.js';
@@ -10,7 +11,9 @@ import { firstOf } from './registry-check.js';
 export function lintWarnings(config: Config, file: PolicyFile): Problem[] {
   if (file.input === undefined) return [];
   const routes = config.listeners.flatMap((listener) => listener.routes);
-  const findings = lintPolicy(file.input, { routes, methods: FORWARDED_METHODS });
+  const hasTcp = config.listeners.some(({ protocol }) => protocol === 'tcp');
+  const methods = hasTcp ? new Set([...FORWARDED_METHODS, CONNECT]) : FORWARDED_METHODS;
+  const findings = lintPolicy(file.input, { routes, methods });
   return firstOf(placed(findings, file));
 }
 

@@ -158,7 +158,7 @@ export const method = (description: string) =>
   z
     .string()
     .regex(/^[A-Z][A-Z-]{0,31}$/, 'must be a method in capitals, such as GET')
-    .refine((value) => value !== 'CONNECT' && value !== 'TRACE', 'never reaches policy: it is always refused')
+    .refine((value) => value !== 'TRACE', 'never reaches policy: it is always refused')
     .describe(description);
 
 /** Hexadecimal text of `bytes` bytes (any number of them without), colons allowed -> lower case without colons. */

@@ -1,10 +1,10 @@
-import type { Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import type { TlsFields } from '../audit/record.js';
 import type { Reason, Refusal, RefusalReason } from '../reasons.js';
 import type { Snapshot } from '../snapshot.js';
 import type { Contraction } from './contraction.js';
 import type { Credential } from './credential.js';
+import { transportOf } from './peer-address.js';
 import type { KeyUse } from './signal-keys.js';
 import { Turns } from './turns.js';
 
@@ -154,7 +154,7 @@ export class Connection {
   /** Ends it so that nobody takes what arrived for a whole message: a TCP reset, where the transport has one. Not from within
    * 'secureConnection': that brings Node down. */
   reset(): void {
-    const transport = (this.socket as { _parent?: Socket })._parent;
+    const transport = transportOf(this.socket);
     try {
       // Where its end is under way the system refuses a reset (libuv, uv_tcp_close_reset), and Node would never close it.
       if (!this.socket.writableEnded) transport?.resetAndDestroy();

@@ -9,17 +9,19 @@ import {
 import type { Address } from '../config/config.js';
 import type { Refusal } from '../reasons.js';
 import type { OwnSvid, Snapshot } from '../snapshot.js';
-import { answerOnSocket } from './answer.js';
 import { Connection } from './connection.js';
 import { handshakeRecord, terminatedRecord } from './connection-record.js';
 import type { ListenerContext } from './context.js';
 import type { Contraction } from './contraction.js';
+import { endWatchOf } from './end-watch.js';
 import { HttpProtocol } from './http-protocol.js';
 import { LiveConnections } from './live-connections.js';
 import { addressOf, rememberAddress } from './peer-address.js';
 import type { PeerReader } from './ports.js';
+import { Prefaces } from './preface.js';
 import type { Protocol } from './protocol.js';
-import { onHandshakeError, refuseHandshake } from './refused-handshake.js';
+import { onHandshakeError, refuseHandshake, watchEnd } from './refused-handshake.js';
+import { TcpProtocol } from './tcp-protocol.js';
 
 /** TLS comes from the tls folder, handed in. */
 export interface ListenerTls {
@@ -40,6 +42,7 @@ export class Listener {
   /** Is handed what was accepted; listens nowhere itself. */
   readonly #tls: TlsServer;
   readonly #protocol: Protocol;
+  readonly #prefaces: Prefaces;
   #own: OwnSvid;
   #sweeper: NodeJS.Timeout | undefined;
   /** Every accepted transport, handshaking ones too. */
@@ -55,7 +58,8 @@ export class Listener {
     this.live = new LiveConnections(context);
     this.#own = snapshot.own;
     const { handshakeMs } = snapshot.config.deadlines;
-    this.#protocol = new HttpProtocol(context, snapshot);
+    this.#prefaces = new Prefaces(context);
+    this.#protocol = protocolOf(context, snapshot);
     this.#server = createServer({ noDelay: true });
     this.#tls = createTlsServer(tls.serverOptions(snapshot.own, handshakeMs, this.#protocol.alpn));
     this.#listen();
@@ -145,12 +149,17 @@ export class Listener {
     }
     this.#sockets.add(socket);
     socket.once('close', () => this.#sockets.delete(socket));
-    this.#tls.emit('connection', socket);
+    const { watchesEnds } = this.#protocol;
+    this.#prefaces.read(socket, () => {
+      this.#tls.emit('connection', watchesEnds ? watchEnd(this.context, socket) : socket);
+    });
   }
 
   #onSecure(socket: TLSSocket): void {
     const { context } = this;
     const now = context.clock.nowMs();
+    const watch = endWatchOf(socket);
+    if (watch !== undefined) watch.tls = socket;
     const presented = this.tls.readPeer(socket);
     const credential = presented && context.credentials.find(presented);
     const connection = new Connection(context.ids.next(), socket, addressOf(socket), credential, now);
@@ -171,7 +180,7 @@ export class Listener {
     if (this.live.takeShare(connection, limit)) return undefined;
     const refusal: Refusal = { reason: 'connection_limit', detail: `${limit} connections of one identity` };
     connection.turnAway(refusal);
-    const answer = (): void => answerOnSocket(connection.socket, refusal.reason, connection.id);
+    const answer = (): void => this.#protocol.turnAway(connection, refusal.reason);
     if (!this.context.records.confirms) answer();
     else this.#recordRefused(connection, (isKept) => (isKept ? answer() : connection.reset()));
     return refusal;
@@ -208,4 +217,10 @@ export class Listener {
     const { idleMs } = snapshot.config.deadlines;
     this.live.sweep(snapshot, this.#closing ? Math.min(idleMs, CLOSING_IDLE_MS) : idleMs);
   }
+}
+
+function protocolOf(context: ListenerContext, snapshot: Snapshot): Protocol {
+  const config = snapshot.listeners.get(context.name)?.config;
+  if (config?.protocol !== 'tcp') return new HttpProtocol(context, snapshot);
+  return new TcpProtocol(context, config.startTls);
 }
