@@ -121,6 +121,8 @@ export class RawHttp2Server {
       case FRAME.windowUpdate:
         return;
       default:
+        // As real servers do: Node 20 tells nobody that it has given up a connection.
+        if (frame.type === FRAME.goaway && frame.payload.readUInt32BE(4) !== 0) connection.socket.end();
         connection.frames.push(frame);
         this.onFrame(connection, frame);
     }
