@@ -57,4 +57,5 @@ export class RootsConnector implements Connector {
   }
 }
 
-const outdated = (): Failure => new Failure('upstream_untrusted', 'the authorities have changed since');
+/** What it has begun it finishes: it was verified by what counted then. */
+const outdated = (): Failure => new Failure('upstream_reset', 'the authorities have changed since');
