@@ -61,6 +61,8 @@ export class Http2Connection implements StreamOwner {
   /** Of GOAWAY: streams above it were not looked at (RFC 9113 6.8). */
   #lastStream = Number.POSITIVE_INFINITY;
   #served = 0;
+  /** Pieces of answers. */
+  #heard = 0;
   #controlFrames = 0;
 
   /** @param order of its beginning among the pool's calls. */
@@ -102,11 +104,11 @@ export class Http2Connection implements StreamOwner {
   /** Sends a call that may begin now, where there is room. */
   run(call: UpstreamCall, fields: OutgoingHttpHeaders): void {
     const { body, bodyLength } = call.request;
-    const { server, socket } = this.#carrier!;
+    const { server } = this.#carrier!;
     call.handler.onServer(server);
     call.hasBegun = true;
     const stream = this.#session!.request(fields, { endStream: body === undefined || bodyLength === 0 });
-    const carrier = new Http2Stream(this, stream, call, performance.now(), socket.bytesRead);
+    const carrier = new Http2Stream(this, stream, call, performance.now(), this.#heard);
     this.#streams.add(carrier);
     call.carrier = carrier;
     if (carrier.id > MAX_STREAM_ID) this.#isRetired = true;
@@ -134,6 +136,10 @@ export class Http2Connection implements StreamOwner {
   }
 
   // --- calls -----------------------------------------------------------------------------------------------------------
+
+  onHeard(): void {
+    this.#heard++;
+  }
 
   onAnswered(): void {
     this.#served++;
@@ -164,22 +170,24 @@ export class Http2Connection implements StreamOwner {
     this.#error ??= error;
   }
 
-  /** A server that went without a word is found out before the next call waits for it. */
+  /**
+   * What went without a word is found out before the next calls wait for it: a server, or, on Node 20, a session that nghttp2 has
+   * given up for what it read, which reads and says nothing from then on.
+   */
   onSilent(stream: Http2Stream): void {
     const nowMs = performance.now();
-    const socket = this.#carrier?.socket;
-    if (socket === undefined || nowMs - stream.atMs < SUSPECT_MS) return;
-    const isHeard = socket.bytesRead !== stream.bytesBefore;
-    if (this.#ask(nowMs) && !isHeard) this.#isSuspect = true;
+    if (nowMs - stream.atMs < SUSPECT_MS) return;
+    this.#ask(nowMs);
+    if (this.#liveness.isAsking && this.#heard === stream.heardBefore) this.#isSuspect = true;
   }
 
-  #ask(nowMs: number): boolean {
+  #ask(nowMs: number): void {
     const session = this.#session;
     const socket = this.#carrier?.socket;
     const liveness = this.#liveness;
-    if (session === undefined || socket === undefined || session.destroyed) return false;
+    if (session === undefined || socket === undefined || session.destroyed) return;
     liveness.observe(socket.bytesRead, nowMs);
-    if (!liveness.mayAsk(nowMs)) return false;
+    if (!liveness.mayAsk(nowMs)) return;
     const isSent = session.ping((error) => {
       if (error !== null || this.#isGone) return;
       liveness.answered(socket.bytesRead, performance.now());
@@ -187,7 +195,6 @@ export class Http2Connection implements StreamOwner {
       this.#owner.onRoom(this);
     });
     if (isSent) liveness.asked(nowMs);
-    return isSent;
   }
 
   // --- the session -----------------------------------------------------------------------------------------------------

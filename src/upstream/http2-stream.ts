@@ -12,6 +12,8 @@ const MAX_HEAD_BYTES = 64 * 1024;
 
 /** Whose stream it is. */
 export interface StreamOwner {
+  /** A piece of an answer has come. */
+  onHeard(): void;
   /** All of its answer has come. */
   onAnswered(): void;
   /** It is closed: the server counts it no more. */
@@ -42,14 +44,14 @@ export class Http2Stream implements CallCarrier {
 
   /**
    * @param atMs when it began (performance.now).
-   * @param bytesBefore that its connection had brought until then.
+   * @param heardBefore what its connection had brought until then.
    */
   constructor(
     owner: StreamOwner,
     stream: ClientHttp2Stream,
     call: UpstreamCall,
     readonly atMs: number,
-    readonly bytesBefore: number,
+    readonly heardBefore: number,
   ) {
     this.#owner = owner;
     this.id = stream.id ?? 0;
@@ -94,6 +96,7 @@ export class Http2Stream implements CallCarrier {
     const call = this.#call;
     if (call === undefined) return;
     this.isAnswering = true;
+    this.#owner.onHeard();
     try {
       take(call);
     } catch (cause) {
