@@ -7,8 +7,9 @@ import {
 } from 'node:http2';
 import { Failure } from '../reasons.js';
 import type { Alpn, Carrier, Connector, Opening } from './connector.js';
+import { type CallFailure, givenUp, judgeClose, lost, nameOfCode, reset } from './http2-closes.js';
 import { Http2Liveness } from './http2-liveness.js';
-import { type CallFailure, Http2Stream, type StreamOwner } from './http2-stream.js';
+import { Http2Stream, type StreamOwner } from './http2-stream.js';
 import type { UpstreamCall } from './upstream-call.js';
 
 /** Whose connection it is. Each connection ends with one `onRefused` (it never was open) or one `onGone`. */
@@ -33,7 +34,7 @@ const MAX_STREAM_ID = 2 ** 30;
 const SUSPECT_MS = 1000;
 
 const OPTIONS = {
-  maxHeaderListPairs: 2000,
+  maxHeaderListPairs: 1000,
   maxSessionMemory: 64, // MB: of bodies to and from all streams; above it calls are reset
   settings: { enablePush: false, initialWindowSize: STREAM_WINDOW, maxHeaderListSize: 64 * 1024 },
 } as const;
@@ -60,6 +61,8 @@ export class Http2Connection implements StreamOwner {
   /** Of GOAWAY: streams above it were not looked at (RFC 9113 6.8). */
   #lastStream = Number.POSITIVE_INFINITY;
   #served = 0;
+  /** Pieces of answers. */
+  #heard = 0;
   #controlFrames = 0;
 
   /** @param order of its beginning among the pool's calls. */
@@ -101,11 +104,11 @@ export class Http2Connection implements StreamOwner {
   /** Sends a call that may begin now, where there is room. */
   run(call: UpstreamCall, fields: OutgoingHttpHeaders): void {
     const { body, bodyLength } = call.request;
-    const { server, socket } = this.#carrier!;
+    const { server } = this.#carrier!;
     call.handler.onServer(server);
     call.hasBegun = true;
     const stream = this.#session!.request(fields, { endStream: body === undefined || bodyLength === 0 });
-    const carrier = new Http2Stream(this, stream, call, performance.now(), socket.bytesRead);
+    const carrier = new Http2Stream(this, stream, call, performance.now(), this.#heard);
     this.#streams.add(carrier);
     call.carrier = carrier;
     if (carrier.id > MAX_STREAM_ID) this.#isRetired = true;
@@ -134,6 +137,10 @@ export class Http2Connection implements StreamOwner {
 
   // --- calls -----------------------------------------------------------------------------------------------------------
 
+  onHeard(): void {
+    this.#heard++;
+  }
+
   onAnswered(): void {
     this.#served++;
   }
@@ -149,36 +156,38 @@ export class Http2Connection implements StreamOwner {
   }
 
   failureOf(stream: Http2Stream, rstCode: number): CallFailure {
-    const isHeard = stream.isAnswering;
-    if (this.#failure !== undefined && !isLoss(this.#failure))
-      return { failure: this.#failure, progress: 'final' };
-    if (stream.id > this.#lastStream || (rstCode === constants.NGHTTP2_REFUSED_STREAM && !isHeard))
-      return { failure: reset('the upstream did not take the call'), progress: 'unprocessed' };
-    if (this.#isGone) {
-      const progress = isHeard ? 'final' : this.#served > 0 ? 'stale' : 'lost';
-      return { failure: this.#failure ?? lost(this.#error), progress };
-    }
-    const failure = MALFORMED.has(rstCode)
-      ? new Failure('upstream_malformed', `the stream broke off: ${nameOf(rstCode)}`)
-      : reset(`the upstream reset the stream: ${nameOf(rstCode)}`);
-    return { failure, progress: 'final' };
+    return judgeClose({
+      rstCode,
+      isAnswering: stream.isAnswering,
+      isAboveLast: stream.id > this.#lastStream,
+      isConnectionGone: this.#isGone || this.#session?.destroyed === true,
+      connectionFailure: this.#failure ?? (this.#error && lost(this.#error)),
+      hasServed: this.#served > 0,
+    });
   }
 
-  /** A server that went without a word is found out before the next call waits for it. */
+  onConnectionError(error: Error): void {
+    this.#error ??= error;
+  }
+
+  /**
+   * What went without a word is found out before the next calls wait for it: a server, or, on Node 20, a session that nghttp2 has
+   * given up for what it read, which reads and says nothing from then on.
+   */
   onSilent(stream: Http2Stream): void {
     const nowMs = performance.now();
-    const socket = this.#carrier?.socket;
-    if (socket === undefined || nowMs - stream.atMs < SUSPECT_MS) return;
-    if (socket.bytesRead === stream.bytesBefore && this.#ask(nowMs)) this.#isSuspect = true;
+    if (nowMs - stream.atMs < SUSPECT_MS) return;
+    this.#ask(nowMs);
+    if (this.#liveness.isAsking && this.#heard === stream.heardBefore) this.#isSuspect = true;
   }
 
-  #ask(nowMs: number): boolean {
+  #ask(nowMs: number): void {
     const session = this.#session;
     const socket = this.#carrier?.socket;
     const liveness = this.#liveness;
-    if (session === undefined || socket === undefined || session.destroyed) return false;
+    if (session === undefined || socket === undefined || session.destroyed) return;
     liveness.observe(socket.bytesRead, nowMs);
-    if (!liveness.mayAsk(nowMs)) return false;
+    if (!liveness.mayAsk(nowMs)) return;
     const isSent = session.ping((error) => {
       if (error !== null || this.#isGone) return;
       liveness.answered(socket.bytesRead, performance.now());
@@ -186,7 +195,6 @@ export class Http2Connection implements StreamOwner {
       this.#owner.onRoom(this);
     });
     if (isSent) liveness.asked(nowMs);
-    return isSent;
   }
 
   // --- the session -----------------------------------------------------------------------------------------------------
@@ -203,17 +211,15 @@ export class Http2Connection implements StreamOwner {
       createConnection: () => socket,
     });
     this.#session = session;
-    session.on('error', (error) => {
-      this.#error = error;
-    });
+    session.on('error', (error) => this.onConnectionError(error));
+    socket.on('error', (error) => this.onConnectionError(error));
     session.once('connect', () => {
       if (!session.destroyed) session.setLocalWindowSize(CONNECTION_WINDOW);
     });
     session.on('remoteSettings', (settings) => this.#settled(settings));
     session.on('ping', () => this.#countControlFrame());
     session.on('goaway', (code, lastStream) => this.#goneAway(code, lastStream));
-    session.on('close', () => this.#closed());
-    socket.on('close', () => this.#closed());
+    session.on('close', () => this.#end());
     // A server begins with its SETTINGS (RFC 9113 3.4): what answers anything else gets no byte of a request.
     this.#settingsTimer = setTimeout(
       () => this.#end(new Failure('upstream_connect_timeout', 'the upstream sent no SETTINGS')),
@@ -243,65 +249,22 @@ export class Http2Connection implements StreamOwner {
   #goneAway(code: number, lastStream: number): void {
     this.#lastStream = Math.min(this.#lastStream, lastStream);
     this.#isRetired = true;
-    if (code !== constants.NGHTTP2_NO_ERROR) this.#failure ??= reset(`GOAWAY: ${nameOf(code)}`);
+    if (code !== constants.NGHTTP2_NO_ERROR) this.#failure ??= reset(`GOAWAY: ${nameOfCode(code)}`);
     // Not here: node:http2 is about to close what is above the last stream, each with its own word.
     setImmediate(() => this.#isUp && this.#streams.size === 0 && this.destroy());
-  }
-
-  #closed(): void {
-    const error = this.#error;
-    const isProtocol = error?.code === 'ERR_HTTP2_ERROR' || error?.code === 'ERR_HTTP2_SESSION_ERROR';
-    this.#end(isProtocol ? new Failure('upstream_malformed', error.message, { cause: error }) : undefined);
   }
 
   #end(failure?: Failure): void {
     if (this.#isGone) return;
     this.#isGone = true;
-    this.#failure ??= failure;
+    this.#failure ??= failure ?? lost(this.#error);
     clearTimeout(this.#settingsTimer);
     this.#opening.cancel();
     this.#session?.destroy();
     this.#carrier?.socket.destroy();
     if (this.#isUp) this.#owner.onGone(this);
-    else this.#owner.onRefused(this, this.#failure ?? lost(this.#error));
+    else this.#owner.onRefused(this, this.#failure);
   }
 }
 
 const ignore = (): void => undefined;
-const reset = (message: string): Failure => new Failure('upstream_reset', message);
-const givenUp = (): Failure => reset('the connection was given up');
-const isLoss = (failure: Failure): boolean => failure.code === 'upstream_reset';
-
-const lost = (error: Error | undefined): Failure =>
-  new Failure(
-    'upstream_reset',
-    error?.message ?? 'the connection closed',
-    error === undefined ? {} : { cause: error },
-  );
-
-/** Errors that tell of octets that are no answer; the rest is a server that gave up. */
-const MALFORMED: ReadonlySet<number> = new Set([
-  constants.NGHTTP2_PROTOCOL_ERROR,
-  constants.NGHTTP2_FLOW_CONTROL_ERROR,
-  constants.NGHTTP2_FRAME_SIZE_ERROR,
-  constants.NGHTTP2_COMPRESSION_ERROR,
-  constants.NGHTTP2_ENHANCE_YOUR_CALM,
-]);
-
-const CODES = [
-  'NO_ERROR',
-  'PROTOCOL_ERROR',
-  'INTERNAL_ERROR',
-  'FLOW_CONTROL_ERROR',
-  'SETTINGS_TIMEOUT',
-  'STREAM_CLOSED',
-  'FRAME_SIZE_ERROR',
-  'REFUSED_STREAM',
-  'CANCEL',
-  'COMPRESSION_ERROR',
-  'CONNECT_ERROR',
-  'ENHANCE_YOUR_CALM',
-  'INADEQUATE_SECURITY',
-  'HTTP_1_1_REQUIRED',
-];
-const nameOf = (code: number): string => CODES[code] ?? `error ${code}`;

@@ -1,7 +1,9 @@
 /** A connection that carries calls and has been silent for so long is asked whether it is there. */
 const SILENCE_MS = 30_000;
-/** And has so long to answer. */
+/** And has so long to answer, */
 const ANSWER_MS = 10_000;
+/** or so long while it sends other things: an answer may stand behind them. */
+const LATEST_MS = 60_000;
 /** Without anything else heard since, not again for so long: gRPC servers give up clients that ask more often than in 5 minutes. */
 const REPEAT_MS = 310_000;
 
@@ -27,7 +29,9 @@ export class Http2Liveness {
   }
 
   isDead(nowMs: number): boolean {
-    return this.isAsking && nowMs - this.#askedMs >= ANSWER_MS && nowMs - this.#heardMs >= ANSWER_MS;
+    if (!this.isAsking) return false;
+    const waitedMs = nowMs - this.#askedMs;
+    return waitedMs >= LATEST_MS || (waitedMs >= ANSWER_MS && nowMs - this.#heardMs >= ANSWER_MS);
   }
 
   isSilent(nowMs: number): boolean {

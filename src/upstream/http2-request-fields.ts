@@ -17,40 +17,17 @@ const BARRED: ReadonlySet<string> = new Set([
 ]);
 
 /** Fields that node:http2 sends once only: copies are joined, as RFC 9110 5.3 allows. */
-const SINGLE: ReadonlySet<string> = new Set([
-  'access-control-allow-credentials',
-  'access-control-max-age',
-  'access-control-request-method',
-  'age',
-  'authorization',
-  'content-encoding',
-  'content-language',
-  'content-location',
-  'content-md5',
-  'content-range',
-  'content-type',
-  'date',
-  'dnt',
-  'etag',
-  'expires',
-  'from',
-  'if-match',
-  'if-modified-since',
-  'if-none-match',
-  'if-range',
-  'if-unmodified-since',
-  'last-modified',
-  'location',
-  'max-forwards',
-  'proxy-authorization',
-  'range',
-  'referer',
-  'retry-after',
-  'tk',
-  'upgrade-insecure-requests',
-  'user-agent',
-  'x-content-type-options',
-]);
+const SINGLE: ReadonlySet<string> = new Set(
+  [
+    'access-control-allow-credentials access-control-max-age access-control-request-method age',
+    'authorization content-encoding content-language content-location content-md5 content-range',
+    'content-type date dnt etag expires from if-match if-modified-since if-none-match if-range',
+    'if-unmodified-since last-modified location max-forwards proxy-authorization range referer',
+    'retry-after tk upgrade-insecure-requests user-agent x-content-type-options',
+  ]
+    .join(' ')
+    .split(' '),
+);
 
 /**
  * A request's pseudo-header and header fields; undefined when a part of it could become other octets or another field, as of

@@ -2,26 +2,27 @@ import { type ClientHttp2Stream, constants, type IncomingHttpHeaders } from 'nod
 import { Readable } from 'node:stream';
 import { Failure } from '../reasons.js';
 import { Http2BodyWriter } from './http2-body-writer.js';
+import { type CallFailure, PROTOCOL_ERROR } from './http2-closes.js';
 import type { CallCarrier, UpstreamCall } from './upstream-call.js';
 
 /** More informational answers than this before the final one is an attack or a broken upstream. */
 const MAX_INFORMATIONAL = 16;
+/** As of HTTP/1.1. node:http2 tells servers of a limit, and does not hold them to it. */
+const MAX_HEAD_BYTES = 64 * 1024;
 
 /** Whose stream it is. */
 export interface StreamOwner {
+  /** A piece of an answer has come. */
+  onHeard(): void;
   /** All of its answer has come. */
   onAnswered(): void;
   /** It is closed: the server counts it no more. */
   onStreamClosed(stream: Http2Stream): void;
   /** Why a call failed whose stream closed like this, and how far it was. */
   failureOf(stream: Http2Stream, rstCode: number): CallFailure;
+  onConnectionError(error: Error): void;
   /** A call was given up; nothing of its answer had come. */
   onSilent(stream: Http2Stream): void;
-}
-
-export interface CallFailure {
-  readonly failure: Failure;
-  readonly progress: 'unprocessed' | 'stale' | 'lost' | 'final';
 }
 
 const KEEPER = Symbol('keeper');
@@ -43,21 +44,21 @@ export class Http2Stream implements CallCarrier {
 
   /**
    * @param atMs when it began (performance.now).
-   * @param bytesBefore that its connection had brought until then.
+   * @param heardBefore what its connection had brought until then.
    */
   constructor(
     owner: StreamOwner,
     stream: ClientHttp2Stream,
     call: UpstreamCall,
     readonly atMs: number,
-    readonly bytesBefore: number,
+    readonly heardBefore: number,
   ) {
     this.#owner = owner;
     this.id = stream.id ?? 0;
     this.#call = call;
     this.#stream = Object.assign(stream, { [KEEPER]: this, push: pushNoting });
     stream.on('response', onResponse).on('headers', onInformational).on('trailers', onTrailers);
-    stream.on('end', onEnd).on('close', onClose).on('error', ignore);
+    stream.on('end', onEnd).on('close', onClose).on('error', onError);
     const { body, bodyLength } = call.request;
     if (body === undefined || bodyLength === 0) return;
     stream.on('drain', onDrain).on('aborted', onAborted);
@@ -95,6 +96,7 @@ export class Http2Stream implements CallCarrier {
     const call = this.#call;
     if (call === undefined) return;
     this.isAnswering = true;
+    this.#owner.onHeard();
     try {
       take(call);
     } catch (cause) {
@@ -105,13 +107,15 @@ export class Http2Stream implements CallCarrier {
 
   takeInformational(call: UpstreamCall, status: number, rawHeaders: string[]): void {
     if (status === 101) this.#malformed('a switch of protocols that nobody asked for');
-    else if (++this.#informational > MAX_INFORMATIONAL) this.#malformed('too many informational answers');
+    else if (++this.#informational > MAX_INFORMATIONAL || isTooLarge(rawHeaders))
+      this.#malformed('too many informational answers');
     else if (status === 103) call.handler.onEarlyHints(withoutStatus(rawHeaders));
   }
 
   takeHead(call: UpstreamCall, status: number, rawHeaders: string[]): void {
     const stream = this.#stream;
     if (!(status >= 200 && status <= 599)) return this.#malformed(`the status is ${status}`);
+    if (isTooLarge(rawHeaders)) return this.#malformed(`more than ${MAX_HEAD_BYTES} bytes of head`);
     stream.on('data', onData); // not before: node:http2 tells of a head a tick after the data behind it
     if (!call.onHead(status, withoutStatus(rawHeaders))) stream.pause();
   }
@@ -127,11 +131,13 @@ export class Http2Stream implements CallCarrier {
 
   complete(call: UpstreamCall): void {
     if (!this.isEndOfStream) return; // a reset: `close` says which
+    const trailers = this.#trailers;
+    if (trailers !== undefined && isTooLarge(trailers))
+      return this.#malformed(`more than ${MAX_HEAD_BYTES} bytes of trailers`);
     this.#detach();
     this.#owner.onAnswered();
     // RFC 9113 8.1: an answer may end before its request has; nobody wants the rest of that.
     if (this.#isCutShort) this.reset();
-    const trailers = this.#trailers;
     if (trailers !== undefined && call.request.acceptsTrailers) call.handler.onTrailers(trailers);
     call.end();
   }
@@ -144,6 +150,10 @@ export class Http2Stream implements CallCarrier {
 
   aborted(): void {
     if (this.#writer?.isWhole === false) this.#writer.stop();
+  }
+
+  connectionFailed(error: Error): void {
+    this.#owner.onConnectionError(error);
   }
 
   closed(): void {
@@ -178,6 +188,12 @@ export class Http2Stream implements CallCarrier {
 /** `:status` stands first; a second pseudo-header field would be malformed (RFC 9113 8.3.2). */
 const withoutStatus = (rawHeaders: string[]): string[] =>
   rawHeaders[0] === ':status' ? rawHeaders.slice(2) : rawHeaders;
+
+function isTooLarge(rawFields: readonly string[]): boolean {
+  let bytes = 0;
+  for (let i = 0; i < rawFields.length; i++) bytes += rawFields[i]!.length;
+  return bytes > MAX_HEAD_BYTES;
+}
 
 const statusOf = (headers: IncomingHttpHeaders): number => Number(headers[':status']);
 
@@ -217,6 +233,11 @@ function onAborted(this: ClientHttp2Stream): void {
   keeperOf(this).aborted();
 }
 
+/** What ends the connection is told to its streams first. */
+function onError(this: ClientHttp2Stream, error: Error & { readonly code?: string }): void {
+  if (error.code === PROTOCOL_ERROR) keeperOf(this).connectionFailed(error);
+}
+
 function onClose(this: ClientHttp2Stream): void {
   keeperOf(this).closed();
 }
@@ -235,4 +256,3 @@ function neverEnds(this: ClientHttp2Stream): ClientHttp2Stream {
 }
 
 const keeperOf = (stream: ClientHttp2Stream): Http2Stream => (stream as KeptStream)[KEEPER];
-const ignore = (): void => undefined;
