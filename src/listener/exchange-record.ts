@@ -15,6 +15,7 @@ import { IsoTime } from './iso-time.js';
 import { LiveFacts } from './request-facts.js';
 
 const isoTime = new IsoTime();
+const PROTOCOLS = { '1.0': 'http/1.0', '1.1': 'http/1.1', '2': 'http/2' } as const;
 
 /** The evidence of one exchange as it stands at `tickMs` (of the monotonic clock). */
 export function accessRecord(
@@ -93,7 +94,7 @@ function requestFields(exchange: Exchange): RequestFields {
     destination: route?.upstream,
     method: head?.method ?? exchange.rawMethod,
     host: host !== undefined && host.length > MAX_RECORDED_VALUE ? host.slice(0, MAX_RECORDED_VALUE) : host,
-    protocol: head === undefined ? undefined : head.httpVersion === '1.1' ? 'http/1.1' : 'http/1.0',
+    protocol: head === undefined ? undefined : PROTOCOLS[head.httpVersion],
     upgrade: upgradeOf(head),
     bytes: exchange.requestBytes,
     traceId: exchange.traceId,

@@ -215,7 +215,7 @@ export abstract class Exchange {
    */
   protected recordFirst(send: () => void, reset: () => void): void {
     if (this.#recordedFirst !== undefined) return;
-    const record = accessRecord(this, undefined, performance.now());
+    const record = accessRecord(this, this.#lastPhase, performance.now());
     this.#recordedFirst = record;
     this.listener.records.write(record, (isKept) => this.#confirmed(isKept, send, reset));
   }
@@ -247,11 +247,15 @@ export abstract class Exchange {
   #lastRecord(tickMs: number): AccessRecord {
     const first = this.#recordedFirst;
     if (first?.response.outcome === this.outcome) return first;
-    const record = accessRecord(this, this.phase === undefined ? undefined : 'end', tickMs);
+    const record = accessRecord(this, this.#lastPhase, tickMs);
     // What was called whole did not go out whole: the evidence is set right.
     const last = first === undefined ? record : { ...record, event: 'access.corrected' as const };
     this.listener.records.write(last);
     return last;
+  }
+
+  get #lastPhase(): 'end' | undefined {
+    return this.phase === undefined ? undefined : 'end';
   }
 
   /** Set by exchanges that also leave a record at their start. */

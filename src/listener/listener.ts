@@ -171,7 +171,9 @@ export class Listener {
     if (this.live.takeShare(connection, limit)) return undefined;
     const refusal: Refusal = { reason: 'connection_limit', detail: `${limit} connections of one identity` };
     connection.turnAway(refusal);
-    const answer = (): void => answerOnSocket(connection.socket, refusal.reason, connection.id);
+    const isHttp2 = connection.socket.alpnProtocol === 'h2'; // GOAWAY is its answer
+    const answer = (): void =>
+      isHttp2 ? undefined : answerOnSocket(connection.socket, refusal.reason, connection.id);
     if (!this.context.records.confirms) answer();
     else this.#recordRefused(connection, (isKept) => (isKept ? answer() : connection.reset()));
     return refusal;
