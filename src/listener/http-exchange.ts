@@ -108,7 +108,7 @@ export class HttpExchange extends Exchange implements ForwardHandler, AnswerSend
       const declared = head.httpVersion === '2' && head.body.kind === 'length' ? head.body.length : undefined;
       this.#body = new RequestBody(this.#client, limit, (fault) => this.#broken(fault), declared);
     }
-    const request = forwardRequest(head, headers, this.#body);
+    const request = forwardRequest(head, headers, this.#body, route.deadlines?.upstreamConnectMs);
     this.#admitted = admitted;
     this.#forwardedMs = performance.now();
     const bodyMs = route.deadlines?.bodyMs ?? deadlines.bodyMs;
@@ -361,8 +361,9 @@ export class HttpExchange extends Exchange implements ForwardHandler, AnswerSend
         : this.refuse('request_timeout', 'the body came too slowly');
     }
     if (progress.isUpstreamSilent(tickMs, body?.complete !== false, this.status !== 0, this.responseBytes)) {
-      this.#call?.abort();
-      this.onFailure(new Failure('upstream_timeout', 'the upstream was silent'));
+      const silence = new Failure('upstream_timeout', 'the upstream was silent');
+      this.#call?.abort(silence);
+      this.onFailure(silence);
     }
   }
 

@@ -155,6 +155,7 @@ export function forwardRequest(
   head: RequestHead,
   headers: string[],
   body: Readable | undefined,
+  connectMs?: number,
 ): ForwardRequest {
   const { path, query, authority } = head.target;
   return {
@@ -165,6 +166,7 @@ export function forwardRequest(
     body,
     bodyLength: head.body.kind === 'length' ? head.body.length : undefined,
     acceptsTrailers: head.acceptsTrailers,
+    ...(connectMs === undefined ? {} : { connectMs }),
   };
 }
 

@@ -6,6 +6,7 @@ import type { Snapshot } from '../snapshot.js';
 import { ExternalMetrics } from './external-metrics.js';
 import { PrincipalMetrics } from './principal-metrics.js';
 import { RequestMetrics } from './request-metrics.js';
+import { type UpstreamGauges, UpstreamMetrics } from './upstream-metrics.js';
 
 /** What only the live process can tell at the moment of a scrape. */
 export interface LiveGauges {
@@ -18,6 +19,8 @@ export interface LiveGauges {
   exceptions(): Readonly<Record<string, number>>;
   /** Shared credentials by kind. */
   sharedCredentials(): Readonly<Record<string, number>>;
+  /** By name. */
+  upstreams(): ReadonlyMap<string, UpstreamGauges>;
 }
 
 /** Every metric of PRODUCT §10 that exists so far. Labels come from configuration or closed lists, never from a request. */
@@ -29,10 +32,12 @@ export class Metrics implements ListenerMetrics {
     authoritiesInUse: () => [],
     exceptions: () => ({}),
     sharedCredentials: () => ({}),
+    upstreams: () => new Map(),
   };
 
   readonly #requests = new RequestMetrics(this.registry);
   readonly #external = new ExternalMetrics(this.registry);
+  readonly #upstreams = new UpstreamMetrics(this.registry, () => this.live.upstreams());
   readonly #principals = new PrincipalMetrics(this.registry);
   readonly #refusals = this.#counter('refusals_total', 'Refusals and failures by reason.', [
     'listener',
@@ -220,6 +225,14 @@ export class Metrics implements ListenerMetrics {
 
   observeRevocation(ms: number): void {
     this.#revocation.observe(Math.max(0, ms) / 1000);
+  }
+
+  countEjection(upstream: string): void {
+    this.#upstreams.countEjection(upstream);
+  }
+
+  countRetry(upstream: string): void {
+    this.#upstreams.countRetry(upstream);
   }
 
   countExternal(result: string): void {

@@ -31,6 +31,7 @@ export interface RawHttp2Options {
   readonly windowSize?: number;
   /** Left out, nobody says that it has read the server's SETTINGS. */
   readonly acknowledges?: boolean;
+  readonly answersPings?: boolean;
 }
 
 /** An HTTP/2 client that sends exactly the frames it is told to and keeps all that comes back. */
@@ -177,7 +178,8 @@ export class RawHttp2 {
       this.#rest = this.#rest.subarray(9 + length);
       if (type === Frame.settings && flags === 0 && this.options.acknowledges !== false)
         this.frame(Frame.settings, ACK, 0);
-      if (type === Frame.ping && flags === 0) this.frame(Frame.ping, ACK, 0, this.frames.at(-1)!.payload);
+      if (type === Frame.ping && flags === 0 && this.options.answersPings !== false)
+        this.frame(Frame.ping, ACK, 0, this.frames.at(-1)!.payload);
     }
     this.#notify();
   }

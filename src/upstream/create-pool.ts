@@ -1,0 +1,10 @@
+import type { UpstreamConfig } from '../config/config.js';
+import type { CallPool, PoolOptions } from './call-pool.js';
+import { Http1Pool } from './http1-pool.js';
+import { Http2Pool } from './http2-pool.js';
+
+/** The connections of what an upstream speaks; undefined where that is no HTTP. */
+export function createPool(protocol: UpstreamConfig['protocol'], options: PoolOptions): CallPool | undefined {
+  if (protocol === 'tcp') return undefined;
+  return protocol === 'http2' ? new Http2Pool(options) : new Http1Pool(options);
+}
