@@ -81,9 +81,11 @@ export class Http2Message extends ClientMessage {
     return this.#hasAnswered;
   }
 
-  /** Its frames did not fit together, and nghttp2 has said so (RFC 9113 8.1.1). */
+  /** Its frames did not fit together, and nghttp2 has ended the stream for it, or the connection (RFC 9113 8.1.1). */
   override get brokeProtocol(): boolean {
-    return this.stream.rstCode === NGHTTP2_PROTOCOL_ERROR;
+    const { rstCode, session } = this.stream;
+    if (rstCode === NGHTTP2_PROTOCOL_ERROR) return true;
+    return rstCode === NGHTTP2_INTERNAL_ERROR && session?.destroyed !== false;
   }
 
   get isOut(): boolean {
@@ -163,7 +165,8 @@ export class Http2Message extends ClientMessage {
     this.#awaitsTrailers = false;
     if (stream.destroyed || stream.closed) return;
     stream.sendTrailers(fieldsOf(this.#trailers ?? []));
-    if (this.#mayCome) stream.close(NGHTTP2_NO_ERROR);
+    // Later: a reset overtakes trailers that nghttp2 has not framed yet.
+    if (this.#mayCome) setImmediate(() => stream.close(NGHTTP2_NO_ERROR));
   }
 
   override write(chunk: Buffer): boolean {

@@ -25,6 +25,8 @@ const OVERHEAD = { burst: 2 * 1024 * 1024, perSecond: 1024 * 1024 };
 const OVERHEAD_PER_BODY = 12;
 /** What a request's HEADERS take, about. */
 const HEAD_ALLOWANCE = 256;
+/** A window of a body that nobody reads, because its request is refused. */
+const BODY_ALLOWANCE = 64 * 1024;
 
 /** One client's HTTP/2 connection: its streams become exchanges, its misdeeds its end. */
 export class Http2Session implements Session {
@@ -71,10 +73,13 @@ export class Http2Session implements Session {
   ): void {
     const { context, connection } = this;
     if (!this.#books.open(stream.id ?? 0)) return stream.close(NGHTTP2_ENHANCE_YOUR_CALM);
-    this.#allowance += HEAD_ALLOWANCE + octetsOf(rawHeaders);
     const endsStream = (flags & constants.NGHTTP2_FLAG_END_STREAM) !== 0;
+    this.#allowance += HEAD_ALLOWANCE + octetsOf(rawHeaders) + (endsStream ? 0 : BODY_ALLOWANCE);
     const message = new Http2Message(stream, headers, rawHeaders, { scheme: this.#scheme, endsStream });
     const exchange = new HttpExchange(context, connection, context.snapshots.current, message);
+    stream.once('close', () => {
+      this.#allowance += exchange.takeReceived() * OVERHEAD_PER_BODY;
+    });
     stream.once('aborted', () => {
       if (!message.isOurs) this.#wasted('RST_STREAM');
     });
@@ -158,11 +163,11 @@ export class Http2Session implements Session {
   sweep(tickMs: number): void {
     const { connection } = this;
     const read = connection.socket.bytesRead;
+    for (const exchange of connection.open)
+      if (exchange instanceof HttpExchange) this.#allowance += exchange.takeReceived() * OVERHEAD_PER_BODY;
     const overhead = read - this.#readBefore - this.#allowance;
     this.#readBefore = read;
     this.#allowance = 0;
-    for (const exchange of connection.open)
-      if (exchange instanceof HttpExchange) this.#allowance += exchange.takeReceived() * OVERHEAD_PER_BODY;
     const headMs = this.context.snapshots.current?.config.deadlines.headMs ?? 0;
     if (overhead > 0 && !this.#overhead.spend(overhead))
       this.#endFlood('a flood of frames that carry nothing');

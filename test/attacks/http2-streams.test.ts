@@ -173,10 +173,13 @@ t.test('P104 a body that is not as long as it says never looks whole at the upst
     client.headers(1, post(length), END_HEADERS);
     for (const [piece, flags] of pieces) client.frame(Frame.data, flags, 1, piece);
     await client.settled(1);
-    t.not(client.resetOf(1), undefined, 'a stream error');
+    // A stream error, or one of the connection (RFC 9113 8.1.1 leaves the choice; Node 26 takes the latter).
+    t.ok(client.resetOf(1) !== undefined || client.goaways.length > 0, 'refused by its frames');
     client.destroy();
     await world.untilRecords(before + 1);
-    const [record, ...others] = world.exchanges.slice(before);
+    const [record, ...others] = world.exchanges
+      .slice(before)
+      .filter(({ request }) => request.path !== undefined);
     t.same(others, [], 'one record');
     t.equal(reasonOf(record), 'framing_ambiguous');
   }
