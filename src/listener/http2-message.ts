@@ -18,6 +18,9 @@ const {
 /** Answers without content (RFC 9110 15.3.5, 15.3.6, 15.4.5). */
 const BODILESS: ReadonlySet<number> = new Set([204, 205, 304]);
 
+/** A client that has its status has so long to stop sending. */
+const STATUS_MS = 100;
+
 /** What Node knows of a stream's head besides its lines. */
 interface Head {
   readonly ':method'?: string | undefined;
@@ -165,8 +168,7 @@ export class Http2Message extends ClientMessage {
     this.#awaitsTrailers = false;
     if (stream.destroyed || stream.closed) return;
     stream.sendTrailers(fieldsOf(this.#trailers ?? []));
-    // Later: a reset overtakes trailers that nghttp2 has not framed yet.
-    if (this.#mayCome) setImmediate(() => stream.close(NGHTTP2_NO_ERROR));
+    if (this.#mayCome) this.#stopReading();
   }
 
   override write(chunk: Buffer): boolean {
@@ -190,7 +192,15 @@ export class Http2Message extends ClientMessage {
     if (!mayCome) return;
     stream.resume();
     // Once the answer is out: no more of the body is asked for (RFC 9113 8.1).
-    if (!this.#awaitsTrailers) stream.close(NGHTTP2_NO_ERROR);
+    if (!this.#awaitsTrailers) this.#stopReading();
+  }
+
+  /** gRPC clients end their side when they have a status, and take a reset right behind it for the status itself. */
+  #stopReading(): void {
+    const { stream } = this;
+    if (!this.isGrpc) return stream.close(NGHTTP2_NO_ERROR);
+    const timer = setTimeout(() => stream.close(NGHTTP2_NO_ERROR), STATUS_MS).unref();
+    stream.once('close', () => clearTimeout(timer));
   }
 }
 
