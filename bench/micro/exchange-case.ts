@@ -7,6 +7,7 @@ import { Connection } from '../../src/listener/connection.js';
 import type { ListenerContext } from '../../src/listener/context.js';
 import { CredentialIndex } from '../../src/listener/credential.js';
 import { HttpExchange } from '../../src/listener/http-exchange.js';
+import { Http1Message } from '../../src/listener/http1-message.js';
 import { Ids } from '../../src/listener/ids.js';
 import type { ForwardCall, ForwardHandler, RecordSink, UpstreamPort } from '../../src/listener/ports.js';
 import { RequestLimits } from '../../src/listener/request-limits.js';
@@ -97,7 +98,7 @@ export async function exchangeCase(
     asked++;
     const response = new SilentResponse();
     const ends = [request as unknown as IncomingMessage, response as unknown as ServerResponse] as const;
-    new HttpExchange(context, connection, snapshot, ...ends).run(false);
+    new HttpExchange(context, connection, snapshot, new Http1Message(...ends)).run(false);
     upstream.answer();
     response.onClose();
     if (response.status !== 200) throw new Error(`answered ${response.status}`);

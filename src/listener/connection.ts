@@ -23,6 +23,16 @@ export interface OpenExchange {
   sweep(tickMs: number): void;
 }
 
+/** What several exchanges at once share (HTTP/2). */
+export interface Session {
+  /** The client is told that no further request is taken; those that it has sent by then are answered. */
+  endAfterAnswers(): void;
+  /** Takes nothing more, and ends with what is open. */
+  close(): void;
+  /** Periodic. */
+  sweep(tickMs: number): void;
+}
+
 /** Why and since when an open connection's access is over. */
 export interface Termination {
   readonly reason: RefusalReason;
@@ -51,6 +61,10 @@ export class Connection {
   #ended: Refusal | undefined;
   /** No further request is read from it. */
   closing = false;
+  /** Set where several exchanges run on it at once. */
+  session: Session | undefined;
+  /** Those that are left to be told that access is over. */
+  #ending: Iterator<OpenExchange> | undefined;
   #cutAtTickMs = Number.POSITIVE_INFINITY;
   #closingSweeps = 0;
   readonly #bytesAtOpen: number;
@@ -128,17 +142,25 @@ export class Connection {
 
   /**
    * Access is over: tunnels end now, requests in flight get `graceMs` to finish, an idle connection is closed.
+   * @returns false where more is to be told than could be until `untilTickMs`: to be called again.
    */
-  endAccess(graceMs: number): void {
-    for (const exchange of this.open) {
-      if (exchange.longLived || graceMs === 0) exchange.cut('access_ended');
+  endAccess(graceMs: number, untilTickMs: number): boolean {
+    if (this.#ending === undefined) {
+      this.#ending = this.open.values();
+      this.session?.close(); // nothing more gets in, while what is open is told
+    }
+    for (let next = this.#ending.next(); next.done !== true; next = this.#ending.next()) {
+      if (next.value.longLived || graceMs === 0) next.value.cut('access_ended');
+      if (performance.now() >= untilTickMs) return false;
     }
     if (this.open.size === 0) this.#hangUp();
     else this.#cutAtTickMs = Math.min(this.#cutAtTickMs, performance.now() + graceMs);
+    return true;
   }
 
   /** Periodic: deadlines of everything on it. */
   sweep(tickMs: number, idleMs: number): void {
+    this.session?.sweep(tickMs);
     for (const exchange of this.open) exchange.sweep(tickMs);
     if (tickMs >= this.#cutAtTickMs) {
       for (const exchange of this.open) exchange.cut('access_ended');
@@ -182,10 +204,12 @@ export class Connection {
   endAfterAnswer(): void {
     this.closing = true;
     this.turns.forget();
+    this.session?.endAfterAnswers();
   }
 
   /** Closes an idle connection without TLS's goodbye, which costs a write each: a thousand must be gone at once. */
   #hangUp(): void {
+    if (this.session !== undefined) return this.close(); // GOAWAY
     this.endAfterAnswer();
     this.socket.destroy();
   }
@@ -194,6 +218,7 @@ export class Connection {
   close(): void {
     this.endAfterAnswer();
     if (this.socket.destroyed) return;
+    if (this.session !== undefined) return this.session.close();
     this.socket.end();
     this.socket.destroySoon();
   }

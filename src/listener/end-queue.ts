@@ -1,14 +1,12 @@
-import type { Connection, Termination } from './connection.js';
+import type { Connection, OpenExchange, Termination } from './connection.js';
 
 /** After so long other events get their turn: a thousand ends must not hold up a request. */
 const SLICE_MS = 2;
 
-interface End {
-  readonly connection: Connection;
-  readonly graceMs: number;
-}
+/** Ends as much as it can until then (a tick). @returns false where more is left. */
+type End = (untilTickMs: number) => boolean;
 
-/** Connections judged and found over. No request on them is let through any more, they only have to be told. */
+/** Connections, and exchanges on them, judged and found over. Nothing new is let through on them, they only have to be told. */
 export class EndQueue {
   #ends: End[] = [];
   #isWorking = false;
@@ -22,17 +20,25 @@ export class EndQueue {
     if (connection.terminatedBy !== undefined) return;
     connection.terminatedBy = termination;
     termination.cause.ends(termination.reason);
-    this.#ends.push({ connection, graceMs });
+    this.#ends.push((untilTickMs) => connection.endAccess(graceMs, untilTickMs));
+  }
+
+  /** One of several on its connection; the others go on. */
+  addExchange(exchange: OpenExchange): void {
+    this.#ends.push(() => {
+      exchange.cut('access_ended');
+      return true;
+    });
   }
 
   workOff(): void {
     if (this.#isWorking || this.#ends.length === 0) return;
-    const untilMs = performance.now() + SLICE_MS;
+    const untilTickMs = performance.now() + SLICE_MS;
     let done = 0;
-    for (const { connection, graceMs } of this.#ends) {
+    for (const end of this.#ends) {
+      if (!end(untilTickMs)) break;
       done++;
-      connection.endAccess(graceMs);
-      if (performance.now() >= untilMs) break;
+      if (performance.now() >= untilTickMs) break;
     }
     this.#ends.splice(0, done);
     if (this.#ends.length === 0) return;

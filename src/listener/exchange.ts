@@ -23,6 +23,7 @@ import type { RouteLimiter } from './route-limiter.js';
 import type { FoundSecret } from './signal-secrets.js';
 
 const NONE: readonly string[] = [];
+const PROTOCOLS = { '1.0': 'http/1.0', '1.1': 'http/1.1', '2': 'http/2' } as const;
 
 /** Whether what was sent to `before` may have gone to `now` as well: targets may have come, none may have gone. */
 function isSameService(now: UpstreamConfig | undefined, before: UpstreamConfig | undefined): boolean {
@@ -97,8 +98,7 @@ export abstract class Exchange {
 
   /** As records name it; undefined where its head could not be read. */
   get protocol(): RequestFields['protocol'] {
-    if (this.head === undefined) return undefined;
-    return this.head.httpVersion === '1.1' ? 'http/1.1' : 'http/1.0';
+    return this.head && PROTOCOLS[this.head.httpVersion];
   }
 
   /** Says no, or that something failed, as far as this exchange still can. */
@@ -227,7 +227,7 @@ export abstract class Exchange {
    */
   protected recordFirst(send: () => void, reset: () => void): void {
     if (this.#recordedFirst !== undefined) return;
-    const record = accessRecord(this, undefined, performance.now());
+    const record = accessRecord(this, this.#lastPhase, performance.now());
     this.#recordedFirst = record;
     this.listener.records.write(record, (isKept) => this.#confirmed(isKept, send, reset));
   }
@@ -259,11 +259,15 @@ export abstract class Exchange {
   #lastRecord(tickMs: number): AccessRecord {
     const first = this.#recordedFirst;
     if (first?.response.outcome === this.outcome) return first;
-    const record = accessRecord(this, this.phase === undefined ? undefined : 'end', tickMs);
+    const record = accessRecord(this, this.#lastPhase, tickMs);
     // What was called whole did not go out whole: the evidence is set right.
     const last = first === undefined ? record : { ...record, event: 'access.corrected' as const };
     this.listener.records.write(last);
     return last;
+  }
+
+  get #lastPhase(): 'end' | undefined {
+    return this.phase === undefined ? undefined : 'end';
   }
 
   /** Set by exchanges that also leave a record at their start. */

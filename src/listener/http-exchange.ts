@@ -1,14 +1,15 @@
-import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Outcome } from '../audit/record.js';
+import { formatGrpcProblem, grpcStatusOf, grpcTrailers, readGrpcStatus } from '../message/grpc.js';
 import { formatProblem } from '../message/problem.js';
-import { rewriteResponseHeaders } from '../message/rewrite-response.js';
-import { Failure, type Reason, type Refusal } from '../reasons.js';
+import { rewriteResponseHeaders, rewriteResponseTrailers } from '../message/rewrite-response.js';
+import { Failure, meaningOf, type Reason, type Refusal } from '../reasons.js';
 import type { Snapshot } from '../snapshot.js';
-import { type AnswerSender, AnswerStream } from './answer-stream.js';
+import type { AnswerSender, ClientMessage } from './client-message.js';
 import type { Connection, OpenExchange } from './connection.js';
 import type { ListenerContext } from './context.js';
-import { passEarlyHints } from './early-hints.js';
 import { Exchange } from './exchange.js';
+import { isEventStream, longWatchOf } from './long-exchange.js';
+import type { LongWatch } from './long-watch.js';
 import {
   type Admitted,
   admit,
@@ -21,22 +22,23 @@ import {
 } from './pipeline.js';
 import type { ForwardCall, ForwardHandler } from './ports.js';
 import { ProgressWatch } from './progress-watch.js';
-import { RequestBody } from './request-body.js';
+import { type BodyFault, RequestBody } from './request-body.js';
 
-const exchangeOf = Symbol('exchange');
-type Response = ServerResponse & { [exchangeOf]?: HttpExchange };
+/** Open for so long it gets a record of its start. */
+const START_RECORD_MS = 1000;
 
-/** One HTTP/1.1 request and its answer. */
+/** One HTTP request and its answer, whatever version carries them. */
 export class HttpExchange extends Exchange implements ForwardHandler, AnswerSender, OpenExchange {
-  readonly longLived = false;
-  readonly #request: IncomingMessage;
-  readonly #response: Response;
-  readonly #answer: AnswerStream;
+  readonly #client: ClientMessage;
   #body: RequestBody | undefined;
   #call: ForwardCall | undefined;
   #forwardedMs = 0;
+  #takenBytes = 0;
+  #admitted: Admitted | undefined;
   /** Set once it is forwarded. */
   #progress: ProgressWatch | undefined;
+  /** Set for what may stay open: the deadlines of requests are not for it. */
+  #long: LongWatch | undefined;
   #cutAtMs = Number.POSITIVE_INFINITY;
   #done = false;
 
@@ -44,23 +46,24 @@ export class HttpExchange extends Exchange implements ForwardHandler, AnswerSend
     listener: ListenerContext,
     connection: Connection,
     snapshot: Snapshot | undefined,
-    request: IncomingMessage,
-    response: ServerResponse,
+    client: ClientMessage,
   ) {
-    super(listener, connection, snapshot, request.method, request.url);
-    this.#request = request;
-    this.#response = response;
-    this.#answer = new AnswerStream(request, response, this);
-    this.#response[exchangeOf] = this;
-    response.on('close', onResponseClose);
+    super(listener, connection, snapshot, client.request.method, client.request.url);
+    this.#client = client;
+    client.attach(this);
     connection.open.add(this);
     connection.requests++;
+  }
+
+  /** Its access ends it at once. */
+  get longLived(): boolean {
+    return this.#long !== undefined;
   }
 
   /** Runs the pipeline. `expectsContinue`: the client waits for a 100 before it sends its body (RFC 9110 10.1.1). */
   run(expectsContinue: boolean): void {
     try {
-      const answer = admit(this, this.#request);
+      const answer = admit(this, this.#client.request);
       if (isPending(answer)) void this.#askFirst(answer, expectsContinue);
       else this.#goOn(answer, expectsContinue);
     } catch (cause) {
@@ -81,7 +84,8 @@ export class HttpExchange extends Exchange implements ForwardHandler, AnswerSend
   #goOn(answer: Admitted | Refusal, expectsContinue: boolean): void {
     if (!isAdmitted(answer)) return this.refuse(answer.reason, answer.detail);
     if (this.head?.maxForwards === 0) return this.#answerAsFinalRecipient();
-    if (expectsContinue) this.#response.writeContinue();
+    if (expectsContinue || (this.head?.httpVersion === '2' && this.head.expectsContinue))
+      this.#client.sendContinue();
     this.#forward(answer);
   }
 
@@ -94,16 +98,28 @@ export class HttpExchange extends Exchange implements ForwardHandler, AnswerSend
     const head = this.head!;
     const { route, permit, snapshot } = admitted;
     const { limits, deadlines } = snapshot.config;
+    if (this.#client.isGrpc) {
+      this.#long = longWatchOf(this.startedMs, head, admitted);
+      if (this.#long === undefined) return this.refuse('header_malformed', 'grpc-timeout');
+    }
     const headers = outgoingHeaders(this, head, admitted);
     if (head.body.kind !== 'none') {
       const limit = route.bodyBytes ?? limits.bodyBytes;
-      this.#body = new RequestBody(this.#request, limit, (fault) => this.refuse(fault));
+      const declared = head.httpVersion === '2' && head.body.kind === 'length' ? head.body.length : undefined;
+      this.#body = new RequestBody(this.#client, limit, (fault) => this.#broken(fault), declared);
     }
     const request = forwardRequest(head, headers, this.#body, route.deadlines?.upstreamConnectMs);
+    this.#admitted = admitted;
     this.#forwardedMs = performance.now();
     const bodyMs = route.deadlines?.bodyMs ?? deadlines.bodyMs;
     this.#progress = new ProgressWatch(this.startedMs, bodyMs, firstByteMsOf(admitted));
     this.#call = this.listener.upstream.forward(permit, request, this);
+  }
+
+  /** In HTTP/2 its end may also be ours to say: of frames that do not fit together. */
+  #broken(fault: BodyFault): void {
+    const isOurs = fault === 'client_aborted' && this.#client.brokeProtocol;
+    this.refuse(isOurs ? 'framing_ambiguous' : fault);
   }
 
   /** A request that waited for a connection, or is sent again, is judged again: what is true now decides. */
@@ -115,13 +131,16 @@ export class HttpExchange extends Exchange implements ForwardHandler, AnswerSend
   }
 
   onEarlyHints(rawHeaders: readonly string[]): void {
-    if (this.head?.httpVersion === '1.1') passEarlyHints(this.#response, rawHeaders);
+    this.#client.sendEarlyHints(rawHeaders);
   }
 
   onHead(status: number, rawHeaders: readonly string[]): boolean {
     if (this.#done) return true;
     this.upstreamMs = performance.now() - this.#forwardedMs;
-    const rewritten = rewriteResponseHeaders(rawHeaders, { plan: this.snapshot!.forwardPlan });
+    const rewritten = rewriteResponseHeaders(rawHeaders, {
+      plan: this.snapshot!.forwardPlan,
+      httpVersion: this.#upstreamVersion,
+    });
     if (!rewritten.ok) {
       this.#call?.abort();
       this.refuse('upstream_malformed', rewritten.error);
@@ -131,21 +150,31 @@ export class HttpExchange extends Exchange implements ForwardHandler, AnswerSend
     this.status = status;
     if (contentLength !== undefined && status !== 204) headers.push('content-length', String(contentLength)); // RFC 9110 8.6
     headers.push(...this.limitHeaders());
-    if (this.#mustClose()) {
-      headers.push('connection', 'close');
-      this.connection.endAfterAnswer();
-    }
+    if (this.#mustClose()) this.#sayLast(headers);
     const isBodiless = this.head?.method === 'HEAD' || status === 304 || status === 204;
+    if (this.#client.isGrpc) this.grpcStatus = readGrpcStatus(headers);
+    else if (isEventStream(headers)) this.#long = longWatchOf(this.startedMs, this.head!, this.#admitted!);
     const length = isBodiless ? undefined : contentLength; // else it tells of a body that does not come
-    this.#answer.begin(status, headers, length, this.isRecordedFirst);
-    if (length === undefined && !isBodiless) this.#response.flushHeaders();
+    // A call that ends with its head has its status there: nothing may come between head and end.
+    this.#client.begin(status, headers, this.grpcStatus === undefined ? length : 0, this.isRecordedFirst);
+    if (length === undefined && !isBodiless && this.grpcStatus === undefined) this.#client.flush();
     return true;
+  }
+
+  get #upstreamVersion(): '1.1' | '2' {
+    const { snapshot, route } = this;
+    return snapshot?.config.upstreams.get(route?.upstream ?? '')?.protocol === 'http2' ? '2' : '1.1';
+  }
+
+  #sayLast(headers: string[]): void {
+    this.#client.sayLast(headers);
+    this.connection.endAfterAnswer();
   }
 
   onData(chunk: Buffer): boolean {
     if (this.#done) return true;
     this.responseBytes += chunk.length;
-    return this.#answer.write(chunk);
+    return this.#client.write(chunk);
   }
 
   clientStalls(): void {
@@ -157,8 +186,15 @@ export class HttpExchange extends Exchange implements ForwardHandler, AnswerSend
     this.#call?.resume();
   }
 
-  onTrailers(): void {
-    // HTTP/1.1 clients get none
+  onTrailers(rawTrailers: readonly string[]): void {
+    if (this.#done || !this.#client.takesTrailers) return;
+    const trailers = rewriteResponseTrailers(rawTrailers, this.snapshot!.forwardPlan);
+    if (trailers === undefined) {
+      this.#call?.abort();
+      return this.onFailure(new Failure('upstream_malformed', 'malformed trailers'));
+    }
+    if (this.#client.isGrpc) this.grpcStatus = readGrpcStatus(trailers);
+    this.#client.setTrailers(trailers);
   }
 
   onEnd(): void {
@@ -167,10 +203,20 @@ export class HttpExchange extends Exchange implements ForwardHandler, AnswerSend
 
   onFailure(failure: Failure): void {
     if (this.#done) return;
-    if (!this.#response.headersSent) return this.refuse(failure.code, failure.message);
+    if (!this.#client.hasAnswered) return this.refuse(failure.code, failure.message);
     this.outcome = 'upstream_cut_short';
     this.setRefusal(failure.code, failure.message);
-    this.#destroy(); // a message cut short is a reset, never a clean end (RFC 9112 8)
+    if (!this.#endCall(failure.code)) this.#destroy(); // cut short is a reset, never a clean end (RFC 9112 8)
+  }
+
+  /** A gRPC call whose answer has begun ends with a status of ours behind it; false where that is not possible. */
+  #endCall(reason: Reason): boolean {
+    const client = this.#client;
+    if (!client.isGrpc || client.isStalled || this.#done) return false;
+    this.grpcStatus = grpcStatusOf(reason);
+    client.setTrailers(grpcTrailers(reason));
+    this.#end();
+    return true;
   }
 
   /** The answer is whole. */
@@ -186,16 +232,39 @@ export class HttpExchange extends Exchange implements ForwardHandler, AnswerSend
 
   /** What is left of an unread request body is thrown away or ends the connection. */
   #send(text: string | undefined): void {
+    if (this.#client.request.http2 !== undefined) this.#watchOverEnd();
     if (this.outcome === 'complete') this.#progress?.clientStalls(); // until all is out
-    this.#answer.end(this.#isUnread, text);
+    this.#client.end(this.#isUnread, text);
     // A refusal is whole now: the client is told at once that no more is taken.
-    if (this.#answer.lingering !== undefined && this.reason !== undefined && this.connection.closing)
+    if (this.#client.lingering !== undefined && this.reason !== undefined && this.connection.closing)
       this.connection.socket.end();
+  }
+
+  /** A stream that is not read must not stay: on its connection nothing else would end it. */
+  #watchOverEnd(): void {
+    const bodyMs = this.snapshot?.config.deadlines.bodyMs ?? 0;
+    this.#progress ??= new ProgressWatch(this.startedMs, bodyMs, bodyMs);
+    this.#progress.clientStalls();
+  }
+
+  /** One more than its connection may have. */
+  refuseStream(): void {
+    this.setRefusal('stream_limit', '');
+    this.outcome = 'refused';
+    this.#destroy();
+  }
+
+  /** Octets of the body that came since the last time. */
+  takeReceived(): number {
+    const bytes = this.#body?.bytes ?? 0;
+    const fresh = bytes - this.#takenBytes;
+    this.#takenBytes = bytes;
+    return fresh;
   }
 
   /** More of its body may come. */
   get #isUnread(): boolean {
-    return !this.#request.complete && this.head?.body.kind !== 'none';
+    return !this.#client.isWhole && this.head?.body.kind !== 'none';
   }
 
   override refuse(reason: Reason, detail = ''): void {
@@ -206,16 +275,19 @@ export class HttpExchange extends Exchange implements ForwardHandler, AnswerSend
     // A permit that nothing was sent under is taken back: `allow` in a record means that the upstream may have seen it.
     if (this.#call?.hasBegun !== true && !reason.startsWith('upstream_')) this.permit = undefined;
     this.outcome = outcomeOf(reason);
-    const problem = formatProblem(reason, this.id, this.refusalHeaders);
-    if (problem.status === 0 || this.#response.headersSent) return this.#destroy();
+    if (meaningOf(reason).status === 0 || this.#client.hasAnswered) return this.#destroy();
+    const { isGrpc } = this.#client;
+    const problem = (isGrpc ? formatGrpcProblem : formatProblem)(reason, this.id, this.refusalHeaders);
+    if (isGrpc) this.grpcStatus = grpcStatusOf(reason);
     this.status = problem.status;
-    const headers = [...problem.headers, 'content-length', String(Buffer.byteLength(problem.body))];
-    if (problem.close || this.#isUnread || this.#mustClose()) {
-      headers.push('connection', 'close');
-      this.connection.endAfterAnswer();
-    } else if (this.holdBackMs > 0) this.connection.holdBack(this.holdBackMs);
-    this.#answer.begin(problem.status, headers);
-    const body = this.#request.method === 'HEAD' ? undefined : problem.body;
+    const headers = [...problem.headers];
+    if (!isGrpc) headers.push('content-length', String(Buffer.byteLength(problem.body)));
+    const closes = this.#client.endsConnection(reason, problem.close || this.#isUnread);
+    if (closes || this.#mustClose()) this.#sayLast(headers);
+    else if (this.holdBackMs > 0) this.#client.holdBack(this.connection, this.holdBackMs);
+    this.#client.begin(problem.status, headers, isGrpc ? 0 : undefined);
+    const isBodiless = isGrpc || this.#client.request.method === 'HEAD';
+    const body = isBodiless ? undefined : problem.body;
     this.responseBytes = body === undefined ? 0 : Buffer.byteLength(body);
     this.#end(body);
   }
@@ -223,7 +295,9 @@ export class HttpExchange extends Exchange implements ForwardHandler, AnswerSend
   /** Max-Forwards: 0 (RFC 9110 7.6.2): allowed by policy, and this proxy is the last to answer. */
   #answerAsFinalRecipient(): void {
     this.status = 204;
-    this.#answer.begin(204, this.#mustClose() ? ['connection', 'close'] : []);
+    const headers: string[] = [];
+    if (this.#mustClose()) this.#client.sayLast(headers);
+    this.#client.begin(204, headers);
     this.#end();
   }
 
@@ -232,17 +306,27 @@ export class HttpExchange extends Exchange implements ForwardHandler, AnswerSend
   }
 
   cut(reason: Reason): void {
-    if (this.#response.writableFinished) return;
+    if (this.#client.isOut) return;
     this.setRefusal(reason, '');
     this.outcome = reason === 'access_ended' ? 'access_ended' : 'deadline_exceeded';
     this.#call?.abort();
-    this.#destroy();
+    if (this.#client.isGrpc && !this.#client.hasAnswered) return this.#refuseCall(reason);
+    if (!this.#endCall(reason)) this.#destroy();
+  }
+
+  /** A call that has no answer yet is told in the answer. */
+  #refuseCall(reason: Reason): void {
+    if (this.#done) return;
+    const { status, headers } = formatGrpcProblem(reason, this.id);
+    this.status = status;
+    this.grpcStatus = grpcStatusOf(reason);
+    this.#client.begin(status, [...headers], 0);
+    this.#end();
   }
 
   #destroy(): void {
     this.#done = true;
-    this.connection.endAfterAnswer();
-    this.connection.reset();
+    this.#client.reset(this.connection, this.reason);
   }
 
   limitTo(untilTickMs: number): void {
@@ -251,20 +335,25 @@ export class HttpExchange extends Exchange implements ForwardHandler, AnswerSend
 
   /** Its body has not arrived whole. */
   get isReceiving(): boolean {
-    return !this.#request.complete;
+    return !this.#client.isWhole;
   }
 
   sweep(tickMs: number): void {
     if (tickMs >= this.#cutAtMs) return this.cut('access_ended');
-    const { lingering } = this.#answer;
+    const { lingering } = this.#client;
     if (lingering?.isUnderWay === true) {
       if (lingering.isOver(tickMs)) this.connection.socket.destroy(); // the answer is out: no reset behind it
       return;
     }
     const progress = this.#progress;
-    if (progress === undefined || this.#response.writableFinished) return;
+    if (progress === undefined || this.#client.isOut) return;
     if (progress.isClientTooSlow(tickMs)) return this.cut('deadline_exceeded');
     if (this.#done) return;
+    if (this.#long !== undefined) this.#sweepLong(this.#long, tickMs);
+    else this.#sweepRequest(progress, tickMs);
+  }
+
+  #sweepRequest(progress: ProgressWatch, tickMs: number): void {
     const body = this.#body;
     if (body?.complete === false && progress.isBodyTooSlow(tickMs, body.bytes)) {
       return body.isFull
@@ -278,11 +367,27 @@ export class HttpExchange extends Exchange implements ForwardHandler, AnswerSend
     }
   }
 
+  #sweepLong(long: LongWatch, tickMs: number): void {
+    if (this.phase === undefined && tickMs - this.startedMs >= START_RECORD_MS)
+      this.recordStart(
+        () => undefined,
+        () => this.#destroy(),
+      );
+    const over = long.expired(tickMs, this.responseBytes + (this.#body?.bytes ?? 0));
+    if (over === 'stream') return this.cut('deadline_exceeded');
+    const waits =
+      this.#call?.hasBegun === false && this.#progress?.isOverdue(tickMs, this.#forwardedMs) === true;
+    if (over === undefined && !waits) return;
+    this.#call?.abort();
+    const why = waits ? 'no connection to the upstream was free' : 'grpc-timeout is over';
+    this.onFailure(new Failure('upstream_timeout', why));
+  }
+
   /** The response is out, or its connection is gone. */
   connectionClosed(): void {
     this.stopAsking();
     this.requestBytes = this.#body?.bytes ?? 0;
-    if (!this.#response.writableFinished) {
+    if (!this.#client.isOut) {
       if (this.reason === undefined) {
         this.outcome = 'client_aborted';
         this.setRefusal('client_aborted', '');
@@ -299,8 +404,4 @@ export class HttpExchange extends Exchange implements ForwardHandler, AnswerSend
 function outcomeOf(reason: Reason): Outcome {
   if (reason === 'client_aborted') return reason;
   return reason.startsWith('upstream_') ? 'upstream_failed' : 'refused';
-}
-
-function onResponseClose(this: Response): void {
-  this[exchangeOf]?.connectionClosed();
 }

@@ -8,6 +8,8 @@ import { onClientError, refuseInTurn } from './client-fault.js';
 import type { Connection } from './connection.js';
 import type { ListenerContext } from './context.js';
 import { HttpExchange } from './http-exchange.js';
+import { Http1Message } from './http1-message.js';
+import { Http2Acceptor } from './http2-acceptor.js';
 import { RequestTurn } from './pipelined-turns.js';
 import type { Protocol } from './protocol.js';
 import { UpgradeExchange } from './upgrade-exchange.js';
@@ -15,16 +17,20 @@ import { UpgradeExchange } from './upgrade-exchange.js';
 const connectionOf = Symbol('connection');
 type Peer = TLSSocket & { [connectionOf]?: Connection };
 
-/** HTTP/1.1 on connections that somebody else accepts. */
+/** HTTP/1.1 and HTTP/2 on connections that somebody else accepts. */
 export class HttpProtocol implements Protocol {
-  readonly alpn = ['http/1.1'];
+  readonly alpn: readonly string[];
   readonly watchesEnds = false;
   readonly #server: Server;
+  readonly #http2: Http2Acceptor | undefined;
 
   constructor(
     readonly context: ListenerContext,
-    { config: { deadlines, limits } }: Snapshot,
+    { config: { deadlines, limits, listeners } }: Snapshot,
   ) {
+    const takesHttp2 = listeners.find(({ name }) => name === context.name)?.http2 !== false;
+    this.alpn = takesHttp2 ? ['h2', 'http/1.1'] : ['http/1.1'];
+    if (takesHttp2) this.#http2 = new Http2Acceptor(context, limits);
     const server = createServer({
       maxHeaderSize: limits.headerBytes,
       headersTimeout: deadlines.headMs,
@@ -49,16 +55,18 @@ export class HttpProtocol implements Protocol {
 
   take(connection: Connection): void {
     const socket = connection.socket as Peer;
+    if (socket.alpnProtocol === 'h2' && this.#http2 !== undefined) return this.#http2.take(connection);
     socket[connectionOf] = connection;
     this.#server.emit('connection', socket);
   }
 
   turnAway({ socket, id }: Connection, reason: Reason): void {
-    answerOnSocket(socket, reason, id);
+    if ((socket as Peer).alpnProtocol !== 'h2') answerOnSocket(socket, reason, id); // GOAWAY is its answer
   }
 
   close(): void {
     this.#server.close(() => undefined);
+    this.#http2?.close();
   }
 
   #onRequest(request: IncomingMessage, response: ServerResponse, expectsContinue: boolean): void {
@@ -70,7 +78,8 @@ export class HttpProtocol implements Protocol {
       connection.turns.wait(new RequestTurn(context, connection, request, response, expectsContinue));
       return;
     }
-    new HttpExchange(context, connection, context.snapshots.current, request, response).run(expectsContinue);
+    const message = new Http1Message(request, response);
+    new HttpExchange(context, connection, context.snapshots.current, message).run(expectsContinue);
   }
 
   /** The socket is the request's own: for an upgrade with a body, newer Node versions hand over a stand-in. */

@@ -136,7 +136,10 @@ export class LiveConnections {
   }
 
   closeIdle(): void {
-    for (const connection of this.#all) if (connection.open.size === 0) connection.close();
+    for (const connection of this.#all) {
+      if (connection.open.size === 0) connection.close();
+      else connection.session?.endAfterAnswers(); // calls may stay open for as long as they like
+    }
   }
 
   destroyAll(): void {
@@ -251,8 +254,9 @@ export class LiveConnections {
     const graceMs = snapshot.config.deadlines.accessEndMs;
     for (const exchange of connection.open) {
       if (exchange.isStillAllowed(snapshot, nowMs)) continue;
+      if (exchange.longLived && connection.session !== undefined) this.#ends.addExchange(exchange);
       // A tunnel is all that there is on its connection.
-      if (exchange.longLived) this.#ends.add(connection, graceMs, { reason: 'policy_denied', cause });
+      else if (exchange.longLived) this.#ends.add(connection, graceMs, { reason: 'policy_denied', cause });
       else if (graceMs === 0) exchange.cut('access_ended');
       else exchange.limitTo(performance.now() + graceMs);
     }

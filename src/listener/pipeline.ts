@@ -1,17 +1,27 @@
-import type { IncomingMessage } from 'node:http';
 import type { Readable } from 'node:stream';
-import type { RouteConfig } from '../config/config.js';
+import type { Config, RouteConfig } from '../config/config.js';
+import { type Http2Form, parseHttp2Head } from '../message/http2-head.js';
 import { parseRequestHead, type RequestHead } from '../message/request-head.js';
 import { isWebSocketHandshake, type RewriteContext, rewriteRequest } from '../message/rewrite-request.js';
 import type { AccessRequest } from '../policy/decision.js';
 import { authorize, type Permit } from '../policy/permit.js';
 import { matchRoute } from '../policy/route-table.js';
-import type { Refusal } from '../reasons.js';
+import type { Refusal, Result } from '../reasons.js';
 import type { Snapshot } from '../snapshot.js';
 import type { Exchange } from './exchange.js';
 import { isAskedAbout } from './external-question.js';
 import type { ForwardRequest } from './ports.js';
 import { LiveFacts } from './request-facts.js';
+
+/** A request as it came; an IncomingMessage is one. */
+export interface RawRequest {
+  readonly method?: string | undefined;
+  readonly url?: string | undefined;
+  readonly httpVersion: string;
+  /** Flat; in HTTP/2 pseudo-headers too. */
+  readonly rawHeaders: readonly string[];
+  readonly http2?: Http2Form;
+}
 
 /** All that forwarding needs, once every question was answered yes. */
 export interface Admitted {
@@ -33,19 +43,13 @@ const no = (reason: Refusal['reason'], detail = ''): Refusal => ({ reason, detai
  * Steps 3 to 7 of a request's way, the same for requests and upgrades: who is it, is the message sane, where does it go,
  * may it. What it finds is left on the exchange for the record, also when the answer is no.
  */
-export function admit(exchange: Exchange, request: IncomingMessage): Admitted | Pending | Refusal {
+export function admit(exchange: Exchange, request: RawRequest): Admitted | Pending | Refusal {
   const { listener, connection, snapshot } = exchange;
   if (snapshot === undefined) return no('not_ready', 'no snapshot is in force');
   const { limits } = snapshot.config;
 
   // Parsed first so that a refused caller's record says what it asked for; judged first, so that it decides nothing.
-  const parsed = parseRequestHead(
-    request.method ?? '',
-    request.url ?? '',
-    request.httpVersion,
-    request.rawHeaders,
-    snapshot.forwardPlan.pseudonym,
-  );
+  const parsed = readHeadOf(request, snapshot.forwardPlan.pseudonym);
   if (parsed.ok) exchange.head = parsed.value;
 
   const refusal = connection.judge(snapshot, exchange.startedAtMs);
@@ -53,9 +57,8 @@ export function admit(exchange: Exchange, request: IncomingMessage): Admitted | 
   if (refusal !== undefined) return refusal;
 
   if (!listener.records.available) return no('audit_unavailable');
-  if (request.rawHeaders.length > limits.headerCount * 2) {
-    return no('headers_too_large', `more than ${limits.headerCount} header fields`);
-  }
+  const excessive = excessOf(request, limits);
+  if (excessive !== undefined) return no('headers_too_large', excessive);
   if (!parsed.ok) return parsed.error;
   const head = parsed.value;
   const { target } = head;
@@ -119,6 +122,24 @@ export function decide(
   return { permit: answer.value, route, snapshot };
 }
 
+function readHeadOf(request: RawRequest, pseudonym: string): Result<RequestHead> {
+  const { method = '', url = '', httpVersion, rawHeaders, http2 } = request;
+  return http2 === undefined
+    ? parseRequestHead(method, url, httpVersion, rawHeaders, pseudonym)
+    : parseHttp2Head(rawHeaders, http2, pseudonym);
+}
+
+/** What of a head is too much. HTTP/1's parser has counted octets before; HTTP/2's bounds memory alone. */
+function excessOf({ rawHeaders, http2 }: RawRequest, limits: Config['limits']): string | undefined {
+  const pseudo = http2 === undefined ? 0 : 4;
+  if (rawHeaders.length > (limits.headerCount + pseudo) * 2)
+    return `more than ${limits.headerCount} header fields`;
+  if (http2 === undefined) return undefined;
+  let octets = 0;
+  for (const text of rawHeaders) octets += text.length + 2; // as HTTP/1.1 would send them: `: `, CRLF
+  return octets > limits.headerBytes ? `more than ${limits.headerBytes} bytes of header fields` : undefined;
+}
+
 /** What the header rewriting needs to know besides the request itself. */
 export function rewriteContext(exchange: Exchange, admitted: Admitted): RewriteContext {
   const { connection, listener } = exchange;
@@ -156,7 +177,7 @@ export function forwardRequest(
     headers,
     body,
     bodyLength: head.body.kind === 'length' ? head.body.length : undefined,
-    acceptsTrailers: false,
+    acceptsTrailers: head.acceptsTrailers,
     ...(connectMs === undefined ? {} : { connectMs }),
   };
 }

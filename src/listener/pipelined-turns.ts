@@ -3,6 +3,7 @@ import type { Refusal } from '../reasons.js';
 import type { Connection } from './connection.js';
 import type { ListenerContext } from './context.js';
 import { HttpExchange } from './http-exchange.js';
+import { Http1Message } from './http1-message.js';
 import { MalformedExchange } from './malformed-exchange.js';
 import type { Turn } from './turns.js';
 
@@ -35,7 +36,8 @@ export class RequestTurn implements Turn {
 
   #begin(): HttpExchange {
     const { context, connection, request, response } = this;
-    return new HttpExchange(context, connection, context.snapshots.current, request, response);
+    const message = new Http1Message(request, response);
+    return new HttpExchange(context, connection, context.snapshots.current, message);
   }
 }
 

@@ -57,4 +57,9 @@ export class ProgressWatch {
     }
     return tickMs - this.#upstreamMovedMs > (isAnswered ? this.#bodyMs : this.#firstByteMs);
   }
+
+  /** Nothing of it has gone out for as long as the first byte of an answer may take. */
+  isOverdue(tickMs: number, sinceMs: number): boolean {
+    return tickMs - sinceMs > this.#firstByteMs;
+  }
 }

@@ -1,5 +1,5 @@
-import type { IncomingMessage } from 'node:http';
 import { Readable } from 'node:stream';
+import type { BodySource } from './client-message.js';
 
 /** What became of a request body that did not end well. */
 export type BodyFault = 'body_too_large' | 'client_aborted';
@@ -11,20 +11,25 @@ export type BodyFault = 'body_too_large' | 'client_aborted';
 export class RequestBody extends Readable {
   bytes = 0;
   complete = false;
-  readonly #source: IncomingMessage;
+  readonly #source: BodySource;
   readonly #limit: number;
   readonly #onFault: (fault: BodyFault) => void;
+  readonly #declared: number | undefined;
+  #held: Buffer | undefined;
 
-  constructor(source: IncomingMessage, limit: number, onFault: (fault: BodyFault) => void) {
+  /** @param declared octets that its head promises, where frames and not these say that it is whole. */
+  constructor(source: BodySource, limit: number, onFault: (fault: BodyFault) => void, declared?: number) {
     super({ highWaterMark: 64 * 1024 });
     this.#source = source;
     this.#limit = limit;
     this.#onFault = onFault;
-    source.on('data', (chunk: Buffer) => this.#take(chunk));
-    source.on('end', () => this.#finish());
-    source.on('close', () => this.#closed());
-    source.on('error', () => this.#closed());
-    source.pause();
+    this.#declared = declared;
+    const { stream } = source;
+    stream.on('data', (chunk: Buffer) => this.#take(chunk));
+    stream.on('end', () => this.#finish());
+    stream.on('close', () => this.#closed());
+    stream.on('error', () => this.#closed());
+    stream.pause();
   }
 
   /** The upstream is not taking what is here for it. */
@@ -33,11 +38,11 @@ export class RequestBody extends Readable {
   }
 
   override _read(): void {
-    this.#source.resume();
+    this.#source.stream.resume();
   }
 
   override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
-    this.#source.resume(); // what still comes is read and thrown away, up to the lingering limit of the answer
+    this.#source.stream.resume(); // what still comes is read and thrown away, up to the lingering limit of the answer
     callback(error);
   }
 
@@ -45,12 +50,17 @@ export class RequestBody extends Readable {
     this.bytes += chunk.length;
     if (this.destroyed) return;
     if (this.bytes > this.#limit) return this.#onFault('body_too_large');
-    if (!this.push(chunk)) this.#source.pause();
+    // The last octet makes it look whole to the upstream: it waits until the client has said that it is (P104).
+    if (this.bytes === this.#declared) this.#held = chunk;
+    else if (!this.push(chunk)) this.#source.stream.pause();
   }
 
   #finish(): void {
+    if (!this.#source.isWhole) return this.#closed();
     this.complete = true;
-    if (!this.destroyed) this.push(null);
+    if (this.destroyed) return;
+    if (this.#held !== undefined) this.push(this.#held);
+    this.push(null);
   }
 
   #closed(): void {

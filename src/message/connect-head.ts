@@ -37,6 +37,7 @@ export function connectHead(host: string): RequestHead {
     body: { kind: 'none' },
     upgrade: undefined,
     expectsContinue: false,
+    acceptsTrailers: false,
     maxForwards: undefined,
   };
 }

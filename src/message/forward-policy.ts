@@ -47,6 +47,7 @@ export interface ForwardPlan {
   readonly requestOnly: ReadonlySet<string>;
   readonly viaHttp10: string;
   readonly viaHttp11: string;
+  readonly viaHttp2: string;
 }
 
 const MAX_NAME_LENGTH = 255;
@@ -100,6 +101,7 @@ export function compileForwardPlan(config: ForwardConfig, own: OwnIdentity): For
     requestOnly: new Set([...IDENTITY_HEADERS, ...reserved]),
     viaHttp10: `1.0 ${own.pseudonym}`,
     viaHttp11: `1.1 ${own.pseudonym}`,
+    viaHttp2: `2 ${own.pseudonym}`, // RFC 9110 7.6.3: the minor version is left out where the major one says it all
   };
 }
 

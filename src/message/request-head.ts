@@ -11,7 +11,7 @@ export type { ReceivedFields } from './header-fields.js';
 
 export interface RequestHead {
   readonly method: string;
-  readonly httpVersion: '1.0' | '1.1';
+  readonly httpVersion: '1.0' | '1.1' | '2';
   readonly target: Target;
   /** As received, for conditions and evidence only: never forwarded. */
   readonly rawHeaders: readonly string[];
@@ -24,6 +24,8 @@ export interface RequestHead {
   readonly expectsContinue: boolean;
   /** Only on OPTIONS; 0 = answer as the final recipient (RFC 9110 7.6.2). */
   readonly maxForwards: number | undefined;
+  /** It reads trailers behind the answer (RFC 9110 6.5.1); HTTP/2 alone, where nothing on the way must understand them. */
+  readonly acceptsTrailers: boolean;
 }
 
 /** Registered methods without CONNECT (no tunnel), TRACE (it would echo what we add) and PRI; a closed set bounds labels too. */
@@ -54,6 +56,31 @@ export function parseRequestHead(
   }
   const body = parseFraming(httpVersion, fields.contentLengths, fields.transferEncodings);
   if (!body.ok) return body;
+  return readHead(
+    { method, url, httpVersion, rawHeaders, acceptsTrailers: false },
+    fields,
+    body.value,
+    pseudonym,
+  );
+}
+
+/** What every version's head holds besides its fields. */
+export interface HeadStart {
+  readonly method: string;
+  readonly url: string;
+  readonly httpVersion: RequestHead['httpVersion'];
+  readonly rawHeaders: readonly string[];
+  readonly acceptsTrailers: boolean;
+}
+
+/** The rest of reading a head, the same for every version: host, target, hop-by-hop, expectations, loops. */
+export function readHead(
+  start: HeadStart,
+  fields: HeaderFields,
+  body: Body,
+  pseudonym: string,
+): Result<RequestHead> {
+  const { method, url } = start;
   const host = fields.hosts[0];
   if (host === undefined) return refuse('host_missing');
   if (fields.hosts.length > 1) return refuse('host_malformed', 'several Host lines');
@@ -64,7 +91,7 @@ export function parseRequestHead(
   if (connection === undefined) return refuse('header_malformed', 'Connection');
   const problem = problemOf(fields, pseudonym);
   if (problem !== undefined) return { ok: false, error: problem };
-  return ok(headOf(method, httpVersion, target.value, rawHeaders, body.value, fields, connection));
+  return ok(headOf(start, target.value, body, fields, connection));
 }
 
 function problemOf(fields: HeaderFields, pseudonym: string): Refusal | undefined {
@@ -82,17 +109,15 @@ const isContinue = (expect: string): boolean =>
   expect.length === 12 && expect.toLowerCase() === '100-continue';
 
 function headOf(
-  method: string,
-  httpVersion: '1.0' | '1.1',
+  { method, httpVersion, rawHeaders, acceptsTrailers }: HeadStart,
   target: Target,
-  rawHeaders: readonly string[],
   body: Body,
   fields: HeaderFields,
   connection: ConnectionOptions,
 ): RequestHead {
   const named = connection.named;
   // RFC 9110 7.8 and 10.1.1: a 1.0 client's Upgrade and Expect are to be ignored
-  const isCurrent = httpVersion === '1.1';
+  const isCurrent = httpVersion !== '1.0';
   return {
     method,
     httpVersion,
@@ -107,6 +132,7 @@ function headOf(
       fields.maxForwards === undefined
         ? undefined
         : Math.min(parseDecimal(fields.maxForwards, 18) ?? MAX_FORWARDS_LIMIT, MAX_FORWARDS_LIMIT),
+    acceptsTrailers,
   };
 }
 

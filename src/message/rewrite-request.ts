@@ -5,6 +5,7 @@ import { parseHost } from './host.js';
 import type { IdentityHeaders } from './identity-headers.js';
 import type { ReceivedFields, RequestHead } from './request-head.js';
 import { formatTraceparent, parseTraceparent, parseTracestate } from './trace-context.js';
+import { ownVia } from './via.js';
 import { parseXfcc } from './xfcc.js';
 
 export interface RewriteContext {
@@ -100,7 +101,7 @@ function trustedHost(host: string | undefined): string | undefined {
 
 /** RFC 9110 7.6.3: the protocol version is the one that was received. */
 function addVia(headers: string[], head: RequestHead, plan: ForwardPlan): void {
-  const own = head.httpVersion === '1.0' ? plan.viaHttp10 : plan.viaHttp11;
+  const own = ownVia(plan, head.httpVersion);
   const before = head.received.via;
   headers.push('via', before === undefined || before === '' ? own : `${before}, ${own}`);
 }

@@ -4,11 +4,12 @@ import type { ForwardPlan } from './forward-policy.js';
 import { parseContentLength } from './framing.js';
 import { HOP_BY_HOP, normaliseHeaderName } from './header-names.js';
 import { parseConnection } from './hop-by-hop.js';
+import { ownVia } from './via.js';
 
 export interface ResponseOptions {
   readonly plan: ForwardPlan;
   /** The version that the upstream answered with; 1.1 when left out. */
-  readonly httpVersion?: '1.0' | '1.1';
+  readonly httpVersion?: '1.0' | '1.1' | '2';
 }
 
 export interface RewrittenResponse {
@@ -31,6 +32,24 @@ const KINDS: ReadonlyMap<string, ResponseKind> = new Map<string, ResponseKind>([
   ['transfer-encoding', 'transfer-encoding'],
   ['vary', 'vary'],
   ['via', 'via'],
+]);
+
+/** RFC 9110 6.5.1: what a recipient needs before the content, or what would let the end of a message change its beginning. */
+const NOT_IN_TRAILERS: ReadonlySet<string> = new Set([
+  'host',
+  'authorization',
+  'set-cookie',
+  'location',
+  'www-authenticate',
+  'content-encoding',
+  'content-type',
+  'content-range',
+  'cache-control',
+  'age',
+  'expires',
+  'date',
+  'retry-after',
+  'x-request-id',
 ]);
 
 class ResponseFields {
@@ -57,9 +76,26 @@ export function rewriteResponseHeaders(
     return err('Content-Length and Transfer-Encoding');
   const headers = withoutNamed(fields);
   if (headers === undefined) return err('malformed Connection');
-  const own = options.httpVersion === '1.0' ? options.plan.viaHttp10 : options.plan.viaHttp11;
+  const own = ownVia(options.plan, options.httpVersion);
   headers.push('via', fields.via === '' ? own : `${fields.via}, ${own}`);
   return ok({ headers, contentLength: fields.contentLength });
+}
+
+/**
+ * Which of the upstream's trailers the client gets: lower-case, nothing that frames, routes, is ours or is of one hop alone
+ * (RFC 9110 6.5.1). Undefined where one is malformed.
+ */
+export function rewriteResponseTrailers(raw: RawFields, plan: ForwardPlan): string[] | undefined {
+  const trailers: string[] = [];
+  for (let i = 0; i + 1 < raw.length; i += 2) {
+    const name = raw[i]!.toLowerCase();
+    if (!isAll(name, TOKEN) || !isFieldValue(raw[i + 1]!)) return undefined;
+    const normalised = normaliseHeaderName(name);
+    if (plan.requestOnly.has(normalised) || KINDS.has(normalised) || NOT_IN_TRAILERS.has(normalised))
+      continue;
+    trailers.push(name, raw[i + 1]!);
+  }
+  return trailers;
 }
 
 /** Sorts one field into its place; the text of what is wrong with it, if anything. */

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { trimOws } from './char-class.js';
+import type { ForwardPlan } from './forward-policy.js';
 
 /** A pseudonym for one listener of one workload: stable, tells no host name (RFC 9110 7.6.3), differs between sidecars in a row. */
 export function pseudonymOf(spiffeId: string | undefined, listener: string): string {
@@ -42,4 +43,10 @@ function withoutComments(text: string): string {
     else if (depth === 0) out += char;
   }
   return depth === 0 ? out : text.replaceAll('(', ' ');
+}
+
+/** Our own member of Via, for a message that came in this version (RFC 9110 7.6.3). */
+export function ownVia(plan: ForwardPlan, version: '1.0' | '1.1' | '2' = '1.1'): string {
+  if (version === '2') return plan.viaHttp2;
+  return version === '1.0' ? plan.viaHttp10 : plan.viaHttp11;
 }

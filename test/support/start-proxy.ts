@@ -18,6 +18,8 @@ export interface WorldOptions {
   readonly drain?: string;
   readonly routes?: string;
   readonly policy?: string;
+  /** Replaces the one upstream `u`. */
+  readonly upstreams?: string;
   readonly trust?: string;
   /** Replaces where our own SVID comes from. */
   readonly identity?: string;
@@ -115,8 +117,7 @@ listeners:
     address: 127.0.0.1:0
     protocol: http${options.listenerExtra ?? ''}
     routes: ${options.routes ?? ROUTES}
-upstreams:
-  u: { url: "http://127.0.0.1:${this.upstream.port}" }
+upstreams:${options.upstreams ?? `\n  u: { url: "http://127.0.0.1:${this.upstream.port}" }`}
 policy: policy.yaml
 audit: { file: ${options.audit ?? 'audit.ndjson'} }
 admin: { address: 127.0.0.1:0 }
