@@ -16,6 +16,7 @@ const refusals = {
   // the handshake did not finish
   tls_handshake_failed: { status: 0, title: 'TLS handshake failed' },
   tls_handshake_timeout: { status: 0, title: 'TLS handshake took too long' },
+  peer_not_local: { status: 0, title: 'Not from this machine' },
   // the peer's certificate (X509-SVID)
   certificate_missing: credential('A client certificate is needed'),
   svid_malformed: credential(),

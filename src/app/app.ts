@@ -404,7 +404,8 @@ class RunningApp implements App {
       draining: false,
     };
     const listener = new Listener(context, listenerTls, snapshot);
-    await listener.open(snapshot.listeners.get(name)!.config.address);
+    const { address, socketMode } = snapshot.listeners.get(name)!.config;
+    await listener.open(address, socketMode);
     this.#listeners.push(listener);
     this.addresses.set(name, listener.boundAddress);
   }

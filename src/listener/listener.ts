@@ -16,10 +16,12 @@ import type { ListenerContext } from './context.js';
 import type { Contraction } from './contraction.js';
 import { HttpProtocol } from './http-protocol.js';
 import { LiveConnections } from './live-connections.js';
-import { addressOf, rememberAddress } from './peer-address.js';
+import { ownCredential } from './own-credential.js';
+import { addressOf, isFromHere, rememberAddress } from './peer-address.js';
 import type { PeerReader } from './ports.js';
 import type { Protocol } from './protocol.js';
 import { onHandshakeError, refuseHandshake } from './refused-handshake.js';
+import { listenOn, UnixSocket } from './unix-socket.js';
 
 /** TLS comes from the tls folder, handed in. */
 export interface ListenerTls {
@@ -46,6 +48,9 @@ export class Listener {
   readonly #sockets = new Set<Socket>();
   /** Past the drain delay: nothing idle stays. */
   #closing = false;
+  /** Of the start: another direction takes a restart. */
+  readonly #direction: Connection['direction'];
+  #unixSocket: UnixSocket | undefined;
 
   constructor(
     readonly context: ListenerContext,
@@ -54,6 +59,7 @@ export class Listener {
   ) {
     this.live = new LiveConnections(context);
     this.#own = snapshot.own;
+    this.#direction = snapshot.listeners.get(context.name)?.config.direction ?? 'inbound';
     const { handshakeMs } = snapshot.config.deadlines;
     this.#protocol = new HttpProtocol(context, snapshot);
     this.#server = createServer({ noDelay: true });
@@ -61,22 +67,16 @@ export class Listener {
     this.#listen();
   }
 
-  async open(address: Address): Promise<void> {
-    await new Promise<void>((resolve, reject) => {
-      this.#server.once('error', reject);
-      const target =
-        address.kind === 'unix'
-          ? { path: address.path }
-          : { host: address.host, port: address.port, backlog: 1024 };
-      this.#server.listen(target, () => {
-        this.#server.off('error', reject);
-        // Running out of descriptors must not end the process: the accept loop goes on when some are free again.
-        this.#server.on('error', (error) =>
-          this.context.diagnostics.error({ err: error }, 'the listener had an error'),
-        );
-        resolve();
-      });
-    });
+  /** @param socketMode permission bits of a unix socket. */
+  async open(address: Address, socketMode = 0o600): Promise<void> {
+    if (address.kind === 'unix') {
+      this.#unixSocket = new UnixSocket(address.path, socketMode);
+      await this.#unixSocket.listen(this.#server);
+    } else await listenOn(this.#server, { host: address.host, port: address.port, backlog: 1024 });
+    // Running out of descriptors must not end the process: the accept loop goes on when some are free again.
+    this.#server.on('error', (error) =>
+      this.context.diagnostics.error({ err: error }, 'the listener had an error'),
+    );
     this.#sweeper = setInterval(() => this.#sweep(), SWEEP_MS);
   }
 
@@ -84,6 +84,7 @@ export class Listener {
   get boundAddress(): string {
     const address = this.#server.address();
     if (address === null) return '';
+    if (this.#unixSocket !== undefined) return this.#unixSocket.path;
     if (typeof address === 'string') return address;
     return address.family === 'IPv6'
       ? `[${address.address}]:${address.port}`
@@ -95,8 +96,11 @@ export class Listener {
     if (next.own !== this.#own) {
       this.#own = next.own;
       this.#tls.setSecureContext(this.tls.contextOptions(next.own));
+      if (this.#direction === 'outbound') this.live.rehome(ownCredential(next.own, this.context.credentials));
     }
     this.live.rejudge(next, before, contraction);
+    if (this.#direction === 'outbound' && isSomebodyElse(next, before))
+      this.live.endAll('not_ready', contraction, next.config.deadlines.accessEndMs);
   }
 
   /** Still serving, but every answer says `Connection: close`. */
@@ -108,6 +112,7 @@ export class Listener {
   async drain(deadlineMs: number): Promise<void> {
     this.context.draining = true;
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
+    this.#unixSocket?.remove();
     this.#closing = true;
     this.live.closeIdle();
     for (const socket of this.#sockets) if (socket.bytesRead === 0) socket.destroy();
@@ -133,7 +138,12 @@ export class Listener {
   #onAccept(socket: Socket): void {
     rememberAddress(socket);
     const snapshot = this.context.snapshots.current;
-    if (snapshot?.isOwnWithdrawn) {
+    const isOutbound = this.#direction === 'outbound';
+    if (isOutbound && this.#unixSocket === undefined && !isFromHere(socket)) {
+      socket.destroy(); // whoever gets in here speaks as us
+      return refuseHandshake(this.context, 'peer_not_local', '', addressOf(socket));
+    }
+    if (snapshot?.isOwnWithdrawn && !isOutbound) {
       socket.destroy(); // a handshake would show an SVID that is not ours to show
       return refuseHandshake(this.context, 'not_ready', 'our own SVID was withdrawn', addressOf(socket));
     }
@@ -145,7 +155,28 @@ export class Listener {
     }
     this.#sockets.add(socket);
     socket.once('close', () => this.#sockets.delete(socket));
-    this.#tls.emit('connection', socket);
+    if (isOutbound) this.#onOwn(socket);
+    else this.#tls.emit('connection', socket);
+  }
+
+  /** A connection of our own workload: it is us, by the SVID that we have now. */
+  #onOwn(socket: Socket): void {
+    const { context } = this;
+    const now = context.clock.nowMs();
+    const snapshot = context.snapshots.current;
+    const credential = ownCredential(snapshot?.own ?? this.#own, context.credentials);
+    const connection = new Connection(
+      context.ids.next(),
+      socket,
+      addressOf(socket),
+      credential,
+      now,
+      'outbound',
+    );
+    this.live.add(connection);
+    socket.once('close', () => this.#onClosed(connection));
+    if (snapshot !== undefined) connection.judge(snapshot, now);
+    this.#protocol.take(connection);
   }
 
   #onSecure(socket: TLSSocket): void {
@@ -209,3 +240,7 @@ export class Listener {
     this.live.sweep(snapshot, this.#closing ? Math.min(idleMs, CLOSING_IDLE_MS) : idleMs);
   }
 }
+
+/** What was let out as the one that we were must not go on as another, or as nobody. */
+const isSomebodyElse = (next: Snapshot, before: Snapshot): boolean =>
+  (next.isOwnWithdrawn && !before.isOwnWithdrawn) || next.own.id.uri !== before.own.id.uri;

@@ -3,7 +3,12 @@ import { handshakeRecord } from './connection-record.js';
 import type { ListenerContext } from './context.js';
 import { addressOf, transportOf } from './peer-address.js';
 
-type HandshakeReason = 'tls_handshake_failed' | 'tls_handshake_timeout' | 'connection_limit' | 'not_ready';
+type HandshakeReason =
+  | 'tls_handshake_failed'
+  | 'tls_handshake_timeout'
+  | 'connection_limit'
+  | 'not_ready'
+  | 'peer_not_local';
 
 /** A handshake that broke or took too long: closed, counted and recorded. */
 export function onHandshakeError(context: ListenerContext, error: Error, socket: TLSSocket): void {

@@ -13,6 +13,11 @@ function fixedPartsOf(config: Config): [string, string | undefined][] {
   const { recorded: _changesWithTheSnapshot, ...audit } = config.audit;
   const parts: [string, unknown][] = [
     ...listeners.map(({ name, address }): [string, unknown] => [`listeners.${name}.address`, address]),
+    ...listeners.map(({ name, direction }): [string, unknown] => [`listeners.${name}.direction`, direction]),
+    ...listeners.map(({ name, socketMode }): [string, unknown] => [
+      `listeners.${name}.socketMode`,
+      socketMode,
+    ]),
     ['admin', admin],
     ['health', health],
     ['audit', { ...audit, signals: undefined }], // read anew with every reload
