@@ -11,6 +11,7 @@ import type { Snapshot } from '../snapshot.js';
 import { SnapshotKeeper } from '../sources/snapshot-keeper.js';
 import { registerHeads } from '../telemetry/head-metric.js';
 import { type LiveGauges, Metrics } from '../telemetry/metrics.js';
+import { clientContextOptions } from '../tls/client-context.js';
 import { readPeerChain } from '../tls/peer-chain.js';
 import { serverContextOptions, serverTlsOptions } from '../tls/server-context.js';
 import { Upstreams } from '../upstream/upstreams.js';
@@ -23,6 +24,7 @@ import { countStates } from './grants.js';
 import { OperatorDesk, type RunState } from './operator-desk.js';
 import { OwnSvidWatch } from './own-svid.js';
 import { Records } from './records.js';
+import { SpiffeServerTrust } from './server-trust.js';
 import { countShared } from './signal-view.js';
 import { StartRefused } from './start-refused.js';
 
@@ -92,6 +94,7 @@ class RunningApp implements App {
   readonly #listeners: Listener[] = [];
   readonly #endpoints = new Endpoints();
   readonly #keeper: SnapshotKeeper;
+  readonly #serverTrust: SpiffeServerTrust;
   readonly #nowMs: () => number;
   #records: Records | undefined;
   #signals: Signals | undefined;
@@ -151,6 +154,14 @@ class RunningApp implements App {
       (socket) => readPeerChain(socket),
       options.worker?.workers,
     );
+    this.#serverTrust = new SpiffeServerTrust({
+      snapshots: this.#keeper,
+      clock: { nowMs: this.#nowMs },
+      diagnostics,
+      metrics: this.#metrics.servers,
+      readPeer: readPeerChain,
+      clientTls: clientContextOptions,
+    });
     this.#changes = this.#changeDesk();
     this.#exceptionWatch = this.#watchExceptions();
     this.#operator = this.#operatorDesk();
@@ -163,6 +174,10 @@ class RunningApp implements App {
       metrics: this.#metrics,
       credentials: this.#credentials,
       listeners: this.#listeners,
+      judgeServers: (cause) => {
+        this.#serverTrust.judgeServers(cause);
+        this.#upstreams.judgeServers();
+      },
       diagnostics: this.options.diagnostics,
       nowMs: this.#nowMs,
       get records() {
@@ -278,7 +293,10 @@ class RunningApp implements App {
     this.#changes.record('process.started', undefined, snapshot);
     this.#ownSvid.look(snapshot, this.#nowMs());
     this.#exceptionWatch.adopted((this.#keeper.current ?? snapshot).policy.exceptions);
-    const look = (): void => this.#ownSvid.look(this.#keeper.current ?? snapshot, this.#nowMs());
+    const look = (): void => {
+      this.#ownSvid.look(this.#keeper.current ?? snapshot, this.#nowMs());
+      this.#changes.sweepServers();
+    };
     this.#ownTimer = setInterval(look, OWN_SVID_MS).unref();
     const { diagnostics, worker } = this.options;
     if (worker !== undefined) diagnostics.info({ worker: worker.index }, 'a worker is ready');

@@ -2,14 +2,18 @@ import type { UpstreamConfig, UpstreamTarget } from '../config/config.js';
 import { Failure } from '../reasons.js';
 import type { Connector, ServerTrust } from './connector.js';
 import { PlainConnector } from './plain-connector.js';
+import { SpiffeConnector } from './spiffe-connector.js';
 
 /** How a target is reached, by what its upstream says about TLS. */
 export function createConnector(
   upstream: UpstreamConfig,
   target: UpstreamTarget,
-  _serverTrust: ServerTrust | undefined,
+  serverTrust: ServerTrust | undefined,
 ): Connector {
-  if (upstream.tls === undefined) return new PlainConnector(target);
+  const { tls } = upstream;
+  if (tls === undefined) return new PlainConnector(target);
+  if (tls.kind === 'spiffe' && serverTrust !== undefined)
+    return new SpiffeConnector(target, tls.id, serverTrust);
   return refusing(target, `${upstream.name}: servers cannot be verified`);
 }
 
