@@ -88,7 +88,7 @@ class RunningApp implements App {
   readonly #metrics = new Metrics();
   readonly #credentials = new CredentialIndex();
   readonly #unregistered = new UnregisteredLog();
-  readonly #upstreams = new Upstreams();
+  readonly #upstreams: Upstreams;
   readonly #external: ExternalEngine;
   readonly #limits = new RequestLimits();
   readonly #listeners: Listener[] = [];
@@ -121,6 +121,7 @@ class RunningApp implements App {
     });
     this.ready.catch(() => undefined); // for whoever waits for it
     const { diagnostics } = options;
+    this.#upstreams = new Upstreams({ metrics: this.#metrics, diagnostics });
     this.#external = new ExternalEngine({ metrics: this.#metrics, diagnostics, nowMs: this.#nowMs });
     this.#ownSvid = new OwnSvidWatch({
       diagnostics: options.diagnostics,

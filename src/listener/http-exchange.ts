@@ -99,7 +99,7 @@ export class HttpExchange extends Exchange implements ForwardHandler, AnswerSend
       const limit = route.bodyBytes ?? limits.bodyBytes;
       this.#body = new RequestBody(this.#request, limit, (fault) => this.refuse(fault));
     }
-    const request = forwardRequest(head, headers, this.#body);
+    const request = forwardRequest(head, headers, this.#body, route.deadlines?.upstreamConnectMs);
     this.#forwardedMs = performance.now();
     const bodyMs = route.deadlines?.bodyMs ?? deadlines.bodyMs;
     this.#progress = new ProgressWatch(this.startedMs, bodyMs, firstByteMsOf(admitted));
@@ -272,8 +272,9 @@ export class HttpExchange extends Exchange implements ForwardHandler, AnswerSend
         : this.refuse('request_timeout', 'the body came too slowly');
     }
     if (progress.isUpstreamSilent(tickMs, body?.complete !== false, this.status !== 0, this.responseBytes)) {
-      this.#call?.abort();
-      this.onFailure(new Failure('upstream_timeout', 'the upstream was silent'));
+      const silence = new Failure('upstream_timeout', 'the upstream was silent');
+      this.#call?.abort(silence);
+      this.onFailure(silence);
     }
   }
 

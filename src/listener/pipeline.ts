@@ -143,6 +143,7 @@ export function forwardRequest(
   head: RequestHead,
   headers: string[],
   body: Readable | undefined,
+  connectMs?: number,
 ): ForwardRequest {
   const { path, query, authority } = head.target;
   return {
@@ -153,6 +154,7 @@ export function forwardRequest(
     body,
     bodyLength: head.body.kind === 'length' ? head.body.length : undefined,
     acceptsTrailers: false,
+    ...(connectMs === undefined ? {} : { connectMs }),
   };
 }
 

@@ -33,6 +33,8 @@ export interface ForwardRequest {
   readonly bodyLength: number | undefined;
   /** The client reads trailers (`TE: trailers`, gRPC). Those of the request itself never cross. */
   readonly acceptsTrailers: boolean;
+  /** How long a connection for it may take to open; undefined = as the upstream says. */
+  readonly connectMs?: number;
 }
 
 /** Where a request or tunnel went to. */
@@ -66,8 +68,11 @@ export interface ForwardCall {
   /** Something of it may have reached the upstream. */
   readonly hasBegun: boolean;
   resume(): void;
-  /** Ends the upstream request now: its connection is destroyed, nothing on it looks complete. */
-  abort(): void;
+  /**
+   * Ends the upstream request now: its connection is destroyed, nothing on it looks complete.
+   * @param silence why, where the upstream did not answer in time.
+   */
+  abort(silence?: Failure): void;
 }
 
 /** What becomes of a tunnel. After `onFailure` or `onClose` nothing more comes. */

@@ -70,6 +70,16 @@ export class Metrics implements ListenerMetrics {
     'Open connections ended because access ended.',
     ['reason'],
   );
+  readonly #ejections = this.#counter(
+    'upstream_ejections_total',
+    'Targets taken out after failures in a row.',
+    ['upstream'],
+  );
+  readonly #retries = this.#counter(
+    'upstream_retries_total',
+    'Requests sent to another target, or once more to the same.',
+    ['upstream'],
+  );
   readonly #reloads = this.#counter('reloads_total', 'Reloads of a source.', ['source', 'result']);
   readonly #records = this.#counter('audit_records_total', 'Audit records.', ['result']);
   readonly #unconfirmed = this.#counter(
@@ -222,6 +232,14 @@ export class Metrics implements ListenerMetrics {
 
   observeRevocation(ms: number): void {
     this.#revocation.observe(Math.max(0, ms) / 1000);
+  }
+
+  countEjection(upstream: string): void {
+    this.#ejections.inc({ upstream });
+  }
+
+  countRetry(upstream: string): void {
+    this.#retries.inc({ upstream });
   }
 
   countExternal(result: string): void {

@@ -1,15 +1,9 @@
-import { connect, type NetConnectOpts, type Socket } from 'node:net';
 import { Failure } from '../reasons.js';
 import { BodyWriter } from './body-writer.js';
+import type { Alpn, Carrier, Connector, Opening } from './connector.js';
 import { ReadBuffer } from './read-buffer.js';
 import { ResponseParser, type ResponseSink } from './response-parser.js';
 import type { CallCarrier, UpstreamCall } from './upstream-call.js';
-
-export interface UpstreamAddress {
-  readonly host: string;
-  readonly port: number;
-  readonly connectMs: number;
-}
 
 /** Whose connection it is. Each connection ends with one `onRefused` (it never was open) or one `onGone`. */
 export interface ConnectionOwner {
@@ -18,12 +12,9 @@ export interface ConnectionOwner {
   /** Its answer is whole and it can carry another. */
   onFree(connection: Http1Connection): void;
   onGone(connection: Http1Connection): void;
-  /** A connection that the upstream had given up ate this call: it may be sent once more. */
-  onUnheard(call: UpstreamCall): void;
 }
 
-const WRITE_AHEAD_BYTES = 64 * 1024;
-const KEEP_ALIVE_PROBE_MS = 60_000;
+const ALPN: readonly Alpn[] = ['http/1.1'];
 
 /** One connection to an upstream: one call at a time, and none after anything that was not wholly in order. */
 export class Http1Connection implements ResponseSink, CallCarrier {
@@ -31,11 +22,11 @@ export class Http1Connection implements ResponseSink, CallCarrier {
   idleSinceMs = 0;
   idleLimitMs = 0;
   readonly #owner: ConnectionOwner;
-  readonly #socket: Socket;
+  readonly #opening: Opening;
+  /** undefined until it is open. */
+  #carrier: Carrier | undefined;
   readonly #parser = new ResponseParser(this);
-  readonly #connectTimer: NodeJS.Timeout;
   readonly #buffer = new ReadBuffer();
-  #isOpen = false;
   #isGone = false;
   #error: NodeJS.ErrnoException | undefined;
   #call: UpstreamCall | undefined;
@@ -49,46 +40,45 @@ export class Http1Connection implements ResponseSink, CallCarrier {
   /** @param order of its beginning among the pool's calls. */
   constructor(
     owner: ConnectionOwner,
-    address: UpstreamAddress,
+    connector: Connector,
+    readonly connectMs: number,
     readonly order: number,
   ) {
     this.#owner = owner;
-    const options: NetConnectOpts & { highWaterMark: number } = {
-      host: address.host,
-      port: address.port,
-      noDelay: true,
-      keepAlive: true,
-      keepAliveInitialDelay: KEEP_ALIVE_PROBE_MS,
-      highWaterMark: WRITE_AHEAD_BYTES,
+    const options = {
+      connectMs,
+      alpn: ALPN,
       // One buffer for all reads: the stream's own reading makes one for each, and queues and flows besides.
-      onread: { buffer: () => this.#buffer.next(), callback: (length) => this.#read(length) },
+      onread: { buffer: () => this.#buffer.next(), callback: (length: number) => this.#read(length) },
     };
-    this.#socket = connect(options);
-    this.#socket.on('connect', () => this.#opened());
-    this.#socket.on('end', () => this.#ended());
-    this.#socket.on('drain', () => this.#writer?.drained());
-    this.#socket.on('error', (error) => {
-      this.#error = error;
+    this.#opening = connector.open(options, (result) => {
+      if (result instanceof Failure) this.#refused(result);
+      else this.#opened(result);
     });
-    this.#socket.on('close', () => this.#closed());
-    this.#connectTimer = setTimeout(() => this.#connectTimedOut(), address.connectMs);
   }
 
   get isUsable(): boolean {
-    return !this.#isGone && this.#socket.writable;
+    return !this.#isGone && this.#carrier?.socket.writable === true && this.refusal === undefined;
   }
 
-  /** Sends a call that may begin now. */
+  /** Why nothing more may be sent on it; undefined = it may. */
+  get refusal(): Failure | undefined {
+    return this.#carrier?.refusal();
+  }
+
+  /** Sends a call that may begin now, on a usable connection. */
   run(call: UpstreamCall, head: string): void {
+    const { socket, server } = this.#carrier!;
     const { body, bodyLength, method } = call.request;
+    call.handler.onServer(server);
     this.#call = call;
     call.carrier = this;
     call.hasBegun = true;
     this.#isAnswering = false;
     this.#parser.begin(method === 'HEAD');
-    if (body === undefined) this.#socket.write(head, 'latin1');
+    if (body === undefined) socket.write(head, 'latin1');
     else {
-      this.#writer = new BodyWriter(this.#socket, head, body, bodyLength, (problem) =>
+      this.#writer = new BodyWriter(socket, head, body, bodyLength, (problem) =>
         this.#fail(new Failure('internal_error', problem)),
       );
     }
@@ -97,7 +87,7 @@ export class Http1Connection implements ResponseSink, CallCarrier {
   resume(): void {
     if (!this.#isPaused) return;
     this.#isPaused = false;
-    this.#socket.resume();
+    this.#carrier?.socket.resume();
   }
 
   /** The call is given up: nothing on this connection may look complete. */
@@ -108,13 +98,16 @@ export class Http1Connection implements ResponseSink, CallCarrier {
 
   /** Ends it at once; a call that is on it fails. */
   destroy(failure?: Failure): void {
-    clearTimeout(this.#connectTimer);
     const call = this.#detach();
-    this.#socket.destroy();
     if (!this.#isGone) {
       this.#isGone = true;
-      if (this.#isOpen) this.#owner.onGone(this);
-      else this.#owner.onRefused(this, failure ?? givenUp());
+      if (this.#carrier === undefined) {
+        this.#opening.cancel();
+        this.#owner.onRefused(this, failure ?? givenUp());
+      } else {
+        this.#carrier.socket.destroy();
+        this.#owner.onGone(this);
+      }
     }
     call?.fail(failure ?? givenUp());
   }
@@ -126,7 +119,7 @@ export class Http1Connection implements ResponseSink, CallCarrier {
   }
 
   onHead(status: number, fields: string[]): void {
-    if (this.#call?.handler.onHead(status, fields) === false) this.#isPaused = true;
+    if (this.#call?.onHead(status, fields) === false) this.#isPaused = true;
   }
 
   readonly onBody = (_bytes: Buffer, start: number, end: number): void => {
@@ -171,7 +164,7 @@ export class Http1Connection implements ResponseSink, CallCarrier {
   #complete(call: UpstreamCall, isInOrder: boolean): void {
     const writer = this.#writer;
     const mayCarryMore =
-      isInOrder && (writer === undefined || writer.isWhole) && this.#socket.writableLength === 0;
+      isInOrder && (writer === undefined || writer.isWhole) && this.#carrier?.socket.writableLength === 0;
     this.#detach();
     this.#served++;
     // Free before the handler hears of the end: what it sends next finds this connection.
@@ -198,14 +191,22 @@ export class Http1Connection implements ResponseSink, CallCarrier {
 
   // --- the socket ------------------------------------------------------------------------------------------------------
 
-  #opened(): void {
-    clearTimeout(this.#connectTimer);
-    this.#isOpen = true;
+  #opened(carrier: Carrier): void {
+    this.#carrier = carrier;
+    const { socket } = carrier;
+    socket.on('end', () => this.#ended());
+    socket.on('drain', () => this.#writer?.drained());
+    socket.on('error', (error) => {
+      this.#error = error;
+    });
+    socket.on('close', () => this.#closed());
     this.#owner.onConnected(this);
   }
 
-  #connectTimedOut(): void {
-    this.destroy(new Failure('upstream_connect_timeout', 'connecting took too long'));
+  #refused(failure: Failure): void {
+    if (this.#isGone) return;
+    this.#isGone = true;
+    this.#owner.onRefused(this, failure);
   }
 
   /** The upstream will send no more. */
@@ -218,28 +219,18 @@ export class Http1Connection implements ResponseSink, CallCarrier {
 
   #closed(): void {
     const error = this.#error;
-    if (!this.#isOpen) return this.destroy(connectFailure(error));
     if (this.#call === undefined) return this.destroy();
     const cause = error === undefined ? {} : { cause: error };
     this.#fail(new Failure('upstream_reset', error?.message ?? 'the connection closed', cause), true);
   }
 
-  /** @param isDead the connection was lost, and nobody gave it up. */
-  #fail(failure: Failure, isDead = false): void {
-    const isUnheard = isDead && !this.#isAnswering && this.#served > 0;
+  /** @param isLost the connection broke, and nobody gave it up. */
+  #fail(failure: Failure, isLost = false): void {
+    const progress = !isLost || this.#isAnswering ? 'final' : this.#served > 0 ? 'stale' : 'lost';
     const call = this.#detach();
     this.destroy();
-    if (call === undefined) return;
-    if (isUnheard && call.isRepeatable && !call.hasRetried) this.#owner.onUnheard(call);
-    else call.fail(failure);
+    call?.fail(failure, progress);
   }
 }
 
 const givenUp = (): Failure => new Failure('upstream_reset', 'the connection was given up');
-
-function connectFailure(error: NodeJS.ErrnoException | undefined): Failure {
-  const cause = error === undefined ? {} : { cause: error };
-  return error?.code === 'ETIMEDOUT'
-    ? new Failure('upstream_connect_timeout', error.message, cause)
-    : new Failure('upstream_unreachable', error?.message ?? 'the connection closed', cause);
-}

@@ -1,11 +1,11 @@
-import type { ForwardCall, ForwardHandler, ForwardRequest } from '../listener/ports.js';
 import { Failure } from '../reasons.js';
-import { type ConnectionOwner, Http1Connection, type UpstreamAddress } from './http1-connection.js';
+import type { CallPool, PoolOptions } from './call-pool.js';
+import { type ConnectionOwner, Http1Connection } from './http1-connection.js';
 import { formatRequestHead } from './request-head.js';
-import { type CallQueue, UpstreamCall } from './upstream-call.js';
+import type { UpstreamCall } from './upstream-call.js';
 import { WaitingCalls } from './waiting-calls.js';
 
-/** So many requests may wait for a connection of one upstream. */
+/** So many requests may wait for a connection to one target. */
 const MAX_WAITING = 1024;
 /**
  * An idle connection is kept so long where the upstream does not say for how long it keeps it: many servers close after five
@@ -16,12 +16,8 @@ const IDLE_MS = 4000;
 const MAX_IDLE_MS = 60_000;
 const SWEEP_MS = 1000;
 
-export interface PoolOptions extends UpstreamAddress {
-  readonly maxConnections: number;
-}
-
-/** The kept connections of one upstream (RFC 9112 9.3), the one used last first, and the calls that wait for one. */
-export class Http1Pool implements ConnectionOwner, CallQueue {
+/** The kept connections to one target (RFC 9112 9.3), the one used last first, and the calls that wait for one. */
+export class Http1Pool implements ConnectionOwner, CallPool {
   readonly #options: PoolOptions;
   readonly #connections = new Set<Http1Connection>();
   /** The last one became free last. */
@@ -38,24 +34,26 @@ export class Http1Pool implements ConnectionOwner, CallQueue {
     this.#sweeper = setInterval(() => this.#sweep(), SWEEP_MS).unref();
   }
 
-  /** @param caller whose request it is: where requests wait, callers take turns. */
-  forward(caller: string, request: ForwardRequest, handler: ForwardHandler): ForwardCall {
-    const call = new UpstreamCall(caller, request, handler, this);
-    // Octets that came with the head may show that the body is malformed: they are read first (a tick is too early, the
-    // parser lets those run after each piece), and then the upstream sees nothing of it.
-    if (request.body === undefined) this.#start(call);
-    else setImmediate(() => this.#start(call));
-    return call;
+  get connections(): number {
+    return this.#connections.size;
   }
 
-  /** No longer configured: what was given to it is finished, then its connections close. */
+  start(call: UpstreamCall, isAfresh: boolean): void {
+    const connection = isAfresh ? undefined : this.#takeIdle();
+    if (connection === undefined) this.#enqueue(call);
+    else if (!this.#begin(connection, call)) this.#serve(connection);
+  }
+
+  judge(): void {
+    for (const connection of [...this.#idle]) if (!connection.isUsable) connection.destroy();
+  }
+
   close(): void {
     this.#isClosing = true;
     clearInterval(this.#sweeper);
     for (const connection of [...this.#idle]) connection.destroy();
   }
 
-  /** Everything ends now: what is in flight and what waits fails. */
   destroy(): void {
     this.#isDestroyed = true;
     this.close();
@@ -73,18 +71,18 @@ export class Http1Pool implements ConnectionOwner, CallQueue {
 
   onConnected(connection: Http1Connection): void {
     this.#connecting--;
-    this.#serve(connection);
+    const { refusal } = connection;
+    if (refusal === undefined) return this.#serve(connection);
+    connection.destroy();
+    this.#failOne(connection, refusal);
   }
 
-  /** Fails the one that waits longest, if it waited when this connection was begun: those behind it have theirs. */
   onRefused(connection: Http1Connection, failure: Failure): void {
     this.#connecting--;
     this.#connections.delete(connection);
-    const { oldest } = this.#waiting;
-    if (oldest !== undefined && oldest.order <= connection.order) {
-      this.#waiting.delete(oldest);
-      oldest.fail(failure);
-    }
+    if (this.#isDestroyed) return;
+    this.#options.onRefused(failure);
+    this.#failOne(connection, failure);
     this.#openAsNeeded();
   }
 
@@ -99,17 +97,19 @@ export class Http1Pool implements ConnectionOwner, CallQueue {
     this.#openAsNeeded();
   }
 
-  /** Not to an idle connection: what closed the one may have closed them all. */
-  onUnheard(call: UpstreamCall): void {
-    call.hasRetried = true;
-    this.#enqueue(call);
+  /** The oldest that waited when this connection was begun, and was to wait no longer than it took: those behind it have theirs. */
+  #failOne(connection: Http1Connection, failure: Failure): void {
+    const isLate = failure.code === 'upstream_connect_timeout';
+    for (const call of this.#waiting) {
+      if (call.order > connection.order) return;
+      if (isLate && this.#connectMs(call) > connection.connectMs) continue;
+      this.#waiting.delete(call);
+      return call.fail(failure, 'unsent');
+    }
   }
 
-  #start(call: UpstreamCall): void {
-    if (call.isFinished) return;
-    const connection = this.#takeIdle();
-    if (connection === undefined) this.#enqueue(call);
-    else if (!this.#begin(connection, call)) this.#serve(connection);
+  #connectMs(call: UpstreamCall | undefined): number {
+    return call?.request.connectMs ?? this.#options.connectMs;
   }
 
   #takeIdle(): Http1Connection | undefined {
@@ -126,19 +126,22 @@ export class Http1Pool implements ConnectionOwner, CallQueue {
     if (this.#isDestroyed) return call.fail(upstreamGone());
     call.order = ++this.#order;
     const crowdedOut = this.#waiting.add(call);
-    if (crowdedOut !== call) this.#openAsNeeded();
+    if (crowdedOut !== call) this.#openAsNeeded(call);
     crowdedOut?.fail(new Failure('upstream_overloaded', `${MAX_WAITING} requests wait for the upstream`));
   }
 
-  #openAsNeeded(): void {
+  /** @param newest what it is needed for. */
+  #openAsNeeded(newest = this.#waiting.oldest): void {
+    const { connector } = this.#options;
     while (this.#connecting < this.#waiting.size && this.#connections.size < this.#options.maxConnections) {
       this.#connecting++;
-      this.#connections.add(new Http1Connection(this, this.#options, this.#order));
+      this.#connections.add(new Http1Connection(this, connector, this.#connectMs(newest), this.#order));
     }
   }
 
   /** Gives a free connection to the next in turn that still may begin; else keeps it. */
   #serve(connection: Http1Connection): void {
+    if (connection.refusal !== undefined) return connection.destroy();
     for (let call = this.#waiting.takeNext(); call !== undefined; call = this.#waiting.takeNext())
       if (this.#begin(connection, call)) return;
     this.#keep(connection);

@@ -1,10 +1,5 @@
 import type { ForwardCall, ForwardHandler, ForwardRequest } from '../listener/ports.js';
-import { Failure } from '../reasons.js';
-
-/** Where a call waits until a connection takes it, and what it is told when it is given up. */
-export interface CallQueue {
-  abandon(call: UpstreamCall): void;
-}
+import { Failure, type FailureCode } from '../reasons.js';
 
 /** The connection that a call is on. */
 export interface CallCarrier {
@@ -12,13 +7,53 @@ export interface CallCarrier {
   abandon(): void;
 }
 
+/** How far a call had come when what carried it failed. */
+export type Progress =
+  /** No connection could be opened: nothing was sent. */
+  | 'unsent'
+  /** The server says that it has done nothing with it (GOAWAY, REFUSED_STREAM), and nothing of a body was taken. */
+  | 'unprocessed'
+  /** The connection had carried others before, and was lost before anything of this answer: it may have been dead already. */
+  | 'stale'
+  /** A new connection was lost after it was sent, before anything of its answer. */
+  | 'lost'
+  /** Anything else: it must not be sent again. */
+  | 'final';
+
+/** The target that a call was given to. */
+export interface CallPlace {
+  /** It was given up while it waited. */
+  abandon(call: UpstreamCall): void;
+  /** It is no longer a call of this target. */
+  left(): void;
+  succeeded(): void;
+  failed(failure: Failure): void;
+}
+
+/** Whose calls they are, and who may send one of them once more. */
+export interface CallRouter {
+  /** @returns false where that was all. */
+  reroute(call: UpstreamCall, failure: Failure, progress: Progress): boolean;
+}
+
+/** What tells something about the server. */
+const TRANSPORT: ReadonlySet<FailureCode> = new Set<FailureCode>([
+  'upstream_reset',
+  'upstream_timeout',
+  'upstream_malformed',
+]);
+
 /** One forwarded request, from the queue to its end. After that its handler hears nothing more. */
 export class UpstreamCall implements ForwardCall {
   hasBegun = false;
   carrier: CallCarrier | undefined;
-  hasRetried = false;
+  place: CallPlace | undefined;
+  /** Places that failed it. */
+  tried: CallPlace[] | undefined;
+  retries = 0;
   /** Of its arrival among those that wait. */
   order = 0;
+  #isAnswered = false;
   #finished = false;
 
   constructor(
@@ -26,7 +61,7 @@ export class UpstreamCall implements ForwardCall {
     readonly caller: string,
     readonly request: ForwardRequest,
     readonly handler: ForwardHandler,
-    readonly queue: CallQueue,
+    readonly router: CallRouter,
   ) {}
 
   get isFinished(): boolean {
@@ -55,21 +90,35 @@ export class UpstreamCall implements ForwardCall {
     this.carrier?.resume();
   }
 
-  abort(): void {
+  /** @param silence why, where it is the server's fault. */
+  abort(silence?: Failure): void {
     if (this.#finished) return;
+    const { carrier, place } = this;
+    if (silence !== undefined && this.hasBegun && !this.#isAnswered) place?.failed(silence);
     this.#finish();
-    if (this.carrier === undefined) this.queue.abandon(this);
-    else this.carrier.abandon();
+    if (carrier === undefined) place?.abandon(this);
+    else carrier.abandon();
+  }
+
+  /** The head of the answer. @returns false to pause until `resume`. */
+  onHead(status: number, fields: readonly string[]): boolean {
+    this.#isAnswered = true;
+    return this.handler.onHead(status, fields);
   }
 
   end(): void {
     if (this.#finished) return;
     this.#finished = true;
+    this.place?.succeeded();
+    this.place?.left();
     this.handler.onEnd();
   }
 
-  fail(failure: Failure): void {
+  fail(failure: Failure, progress: Progress = 'final'): void {
     if (this.#finished) return;
+    const tells = failure.code === 'upstream_malformed' || (!this.#isAnswered && progress !== 'stale');
+    if (tells && progress !== 'unprocessed' && TRANSPORT.has(failure.code)) this.place?.failed(failure);
+    if (progress !== 'final' && this.router.reroute(this, failure, progress)) return;
     this.#finish();
     this.handler.onFailure(failure);
   }
@@ -77,6 +126,7 @@ export class UpstreamCall implements ForwardCall {
   /** Of a body that is not sent nothing more is wanted: its client may have to be read to the end. */
   #finish(): void {
     this.#finished = true;
+    this.place?.left();
     this.request.body?.destroy();
   }
 }

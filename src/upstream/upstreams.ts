@@ -1,4 +1,4 @@
-import type { Config, UpstreamConfig } from '../config/config.js';
+import type { Config } from '../config/config.js';
 import type {
   ConnectRequest,
   ForwardCall,
@@ -11,79 +11,66 @@ import type {
 } from '../listener/ports.js';
 import type { Permit } from '../policy/permit.js';
 import { Failure } from '../reasons.js';
-import { Http1Pool } from './http1-pool.js';
+import type { ServerTrust } from './connector.js';
+import { createConnector } from './create-connector.js';
 import { openTunnel } from './upgrade-tunnel.js';
-
-const DEFAULT_CONNECTIONS = 256;
-
-interface Entry {
-  readonly key: string;
-  readonly config: UpstreamConfig;
-  readonly pool: Http1Pool;
-}
+import { type TargetStatus, Upstream, type UpstreamParts } from './upstream.js';
 
 /** Every configured upstream by name. Nothing gets past it without a Permit, and the permit names the destination. */
 export class Upstreams implements UpstreamPort {
-  #entries = new Map<string, Entry>();
+  readonly #parts: UpstreamParts;
+  readonly #serverTrust: ServerTrust | undefined;
+  #upstreams = new Map<string, Upstream>();
 
-  /** Takes over a new configuration: unchanged upstreams keep their pool, gone ones finish what is in flight. */
+  constructor(parts: UpstreamParts, serverTrust?: ServerTrust) {
+    this.#parts = parts;
+    this.#serverTrust = serverTrust;
+  }
+
+  /** Takes over a new configuration: targets that stay keep their connections, gone ones finish what is in flight. */
   configure(config: Config): void {
-    const next = new Map<string, Entry>();
+    const next = new Map<string, Upstream>();
     for (const upstream of config.upstreams.values()) {
-      const key = JSON.stringify(upstream);
-      const before = this.#entries.get(upstream.name);
-      next.set(
-        upstream.name,
-        before?.key === key ? before : { key, config: upstream, pool: poolOf(upstream) },
-      );
+      const connect = (target: (typeof upstream.targets)[number]) =>
+        createConnector(upstream, target, this.#serverTrust);
+      const before = this.#upstreams.get(upstream.name);
+      before?.configure(upstream, connect);
+      next.set(upstream.name, before ?? new Upstream(upstream, this.#parts, connect));
     }
-    for (const [name, entry] of this.#entries) {
-      if (next.get(name) !== entry) entry.pool.close();
-    }
-    this.#entries = next;
+    for (const [name, upstream] of this.#upstreams) if (!next.has(name)) upstream.close();
+    this.#upstreams = next;
   }
 
   forward(permit: Permit, request: ForwardRequest, handler: ForwardHandler): ForwardCall {
-    return this.#entry(permit).pool.forward(permit.request.principal.uri, request, handler);
+    return this.#upstream(permit).forward(permit.request.principal.uri, request, handler);
   }
 
   upgrade(permit: Permit, request: UpgradeRequest, handler: UpgradeHandler): ForwardCall {
-    const { config } = this.#entry(permit);
-    const target = {
-      ...placeOf(config),
-      firstByteMs: config.timeouts.responseMs,
-    };
-    return openTunnel(target, request, handler);
+    const { timeouts, targets } = this.#upstream(permit).config;
+    const [{ address } = { address: undefined }] = targets;
+    if (address?.kind !== 'tcp') throw new Failure('internal_error', 'no unix sockets yet');
+    return openTunnel({ ...address, firstByteMs: timeouts.responseMs }, request, handler);
   }
 
   connect(permit: Permit, _request: ConnectRequest, _handler: TunnelHandler): ForwardCall {
     throw new Failure('internal_error', `${permit.request.destination} takes no connections yet`);
   }
 
-  close(): void {
-    for (const { pool } of this.#entries.values()) pool.destroy();
-    this.#entries.clear();
+  /** By name: every target, and how it is. */
+  get status(): ReadonlyMap<string, readonly TargetStatus[]> {
+    return new Map([...this.#upstreams].map(([name, { status }]) => [name, status]));
   }
 
-  #entry(permit: Permit): Entry {
-    const entry = this.#entries.get(permit.request.destination);
-    if (entry === undefined) {
+  close(): void {
+    for (const upstream of this.#upstreams.values()) upstream.destroy();
+    this.#upstreams.clear();
+  }
+
+  #upstream(permit: Permit): Upstream {
+    const upstream = this.#upstreams.get(permit.request.destination);
+    if (upstream === undefined) {
       throw new Failure('internal_error', `no upstream is named ${permit.request.destination}`);
     }
-    return entry;
+    return upstream;
   }
-}
-
-function poolOf(upstream: UpstreamConfig): Http1Pool {
-  return new Http1Pool({
-    ...placeOf(upstream),
-    connectMs: upstream.timeouts.connectMs,
-    maxConnections: upstream.maxConnections ?? DEFAULT_CONNECTIONS,
-  });
-}
-
-function placeOf({ targets: [first] }: UpstreamConfig): { host: string; port: number } {
-  const { address } = first!;
-  if (address.kind === 'tcp') return address;
-  throw new Failure('internal_error', 'no unix sockets yet');
 }

@@ -1,5 +1,6 @@
 import { Readable } from 'node:stream';
 import type { Test } from 'tap';
+import type { UpstreamConfig, UpstreamTarget } from '../../../src/config/config.js';
 import type {
   ForwardCall,
   ForwardHandler,
@@ -7,7 +8,8 @@ import type {
   UpstreamServer,
 } from '../../../src/listener/ports.js';
 import type { Failure } from '../../../src/reasons.js';
-import { Http1Pool, type PoolOptions } from '../../../src/upstream/http1-pool.js';
+import { PlainConnector } from '../../../src/upstream/plain-connector.js';
+import { Upstream, type UpstreamMetrics } from '../../../src/upstream/upstream.js';
 import { RecorderUpstream, type Responder } from '../../support/recorder-upstream.js';
 
 export function requestOf(
@@ -30,6 +32,9 @@ export function requestOf(
 /** A POST whose body comes in these pieces. */
 export const postOf = (target: string, pieces: readonly string[], bodyLength?: number): ForwardRequest =>
   requestOf('POST', target, { body: Readable.from(pieces.map((piece) => Buffer.from(piece))), bodyLength });
+
+/** What takes calls. */
+export type Forwarder = Pick<Upstream, 'forward'>;
 
 /** One caller: keeps what it hears, and fails the test when it hears anything after the end. */
 export class Caller implements ForwardHandler {
@@ -57,7 +62,7 @@ export class Caller implements ForwardHandler {
     });
   }
 
-  send(pool: Http1Pool, request: ForwardRequest, caller = 'spiffe://a.test/web'): this {
+  send(pool: Forwarder, request: ForwardRequest, caller = 'spiffe://a.test/web'): this {
     this.call = pool.forward(caller, request, this);
     return this;
   }
@@ -124,28 +129,64 @@ export class Caller implements ForwardHandler {
 
 export interface Place {
   readonly upstream: RecorderUpstream;
-  readonly pool: Http1Pool;
+  readonly pool: Upstream;
   ask(request?: ForwardRequest): Promise<Caller>;
+}
+
+export const upstreamConfig = (change: Partial<UpstreamConfig> = {}): UpstreamConfig => ({
+  name: 'svc',
+  protocol: 'http1',
+  targets: [],
+  balance: 'round_robin',
+  ejection: { failures: 5, forMs: 10_000, maxShare: 0.5 },
+  retries: 1,
+  timeouts: { connectMs: 2000, responseMs: 2000 },
+  maxConnections: 8,
+  ...change,
+});
+
+export const tcpTarget = (port: number): UpstreamTarget => ({
+  address: { kind: 'tcp', host: '127.0.0.1', port },
+  name: `127.0.0.1:${port}`,
+});
+
+/** What an upstream tells besides. */
+export class Counts implements UpstreamMetrics {
+  ejections = 0;
+  retries = 0;
+
+  countEjection(): void {
+    this.ejections++;
+  }
+
+  countRetry(): void {
+    this.retries++;
+  }
 }
 
 export async function placeOf(
   t: Test,
   respond?: Responder,
-  change: Partial<PoolOptions> = {},
+  change: Partial<UpstreamConfig> = {},
 ): Promise<Place> {
   const upstream = await new RecorderUpstream().open();
   if (respond !== undefined) upstream.respond = respond;
-  const pool = new Http1Pool({
-    host: '127.0.0.1',
-    port: upstream.port,
-    connectMs: 2000,
-    maxConnections: 8,
-    ...change,
-  });
-  t.teardown(async () => {
-    pool.destroy();
-    await upstream.close();
-  });
+  const pool = openUpstream(t, { targets: [tcpTarget(upstream.port)], ...change });
+  t.teardown(() => upstream.close());
   const ask = (request = requestOf('GET', '/')): Promise<Caller> => new Caller(t).send(pool, request).over;
   return { upstream, pool, ask };
 }
+
+/** An upstream over plaintext; it ends with the test. */
+export function openUpstream(
+  t: Test,
+  change: Partial<UpstreamConfig>,
+  metrics: UpstreamMetrics = new Counts(),
+): Upstream {
+  const parts = { metrics, diagnostics: { info: ignore, warn: ignore, error: ignore } };
+  const pool = new Upstream(upstreamConfig(change), parts, (target) => new PlainConnector(target));
+  t.teardown(() => pool.destroy());
+  return pool;
+}
+
+const ignore = (): void => undefined;

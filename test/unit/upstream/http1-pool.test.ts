@@ -2,10 +2,14 @@ import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { Worker } from 'node:worker_threads';
 import t, { type Test } from 'tap';
-import { Http1Pool } from '../../../src/upstream/http1-pool.js';
-import { answerOk, type RecordedConnection, type Responder } from '../../support/recorder-upstream.js';
+import {
+  answerOk,
+  type RecordedConnection,
+  RecorderUpstream,
+  type Responder,
+} from '../../support/recorder-upstream.js';
 import { waitFor } from '../../support/start-proxy.js';
-import { Caller, placeOf, postOf, requestOf } from './caller.js';
+import { Caller, openUpstream, placeOf, postOf, requestOf, tcpTarget } from './caller.js';
 
 const OK = 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok';
 const say =
@@ -450,13 +454,11 @@ async function deafPort(t: Test): Promise<number> {
 }
 
 t.test('an upstream that does not accept is given up at the deadline', async (t) => {
-  const pool = new Http1Pool({
-    host: '127.0.0.1',
-    port: await deafPort(t),
-    connectMs: 200,
+  const pool = openUpstream(t, {
+    targets: [tcpTarget(await deafPort(t))],
+    timeouts: { connectMs: 200, responseMs: 2000 },
     maxConnections: 1,
   });
-  t.teardown(() => pool.destroy());
   const before = performance.now();
   const [first, gone] = [new Caller(t), new Caller(t)];
   first.send(pool, requestOf('GET', '/'));
@@ -467,8 +469,11 @@ t.test('an upstream that does not accept is given up at the deadline', async (t)
 });
 
 t.test('a name with several addresses is tried until one accepts', async (t) => {
-  const { ask } = await placeOf(t, undefined, { host: 'localhost' });
-  t.equal((await ask()).body, 'ok');
+  const upstream = await new RecorderUpstream().open();
+  t.teardown(() => upstream.close());
+  const address = { kind: 'tcp', host: 'localhost', port: upstream.port } as const;
+  const pool = openUpstream(t, { targets: [{ address, name: 'localhost' }] });
+  t.equal((await new Caller(t).send(pool, requestOf('GET', '/')).over).body, 'ok');
 });
 
 t.test('an upstream that is no longer configured finishes what it was given', async (t) => {

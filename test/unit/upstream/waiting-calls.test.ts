@@ -6,7 +6,7 @@ import { waitFor } from '../../support/start-proxy.js';
 import { Caller, placeOf, requestOf } from './caller.js';
 
 const callOf = (caller: string, target: string): UpstreamCall =>
-  new UpstreamCall(caller, requestOf('GET', target), new Caller(t), { abandon: () => undefined });
+  new UpstreamCall(caller, requestOf('GET', target), new Caller(t), { reroute: () => false });
 const labelOf = (call: UpstreamCall | undefined): string =>
   call === undefined ? '-' : `${call.caller}${call.request.target}`;
 

@@ -1,0 +1,71 @@
+import type { UpstreamConfig, UpstreamTarget } from '../config/config.js';
+import type { Failure } from '../reasons.js';
+import type { Candidate } from './balancer.js';
+import type { CallPool } from './call-pool.js';
+import type { Connector } from './connector.js';
+import { createPool } from './create-pool.js';
+import { TargetHealth } from './target-health.js';
+import type { CallPlace, UpstreamCall } from './upstream-call.js';
+
+const DEFAULT_CONNECTIONS = 256;
+
+export interface TargetParts {
+  readonly config: UpstreamConfig;
+  readonly target: UpstreamTarget;
+  readonly connector: Connector;
+  /** It failed; whether it goes out for it is its upstream's to say. */
+  readonly onFailed: (target: Target, failure: Failure) => void;
+}
+
+/** One place where a service is: its connections, what is under way there, and whether it is to be sent anything. */
+export class Target implements CallPlace, Candidate {
+  open = 0;
+  readonly name: string;
+  readonly connector: Connector;
+  readonly health: TargetHealth;
+  /** undefined where no requests are spoken. */
+  readonly pool: CallPool | undefined;
+  readonly #onFailed: TargetParts['onFailed'];
+
+  constructor({ config, target, connector, onFailed }: TargetParts) {
+    this.name = target.name;
+    this.connector = connector;
+    this.health = new TargetHealth(config);
+    this.#onFailed = onFailed;
+    this.pool = createPool(config.protocol, {
+      connector,
+      connectMs: config.timeouts.connectMs,
+      maxConnections: config.maxConnections ?? DEFAULT_CONNECTIONS,
+      onRefused: (failure) => this.failed(failure),
+    });
+  }
+
+  isOut(): boolean {
+    return this.health.isOut(monotonicMs);
+  }
+
+  /** @param isAfresh on a connection that is yet to be opened. */
+  take(call: UpstreamCall, pool: CallPool, isAfresh = false): void {
+    this.open++;
+    call.place = this;
+    pool.start(call, isAfresh);
+  }
+
+  abandon(call: UpstreamCall): void {
+    this.pool?.abandon(call);
+  }
+
+  left(): void {
+    this.open--;
+  }
+
+  succeeded(): void {
+    this.health.succeeded();
+  }
+
+  failed(failure: Failure): void {
+    this.#onFailed(this, failure);
+  }
+}
+
+export const monotonicMs = (): number => performance.now();
