@@ -121,7 +121,6 @@ class RunningApp implements App {
     });
     this.ready.catch(() => undefined); // for whoever waits for it
     const { diagnostics } = options;
-    this.#upstreams = new Upstreams({ metrics: this.#metrics, diagnostics });
     this.#external = new ExternalEngine({ metrics: this.#metrics, diagnostics, nowMs: this.#nowMs });
     this.#ownSvid = new OwnSvidWatch({
       diagnostics: options.diagnostics,
@@ -163,6 +162,7 @@ class RunningApp implements App {
       readPeer: readPeerChain,
       clientTls: clientContextOptions,
     });
+    this.#upstreams = new Upstreams({ metrics: this.#metrics, diagnostics }, this.#serverTrust);
     this.#changes = this.#changeDesk();
     this.#exceptionWatch = this.#watchExceptions();
     this.#operator = this.#operatorDesk();

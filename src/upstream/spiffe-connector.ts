@@ -44,7 +44,9 @@ export class SpiffeConnector implements Connector {
         refusal: () => {
           const refusal = credential.judge();
           if (refusal !== undefined) return untrusted(target, refusal);
-          return trust.clientTls === shown ? undefined : new Failure('upstream_reset', 'our SVID has rotated');
+          return trust.clientTls === shown
+            ? undefined
+            : new Failure('upstream_reset', 'our SVID has rotated');
         },
       };
     } catch (cause) {

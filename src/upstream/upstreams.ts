@@ -56,6 +56,11 @@ export class Upstreams implements UpstreamPort {
     throw new Failure('internal_error', `${permit.request.destination} takes no connections yet`);
   }
 
+  /** After a swap, and now and then: ends the kept connections that must carry no more. What is under way on others ends first. */
+  judgeServers(): void {
+    for (const upstream of this.#upstreams.values()) upstream.judge();
+  }
+
   /** By name: every target, and how it is. */
   get status(): ReadonlyMap<string, readonly TargetStatus[]> {
     return new Map([...this.#upstreams].map(([name, { status }]) => [name, status]));

@@ -68,7 +68,9 @@ export class OutboundWorld {
   /** A connection of the workload. */
   async client(more: Partial<NetConnectOpts> = {}): Promise<RawClient<Socket>> {
     const at = this.address;
-    const where = at.startsWith('/') ? { path: at } : { host: '127.0.0.1', port: Number(at.split(':').at(-1)) };
+    const where = at.startsWith('/')
+      ? { path: at }
+      : { host: '127.0.0.1', port: Number(at.split(':').at(-1)) };
     const client = await RawClient.openPlain({ ...where, ...more } as NetConnectOpts);
     this.#clients.push(client);
     return client;
@@ -86,18 +88,16 @@ const ROUTE = '[{ name: r1, path: /**, upstream: u }]';
 function withOutbound(text: string, port: number, options: OutboundOptions): string {
   const target = options.target ?? `https://127.0.0.1:${port}`;
   const id = options.spiffeId ?? 'spiffe://b.test/ledger';
-  return text
-    .replace(
-      /^upstreams:\n/m,
-      `  - name: out
+  return text.replace(
+    /^upstreams:\n/m,
+    `  - name: out
     direction: outbound
     address: ${options.address ?? '127.0.0.1:0'}${options.outboundExtra ?? ''}
     routes: [{ name: ledger-route, path: /**, upstream: ledger, upgrade: [websocket] }]
 upstreams:
   ledger: { url: "${target}", protocol: http1, spiffeId: "${id}"${options.upstreamExtra ?? ''} }
 `,
-    )
-
+  );
 }
 
 /** A server that asks for a client certificate and keeps every byte that comes after the handshake. */
