@@ -1,26 +1,17 @@
 import cluster from 'node:cluster';
-import {
-  chmodSync,
-  lstatSync,
-  mkdirSync,
-  mkdtempSync,
-  renameSync,
-  rmdirSync,
-  rmSync,
-  type Stats,
-  unlinkSync,
-} from 'node:fs';
+import { createHash } from 'node:crypto';
+import { chmodSync, lstatSync, mkdirSync, mkdtempSync, renameSync, rmSync, type Stats } from 'node:fs';
 import { connect, type ListenOptions, type Server } from 'node:net';
 import { basename, dirname, join } from 'node:path';
 
 /** What fits into sockaddr_un with its end. */
 const MAX_PATH_BYTES = 107;
 const PROBE_MS = 1000;
-const PREFIX = '.countersign-';
+const PREFIX = '.cs';
 
 /**
- * A unix socket that nobody else can reach before it has its mode: it is made in a folder of our own, and moved to its place
- * when it has it. Of several workers one makes it; all take connections from it.
+ * A unix socket that nobody can reach before it has its mode: it is made in a folder of our own, and moved to its place when it
+ * has it. Of several workers one makes it, and all take connections from it: whoever starts them calls `shareSockets` before.
  */
 export class UnixSocket {
   /** Of the file that we put there: another one is not ours to remove. */
@@ -34,35 +25,27 @@ export class UnixSocket {
 
   /** Rejects where the socket cannot be had; says why. */
   async listen(server: Server): Promise<void> {
-    if (!cluster.isWorker) await assertFree(this.path); // for workers whoever starts them has looked
-    const folder = this.#makeFolder();
-    const made = join(folder, 's');
+    if (cluster.isWorker) return this.#listenAt(server, sharedPlace(this.path, process.ppid));
+    await assertFree(this.path);
+    const folder = mkdtempSync(join(dirname(this.path), PREFIX)); // 0700
     try {
-      if (Buffer.byteLength(made) > MAX_PATH_BYTES) throw new Error(`${this.path} is too long for a socket`);
-      await listenOn(server, { path: made });
-      this.#put(made);
+      await this.#listenAt(server, join(folder, 's'));
     } finally {
-      removeFolder(folder);
+      rmSync(folder, { recursive: true, force: true });
     }
   }
 
   /** Takes it away, if it is still the one that we put there. */
   remove(): void {
     const stats = lookAt(this.path);
-    if (stats === undefined || stats.ino !== this.#ino) return;
-    rmSync(this.path, { force: true });
+    if (stats !== undefined && stats.ino === this.#ino) rmSync(this.path, { force: true });
   }
 
-  /** Workers that share a socket name the same place: it is by that name that they get the same one. */
-  #makeFolder(): string {
-    const prefix = join(dirname(this.path), PREFIX);
-    if (!cluster.isWorker) return mkdtempSync(prefix); // 0700
-    const folder = `${prefix}${process.ppid}-${basename(this.path)}`;
-    mkdirSync(folder, { recursive: true, mode: 0o700 });
-    return folder;
-  }
-
-  #put(made: string): void {
+  async #listenAt(server: Server, made: string): Promise<void> {
+    const excess = Buffer.byteLength(made) - MAX_PATH_BYTES;
+    if (excess > 0)
+      throw new Error(`${this.path}: its folder's path is ${excess} bytes too long for sockets`);
+    await listenOn(server, { path: made });
     try {
       chmodSync(made, this.mode);
       renameSync(made, this.path);
@@ -74,8 +57,38 @@ export class UnixSocket {
   }
 }
 
+/** Before workers start: their sockets have a folder to be made in, and nobody else is there. */
+export async function shareSockets(paths: readonly string[]): Promise<void> {
+  for (const path of paths) {
+    await assertFree(path);
+    const place = sharedPlace(path, process.pid);
+    makeOwnFolder(dirname(place));
+    rmSync(place, { force: true });
+  }
+}
+
+/** In a folder that everybody may write to, somebody else may have been first. */
+function makeOwnFolder(folder: string): void {
+  mkdirSync(folder, { recursive: true, mode: 0o700 });
+  const stats = lookAt(folder);
+  const isOurs =
+    stats?.isDirectory() === true && stats.uid === process.getuid?.() && (stats.mode & 0o77) === 0;
+  if (!isOurs) throw new Error(`${folder} is there, and others can reach into it`);
+}
+
+/** When the workers are gone. */
+export function unshareSockets(paths: readonly string[]): void {
+  for (const path of paths) rmSync(dirname(sharedPlace(path, process.pid)), { recursive: true, force: true });
+}
+
+/** Workers get one socket by asking for one place. */
+function sharedPlace(path: string, pid: number): string {
+  const name = createHash('sha256').update(basename(path)).digest('hex').slice(0, 8);
+  return join(dirname(path), `${PREFIX}${pid}`, name);
+}
+
 /** Rejects where something is there that is not ours to replace: a socket that somebody listens on, or no socket at all. */
-export async function assertFree(path: string): Promise<void> {
+async function assertFree(path: string): Promise<void> {
   const stats = lookAt(path);
   if (stats === undefined) return;
   if (!stats.isSocket()) throw new Error(`${path} is there and is no socket`);
@@ -104,26 +117,10 @@ function isLive(path: string): Promise<boolean> {
     };
     const timer = setTimeout(() => answer(true), PROBE_MS);
     socket.once('connect', () => answer(true));
-    socket.once('error', ({ code }: NodeJS.ErrnoException) =>
+    socket.on('error', ({ code }: NodeJS.ErrnoException) =>
       answer(code !== 'ECONNREFUSED' && code !== 'ENOENT'),
     );
   });
 }
 
 const lookAt = (path: string): Stats | undefined => lstatSync(path, { throwIfNoEntry: false });
-
-function removeFolder(folder: string): void {
-  try {
-    rmdirSync(folder);
-  } catch {
-    // another worker is still at it, or something went wrong half-way
-    try {
-      if (!cluster.isWorker) {
-        unlinkSync(join(folder, 's'));
-        rmdirSync(folder);
-      }
-    } catch {
-      // what is left holds nothing
-    }
-  }
-}

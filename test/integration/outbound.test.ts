@@ -1,10 +1,12 @@
-import { mkdtempSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { networkInterfaces, tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import t, { type Test } from 'tap';
 import { pseudonymOf } from '../../src/message/via.js';
 import { ASK, type OutboundOptions, OutboundWorld } from '../support/outbound-world.js';
+import { Program } from '../support/program.js';
+import { RawClient } from '../support/raw-client.js';
 import { changeConfig } from '../support/sources.js';
 import { waitFor } from '../support/start-proxy.js';
 
@@ -119,8 +121,17 @@ t.test(
     const [again] = await client.ask(ask(`Via: ${ours}\r\n`));
     t.equal(again?.status, 508);
     const inbound = pseudonymOf('spiffe://a.test/proxy', 'inbound');
-  t.equal((await (await outbound.client()).ask(ask(`Via: 1.1 ${inbound}\r\n`)))[0]?.status, 200);
-});
+    t.equal((await (await outbound.client()).ask(ask(`Via: 1.1 ${inbound}\r\n`)))[0]?.status, 200);
+  },
+);
+
+t.test('a process of another machine is refused, whatever the address says', async (t) => {
+  const own = Object.values(networkInterfaces())
+    .flat()
+    .find((one) => one?.family === 'IPv4' && !one.internal)?.address;
+  if (own === undefined) return t.comment('skipped: this machine has no address but loopback');
+  const outbound = await start(t);
+  const client = await outbound.client({ localAddress: own });
   client.send(ASK);
   await client.untilClosed();
   t.equal(client.received, '');
@@ -204,7 +215,7 @@ t.test('a socket that a dead process left is replaced', async (t) => {
 
 t.test('a socket that somebody listens on is not taken over', async (t) => {
   const path = join(folder(t), 'out.sock');
-  const other = createServer((socket) => socket.end('other')).listen(path);
+  const other = createServer((socket) => socket.on('error', () => undefined).end('other')).listen(path);
   t.teardown(() => other.close());
   await t.rejects(OutboundWorld.start({ address: `unix:${path}` }), /another process listens on/);
   t.ok(statSync(path).isSocket());
@@ -217,9 +228,11 @@ t.test('a file that is no socket is not removed', async (t) => {
   t.equal(statSync(path).size, 8);
 });
 
-t.test('a path that is too long for a socket is refused with a word', async (t) => {
-  const path = join(folder(t), `${'x'.repeat(120)}.sock`);
-  await t.rejects(OutboundWorld.start({ address: `unix:${path}` }), /too long for a socket/);
+t.test('a path in which no socket can be made safely is refused with a word', async (t) => {
+  const long = folder(t);
+  const path = join(long, 'x'.repeat(105 - long.length - 3), 's');
+  mkdirSync(dirname(path));
+  await t.rejects(OutboundWorld.start({ address: `unix:${path}` }), /bytes too long for sockets/);
 });
 
 t.test('a listener whose direction was changed lets nothing through before a restart', async (t) => {
@@ -231,4 +244,28 @@ t.test('a listener whose direction was changed lets nothing through before a res
   const { status } = (await (await outbound.client()).ask(ASK))[0] ?? {};
   t.equal(status, 503);
   await waitFor(() => outbound.world.diagnostics.some(({ detail }) => 'restartNeeded' in detail));
+});
+
+t.test('several workers share one unix socket, which goes with them', async (t) => {
+  const path = join(folder(t), 'out.sock');
+  const outbound = await OutboundWorld.start({ address: `unix:${path}`, extra: 'workers: 2' });
+  t.teardown(() => outbound.close());
+  await outbound.world.app.close();
+  const program = new Program(['run', '-c', join(outbound.world.dir, 'countersign.yaml')]);
+  try {
+    const addresses = await program.ready();
+    t.equal(addresses.out, path);
+    t.equal(modeOf(path), 0o600);
+    for (let i = 0; i < 4; i++) {
+      const client = await RawClient.openPlain({ path });
+      t.equal((await client.ask(ASK))[0]?.status, 200);
+      client.destroy();
+    }
+    program.child.kill('SIGTERM');
+    t.equal((await program.endWithin(10_000)).code, 0);
+    t.same(readdirSync(join(path, '..')), []);
+  } finally {
+    program.child.kill('SIGKILL');
+    await program.end();
+  }
 });
