@@ -10,7 +10,8 @@ export const EXPLAIN_USAGE = `Usage: countersign explain -c FILE --as ID --metho
 Decides one request offline, the way the listener would, and says of every rule why it matched or not.
 
   -c, --config FILE     the configuration
-      --as ID           SPIFFE ID of the caller; may be left out with --credential
+      --as ID           SPIFFE ID of the caller; may be left out with --credential, and for an
+                        outbound listener: the caller is then the one whose SVID we have
       --method M        method, such as GET
       --url U           https://host/path?query, or /path where no route asks for a host
       --listener L      listener that gets the request; needed when there are several
@@ -51,8 +52,6 @@ export function readExplainOptions(argv: readonly string[], nowMs: number): Expl
   if (values.help) return 'help';
   const { config, method, url, listener, credential, all = false, json = false } = values;
   if (config === undefined) return 'say which file: -c FILE';
-  if (values.as === undefined && credential === undefined)
-    return 'say who asks: --as spiffe://… or --credential FILE';
   if (method === undefined) return 'say which method: --method GET';
   if (url === undefined) return 'say what for: --url https://host/path';
   if (!/^(https?:\/)?\//.test(url)) return `--url ${url}: must be https://host/path or /path`;
