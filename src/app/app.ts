@@ -27,6 +27,7 @@ import { Records } from './records.js';
 import { SpiffeServerTrust } from './server-trust.js';
 import { countShared } from './signal-view.js';
 import { StartRefused } from './start-refused.js';
+import { countUpstreams } from './upstream-view.js';
 
 export interface AppOptions {
   readonly configFile: string;
@@ -209,6 +210,7 @@ class RunningApp implements App {
       ownSvid: this.#ownSvid,
       exceptionWatch: this.#exceptionWatch,
       external: this.#external,
+      upstreams: this.#upstreams,
       diagnostics: this.options.diagnostics,
       nowMs: this.#nowMs,
       get state() {
@@ -250,7 +252,8 @@ class RunningApp implements App {
         metrics: this.#metrics,
         clock: { nowMs: this.#nowMs },
       });
-      this.#upstreams.configure(config);
+      const [broken] = this.#upstreams.configure(config);
+      if (broken !== undefined) throw new Error(broken);
       const problem = this.#external.adopt(config.externalDecision, this.#keeper.current?.policy.revision);
       if (problem !== undefined) throw new Error(problem);
       this.#metrics.live = this.#liveGauges();
@@ -278,6 +281,7 @@ class RunningApp implements App {
         })),
       exceptions: () => countStates(keeper.current?.policy.exceptions ?? [], this.#nowMs()),
       sharedCredentials: () => countShared(this.#signals?.shared ?? []),
+      upstreams: () => countUpstreams(this.#upstreams.status),
     };
   }
 
@@ -309,6 +313,8 @@ class RunningApp implements App {
     this.#records?.writer.look();
     this.#external.renew();
     await this.#keeper.reload();
+    const config = this.#keeper.current?.config;
+    if (config !== undefined) this.#configureUpstreams(config); // files of authorities are read again
   }
 
   answer(question: Question, argument: unknown): unknown {
@@ -383,6 +389,11 @@ class RunningApp implements App {
     });
   }
 
+  #configureUpstreams(config: Config): void {
+    for (const problem of this.#upstreams.configure(config))
+      this.options.diagnostics.error({ problem }, 'authorities of an upstream cannot be read');
+  }
+
   #isClosed(): boolean {
     return this.#state === 'closed';
   }
@@ -412,6 +423,7 @@ class RunningApp implements App {
       credentials: this.#credentials,
       upstream: this.#upstreams,
       external: this.#external,
+      upstreams: this.#upstreams,
       records: this.#records!.log,
       metrics: this.#metrics,
       diagnostics: this.options.diagnostics,
@@ -440,7 +452,7 @@ class RunningApp implements App {
       if (this.#state === 'waiting') this.#serve(next).catch((cause: unknown) => this.#rejectReady(cause));
       return;
     }
-    if (next.config !== before.config) this.#upstreams.configure(next.config);
+    if (next.config !== before.config) this.#configureUpstreams(next.config);
     this.#changes.adopted(source, next, before, causeMs);
     this.#ownSvid.look(next, this.#nowMs());
     if (next.policy !== before.policy && this.#state !== 'waiting')

@@ -7,6 +7,7 @@ import type { Diagnostics } from '../listener/ports.js';
 import type { Signals } from '../listener/signals.js';
 import type { SnapshotKeeper } from '../sources/snapshot-keeper.js';
 import type { Metrics } from '../telemetry/metrics.js';
+import type { Upstreams } from '../upstream/upstreams.js';
 import type { Question } from '../workers/protocol.js';
 import { authoritiesInUse } from './dependents.js';
 import type { ExceptionWatch } from './exception-watch.js';
@@ -15,6 +16,7 @@ import type { OwnSvidWatch } from './own-svid.js';
 import { describeEntry, RevocationDesk } from './revocations.js';
 import { mergeAuditViews, type Seals } from './seals.js';
 import { describeSignals } from './signal-view.js';
+import { describeUpstreams } from './upstream-view.js';
 import { describeConnections, describeLongLived, describeSnapshot } from './view.js';
 
 export type RunState = 'starting' | 'waiting' | 'running' | 'draining' | 'closed';
@@ -29,6 +31,7 @@ export interface RunningParts {
   readonly ownSvid: OwnSvidWatch;
   readonly exceptionWatch: ExceptionWatch;
   readonly external: ExternalEngine;
+  readonly upstreams: Upstreams;
   readonly diagnostics: Diagnostics;
   readonly canRecord: boolean;
   /** undefined where nothing is sealed. */
@@ -188,6 +191,7 @@ export class OperatorDesk {
       longLived: describeLongLived(this.parts.credentials),
       ...(this.parts.signals === undefined ? {} : { signals: describeSignals(this.parts.signals) }),
       external: this.parts.external.status,
+      upstreams: describeUpstreams(this.parts.upstreams.status),
       audit: this.parts.seals?.describe() ?? mergeAuditViews([]),
       restartNeeded,
       sources: status,

@@ -7,6 +7,7 @@ import { ExternalMetrics } from './external-metrics.js';
 import { PrincipalMetrics } from './principal-metrics.js';
 import { RequestMetrics } from './request-metrics.js';
 import { ServerMetrics } from './server-metrics.js';
+import { type UpstreamGauges, UpstreamMetrics } from './upstream-metrics.js';
 
 /** What only the live process can tell at the moment of a scrape. */
 export interface LiveGauges {
@@ -19,6 +20,8 @@ export interface LiveGauges {
   exceptions(): Readonly<Record<string, number>>;
   /** Shared credentials by kind. */
   sharedCredentials(): Readonly<Record<string, number>>;
+  /** By name. */
+  upstreams(): ReadonlyMap<string, UpstreamGauges>;
 }
 
 /** Every metric of PRODUCT §10 that exists so far. Labels come from configuration or closed lists, never from a request. */
@@ -30,10 +33,12 @@ export class Metrics implements ListenerMetrics {
     authoritiesInUse: () => [],
     exceptions: () => ({}),
     sharedCredentials: () => ({}),
+    upstreams: () => new Map(),
   };
 
   readonly #requests = new RequestMetrics(this.registry);
   readonly #external = new ExternalMetrics(this.registry);
+  readonly #upstreams = new UpstreamMetrics(this.registry, () => this.live.upstreams());
   readonly #principals = new PrincipalMetrics(this.registry);
   readonly servers = new ServerMetrics(this.registry);
   readonly #refusals = this.#counter('refusals_total', 'Refusals and failures by reason.', [
@@ -69,16 +74,6 @@ export class Metrics implements ListenerMetrics {
     'connections_terminated_total',
     'Open connections ended because access ended.',
     ['reason'],
-  );
-  readonly #ejections = this.#counter(
-    'upstream_ejections_total',
-    'Targets taken out after failures in a row.',
-    ['upstream'],
-  );
-  readonly #retries = this.#counter(
-    'upstream_retries_total',
-    'Requests sent to another target, or once more to the same.',
-    ['upstream'],
   );
   readonly #reloads = this.#counter('reloads_total', 'Reloads of a source.', ['source', 'result']);
   readonly #records = this.#counter('audit_records_total', 'Audit records.', ['result']);
@@ -235,11 +230,11 @@ export class Metrics implements ListenerMetrics {
   }
 
   countEjection(upstream: string): void {
-    this.#ejections.inc({ upstream });
+    this.#upstreams.countEjection(upstream);
   }
 
   countRetry(upstream: string): void {
-    this.#retries.inc({ upstream });
+    this.#upstreams.countRetry(upstream);
   }
 
   countExternal(result: string): void {

@@ -10,7 +10,7 @@ export interface CallPool {
   start(call: UpstreamCall, isAfresh: boolean): void;
   /** A call that waits is given up. */
   abandon(call: UpstreamCall): void;
-  /** Ends the kept connections that must carry no more. */
+  /** Ends the connections that must carry no more: at once where the server is not trusted now, else after what is on them. */
   judge(): void;
   /** No longer configured: what was given to it is finished, then its connections close. */
   close(): void;

@@ -45,7 +45,13 @@ export class Http1Pool implements ConnectionOwner, CallPool {
   }
 
   judge(): void {
-    for (const connection of [...this.#idle]) if (!connection.isUsable) connection.destroy();
+    for (const connection of [...this.#connections]) {
+      const { refusal } = connection;
+      if (refusal === undefined) continue;
+      // Whom we do not trust now gets and gives nothing more; else what has begun is finished.
+      if (refusal.code === 'upstream_untrusted' || this.#idle.includes(connection))
+        connection.destroy(refusal);
+    }
   }
 
   close(): void {

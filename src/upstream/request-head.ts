@@ -7,14 +7,13 @@ import { isAll, isFieldValue, isVisibleAscii, TOKEN } from '../message/char-clas
  */
 export function formatRequestHead(request: ForwardRequest): string | undefined {
   const { method, target, authority, headers } = request;
-  if (!isAll(method, TOKEN) || !isVisibleAscii(target, Number.MAX_SAFE_INTEGER)) return undefined;
-  if (!isVisibleAscii(authority, Number.MAX_SAFE_INTEGER)) return undefined;
+  if (!hasWritableTarget(request)) return undefined;
   // Host is the one that was judged (RFC 9112 3.2.2), not the upstream's own address.
   let head = `${method} ${target} HTTP/1.1\r\nhost: ${authority}\r\nconnection: keep-alive\r\n`;
   for (let i = 0; i < headers.length; i += 2) {
     const name = headers[i]!;
     const value = headers[i + 1]!;
-    if (!isAll(name, TOKEN) || !isFieldValue(value)) return undefined;
+    if (!isWritableField(name, value)) return undefined;
     head += `${name}: ${value}\r\n`;
   }
   if (request.body === undefined) return `${head}\r\n`;
@@ -22,3 +21,12 @@ export function formatRequestHead(request: ForwardRequest): string | undefined {
     ? `${head}transfer-encoding: chunked\r\n\r\n`
     : `${head}content-length: ${request.bodyLength}\r\n\r\n`;
 }
+
+/** Method, target and authority are octets that stay what they are in any version of HTTP. */
+export const hasWritableTarget = ({ method, target, authority }: ForwardRequest): boolean =>
+  isAll(method, TOKEN) &&
+  isVisibleAscii(target, Number.MAX_SAFE_INTEGER) &&
+  isVisibleAscii(authority, Number.MAX_SAFE_INTEGER);
+
+export const isWritableField = (name: string, value: string): boolean =>
+  isAll(name, TOKEN) && isFieldValue(value);

@@ -4,6 +4,7 @@ import type { Candidate } from './balancer.js';
 import type { CallPool } from './call-pool.js';
 import type { Connector } from './connector.js';
 import { createPool } from './create-pool.js';
+import { HealthCheck } from './health-check.js';
 import { TargetHealth } from './target-health.js';
 import type { CallPlace, UpstreamCall } from './upstream-call.js';
 
@@ -15,6 +16,8 @@ export interface TargetParts {
   readonly connector: Connector;
   /** It failed; whether it goes out for it is its upstream's to say. */
   readonly onFailed: (target: Target, failure: Failure) => void;
+  /** A health check has found that its state is another now. */
+  readonly onTurned: (target: Target, problem: string | undefined) => void;
 }
 
 /** One place where a service is: its connections, what is under way there, and whether it is to be sent anything. */
@@ -26,8 +29,9 @@ export class Target implements CallPlace, Candidate {
   /** undefined where no requests are spoken. */
   readonly pool: CallPool | undefined;
   readonly #onFailed: TargetParts['onFailed'];
+  readonly #check: HealthCheck | undefined;
 
-  constructor({ config, target, connector, onFailed }: TargetParts) {
+  constructor({ config, target, connector, onFailed, onTurned }: TargetParts) {
     this.name = target.name;
     this.connector = connector;
     this.health = new TargetHealth(config);
@@ -37,6 +41,10 @@ export class Target implements CallPlace, Candidate {
       connectMs: config.timeouts.connectMs,
       maxConnections: config.maxConnections ?? DEFAULT_CONNECTIONS,
       onRefused: (failure) => this.failed(failure),
+    });
+    if (config.healthCheck === undefined) return;
+    this.#check = new HealthCheck(connector, config.protocol, config.healthCheck, (problem) => {
+      if (this.health.checked(problem, monotonicMs())) onTurned(this, problem);
     });
   }
 
@@ -65,6 +73,17 @@ export class Target implements CallPlace, Candidate {
 
   failed(failure: Failure): void {
     this.#onFailed(this, failure);
+  }
+
+  /** No longer configured: what it has is finished. */
+  close(): void {
+    this.#check?.stop();
+    this.pool?.close();
+  }
+
+  destroy(): void {
+    this.#check?.stop();
+    this.pool?.destroy();
   }
 }
 

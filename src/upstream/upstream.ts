@@ -62,7 +62,7 @@ export class Upstream implements CallRouter {
       before.delete(key);
       this.#targets.set(key, kept ?? this.#open(target, connect(target)));
     }
-    for (const gone of before.values()) gone.pool?.close();
+    for (const gone of before.values()) gone.close();
     this.#balancer = new Balancer([...this.#targets.values()], balance);
   }
 
@@ -124,17 +124,22 @@ export class Upstream implements CallRouter {
   /** No longer configured: what it has is finished. */
   close(): void {
     this.#isClosed = true;
-    for (const target of this.#targets.values()) target.pool?.close();
+    for (const target of this.#targets.values()) target.close();
   }
 
   destroy(): void {
     this.#isClosed = true;
-    for (const target of this.#targets.values()) target.pool?.destroy();
+    for (const target of this.#targets.values()) target.destroy();
   }
 
   #open(target: UpstreamTarget, connector: Connector): Target {
-    const onFailed = (failed: Target, failure: Failure): void => this.#failed(failed, failure);
-    return new Target({ config: this.#config, target, connector, onFailed });
+    return new Target({
+      config: this.#config,
+      target,
+      connector,
+      onFailed: (failed, failure) => this.#failed(failed, failure),
+      onTurned: (turned, problem) => this.#turned(turned, problem),
+    });
   }
 
   #start(call: UpstreamCall): void {
@@ -167,6 +172,13 @@ export class Upstream implements CallRouter {
     const { name } = this.#config;
     metrics.countEjection(name);
     diagnostics.warn({ upstream: name, target: target.name, problem }, 'a target is taken out for a while');
+  }
+
+  #turned(target: Target, problem: string | undefined): void {
+    const { diagnostics } = this.parts;
+    const detail = { upstream: this.#config.name, target: target.name, problem };
+    if (problem === undefined) diagnostics.info(detail, 'a target is healthy again');
+    else diagnostics.warn(detail, 'a target is unhealthy');
   }
 
   /** Never the last, and never more than the configured share. */

@@ -1,4 +1,4 @@
-import type { Config } from '../config/config.js';
+import type { Config, UpstreamTarget } from '../config/config.js';
 import type {
   ConnectRequest,
   ForwardCall,
@@ -11,8 +11,9 @@ import type {
 } from '../listener/ports.js';
 import type { Permit } from '../policy/permit.js';
 import { Failure } from '../reasons.js';
-import type { ServerTrust } from './connector.js';
+import type { Connector, ServerTrust } from './connector.js';
 import { createConnector } from './create-connector.js';
+import { Roots } from './roots.js';
 import { openTunnel } from './upgrade-tunnel.js';
 import { type TargetStatus, Upstream, type UpstreamParts } from './upstream.js';
 
@@ -21,24 +22,32 @@ export class Upstreams implements UpstreamPort {
   readonly #parts: UpstreamParts;
   readonly #serverTrust: ServerTrust | undefined;
   #upstreams = new Map<string, Upstream>();
+  /** By file. */
+  #roots = new Map<string | undefined, Roots>();
 
   constructor(parts: UpstreamParts, serverTrust?: ServerTrust) {
     this.#parts = parts;
     this.#serverTrust = serverTrust;
   }
 
-  /** Takes over a new configuration: targets that stay keep their connections, gone ones finish what is in flight. */
-  configure(config: Config): void {
+  /**
+   * Takes over a new configuration: targets that stay keep their connections, gone ones finish what is in flight.
+   * @returns what is wrong with files of authorities; the last good ones stay, and without any nothing is sent there.
+   */
+  configure(config: Config): readonly string[] {
+    const problems = this.#readRoots(config);
     const next = new Map<string, Upstream>();
     for (const upstream of config.upstreams.values()) {
-      const connect = (target: (typeof upstream.targets)[number]) =>
-        createConnector(upstream, target, this.#serverTrust);
+      const connect = (target: UpstreamTarget): Connector =>
+        createConnector(upstream, target, this.#serverTrust, (file) => this.#rootsOf(file));
       const before = this.#upstreams.get(upstream.name);
       before?.configure(upstream, connect);
       next.set(upstream.name, before ?? new Upstream(upstream, this.#parts, connect));
     }
     for (const [name, upstream] of this.#upstreams) if (!next.has(name)) upstream.close();
     this.#upstreams = next;
+    for (const upstream of next.values()) upstream.judge();
+    return problems;
   }
 
   forward(permit: Permit, request: ForwardRequest, handler: ForwardHandler): ForwardCall {
@@ -69,6 +78,24 @@ export class Upstreams implements UpstreamPort {
   close(): void {
     for (const upstream of this.#upstreams.values()) upstream.destroy();
     this.#upstreams.clear();
+  }
+
+  #readRoots({ upstreams }: Config): string[] {
+    const problems: string[] = [];
+    const before = this.#roots;
+    this.#roots = new Map();
+    for (const { name, tls } of upstreams.values()) {
+      if (tls?.kind !== 'roots' || this.#roots.has(tls.caFile)) continue;
+      const roots = before.get(tls.caFile) ?? new Roots(tls.caFile);
+      this.#roots.set(tls.caFile, roots);
+      const problem = roots.read();
+      if (problem !== undefined) problems.push(`upstreams.${name}.tls.ca: ${problem}`);
+    }
+    return problems;
+  }
+
+  #rootsOf(file: string | undefined): Roots {
+    return this.#roots.get(file) ?? new Roots(file);
   }
 
   #upstream(permit: Permit): Upstream {
