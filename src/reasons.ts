@@ -17,6 +17,10 @@ const refusals = {
   tls_handshake_failed: { status: 0, title: 'TLS handshake failed' },
   tls_handshake_timeout: { status: 0, title: 'TLS handshake took too long' },
   peer_not_local: { status: 0, title: 'Not from this machine' },
+  /** From a load balancer that is to send one. */
+  proxy_header_malformed: { status: 0, title: 'No sound PROXY header' },
+  /** What came where a protocol's own way to ask for TLS was to come. */
+  tls_required: { status: 0, title: 'TLS is required' },
   // the peer's certificate (X509-SVID)
   certificate_missing: credential('A client certificate is needed'),
   svid_malformed: credential(),

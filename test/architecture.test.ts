@@ -89,7 +89,6 @@ const arrows: Readonly<Record<string, readonly string[]>> = {
 
 /** Third-party packages, and where each may be used. */
 const packages: Readonly<Record<string, readonly string[]>> = {
-  'http-proxy': ['upstream'],
   '@peculiar/x509': ['dev'],
   'reflect-metadata': ['dev'],
   '@peculiar/asn1-schema': ['dev'],

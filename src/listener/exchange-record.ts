@@ -95,7 +95,7 @@ function requestFields(exchange: Exchange): RequestFields {
     destination: route?.upstream,
     method: head?.method ?? exchange.rawMethod,
     host: host !== undefined && host.length > MAX_RECORDED_VALUE ? host.slice(0, MAX_RECORDED_VALUE) : host,
-    protocol: head === undefined ? undefined : head.httpVersion === '1.1' ? 'http/1.1' : 'http/1.0',
+    protocol: exchange.protocol,
     upgrade: upgradeOf(head),
     bytes: exchange.requestBytes,
     ...joinedIds(exchange),

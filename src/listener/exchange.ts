@@ -1,4 +1,10 @@
-import type { AccessRecord, ExternalFields, Outcome, PrincipalFields } from '../audit/record.js';
+import type {
+  AccessRecord,
+  ExternalFields,
+  Outcome,
+  PrincipalFields,
+  RequestFields,
+} from '../audit/record.js';
 import type { RouteConfig, UpstreamConfig } from '../config/config.js';
 import type { RequestHead } from '../message/request-head.js';
 import type { Decision } from '../policy/decision.js';
@@ -87,6 +93,12 @@ export abstract class Exchange {
   onServer(server: UpstreamServer): void {
     this.server = server;
     this.attempts++;
+  }
+
+  /** As records name it; undefined where its head could not be read. */
+  get protocol(): RequestFields['protocol'] {
+    if (this.head === undefined) return undefined;
+    return this.head.httpVersion === '1.1' ? 'http/1.1' : 'http/1.0';
   }
 
   /** Says no, or that something failed, as far as this exchange still can. */

@@ -1,7 +1,9 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { TLSSocket } from 'node:tls';
+import type { Reason } from '../reasons.js';
 import type { Snapshot } from '../snapshot.js';
+import { answerOnSocket } from './answer.js';
 import { onClientError, refuseInTurn } from './client-fault.js';
 import type { Connection } from './connection.js';
 import type { ListenerContext } from './context.js';
@@ -50,6 +52,10 @@ export class HttpProtocol implements Protocol {
     this.#server.emit('connection', socket);
   }
 
+  turnAway({ socket, id }: Connection, reason: Reason): void {
+    answerOnSocket(socket, reason, id);
+  }
+
   close(): void {
     this.#server.close(() => undefined);
   }
@@ -78,14 +84,8 @@ export class HttpProtocol implements Protocol {
       const detail = 'came before the request in front of it was answered';
       return refuseInTurn(this.context, connection, { reason, detail }, request);
     }
-    new UpgradeExchange(
-      this.context,
-      connection,
-      this.context.snapshots.current,
-      request,
-      socket,
-      head,
-    ).run();
+    const { snapshots } = this.context;
+    new UpgradeExchange(this.context, connection, snapshots.current, request, head).run(request);
   }
 }
 

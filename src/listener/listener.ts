@@ -9,18 +9,20 @@ import {
 import type { Address } from '../config/config.js';
 import type { Refusal } from '../reasons.js';
 import type { OwnSvid, Snapshot } from '../snapshot.js';
-import { answerOnSocket } from './answer.js';
 import { Connection } from './connection.js';
 import { handshakeRecord, terminatedRecord } from './connection-record.js';
 import type { ListenerContext } from './context.js';
 import type { Contraction } from './contraction.js';
+import type { Credential } from './credential.js';
 import { HttpProtocol } from './http-protocol.js';
 import { LiveConnections } from './live-connections.js';
 import { ownCredential } from './own-credential.js';
 import { addressOf, isFromHere, rememberAddress } from './peer-address.js';
 import type { PeerReader } from './ports.js';
+import { Prefaces } from './preface.js';
 import type { Protocol } from './protocol.js';
 import { onHandshakeError, refuseHandshake } from './refused-handshake.js';
+import { TcpProtocol } from './tcp-protocol.js';
 import { listenOn, UnixSocket } from './unix-socket.js';
 
 /** TLS comes from the tls folder, handed in. */
@@ -42,6 +44,7 @@ export class Listener {
   /** Is handed what was accepted; listens nowhere itself. */
   readonly #tls: TlsServer;
   readonly #protocol: Protocol;
+  readonly #prefaces: Prefaces;
   #own: OwnSvid;
   #sweeper: NodeJS.Timeout | undefined;
   /** Every accepted transport, handshaking ones too. */
@@ -61,7 +64,8 @@ export class Listener {
     this.#own = snapshot.own;
     this.#direction = snapshot.listeners.get(context.name)?.config.direction ?? 'inbound';
     const { handshakeMs } = snapshot.config.deadlines;
-    this.#protocol = new HttpProtocol(context, snapshot);
+    this.#prefaces = new Prefaces(context);
+    this.#protocol = protocolOf(context, snapshot);
     this.#server = createServer({ noDelay: true });
     this.#tls = createTlsServer(tls.serverOptions(snapshot.own, handshakeMs, this.#protocol.alpn));
     this.#listen();
@@ -156,40 +160,42 @@ export class Listener {
     this.#sockets.add(socket);
     socket.once('close', () => this.#sockets.delete(socket));
     if (isOutbound) this.#onOwn(socket);
-    else this.#tls.emit('connection', socket);
+    else this.#prefaces.read(socket, () => this.#tls.emit('connection', socket));
   }
 
   /** A connection of our own workload: it is us, by the SVID that we have now. */
   #onOwn(socket: Socket): void {
-    const { context } = this;
-    const now = context.clock.nowMs();
-    const snapshot = context.snapshots.current;
-    const credential = ownCredential(snapshot?.own ?? this.#own, context.credentials);
+    const { snapshots, credentials } = this.context;
+    const snapshot = snapshots.current;
+    const connection = this.#connect(socket, ownCredential(snapshot?.own ?? this.#own, credentials));
+    if (snapshot !== undefined) connection.judge(snapshot, connection.openedAtMs);
+    this.#protocol.take(connection);
+  }
+
+  #connect(socket: Socket, credential: Credential | undefined): Connection {
+    const { ids, clock } = this.context;
+    const address = addressOf(socket);
     const connection = new Connection(
-      context.ids.next(),
+      ids.next(),
       socket,
-      addressOf(socket),
+      address,
       credential,
-      now,
-      'outbound',
+      clock.nowMs(),
+      this.#direction,
     );
     this.live.add(connection);
     socket.once('close', () => this.#onClosed(connection));
-    if (snapshot !== undefined) connection.judge(snapshot, now);
-    this.#protocol.take(connection);
+    return connection;
   }
 
   #onSecure(socket: TLSSocket): void {
     const { context } = this;
-    const now = context.clock.nowMs();
     const presented = this.tls.readPeer(socket);
     const credential = presented && context.credentials.find(presented);
-    const connection = new Connection(context.ids.next(), socket, addressOf(socket), credential, now);
-    this.live.add(connection);
-    socket.once('close', () => this.#onClosed(connection));
+    const connection = this.#connect(socket, credential);
     const snapshot = context.snapshots.current;
-    const refusal =
-      snapshot && (connection.judge(snapshot, now) ?? this.#turnAwayBeyondShare(connection, snapshot));
+    const judged = snapshot && connection.judge(snapshot, connection.openedAtMs);
+    const refusal = judged ?? (snapshot && this.#turnAwayBeyondShare(connection, snapshot));
     if (refusal !== undefined) context.credentials.discardUnvouched(credential);
     // A refused certificate still gets one request in, so that its owner reads the reason in a 403 and not in a torn socket.
     context.metrics.countHandshake(context.name, refusal ? 'refused' : 'accepted', refusal?.reason ?? '');
@@ -202,7 +208,7 @@ export class Listener {
     if (this.live.takeShare(connection, limit)) return undefined;
     const refusal: Refusal = { reason: 'connection_limit', detail: `${limit} connections of one identity` };
     connection.turnAway(refusal);
-    const answer = (): void => answerOnSocket(connection.socket, refusal.reason, connection.id);
+    const answer = (): void => this.#protocol.turnAway(connection, refusal.reason);
     if (!this.context.records.confirms) answer();
     else this.#recordRefused(connection, (isKept) => (isKept ? answer() : connection.reset()));
     return refusal;
@@ -244,3 +250,9 @@ export class Listener {
 /** What was let out as the one that we were must not go on as another, or as nobody. */
 const isSomebodyElse = (next: Snapshot, before: Snapshot): boolean =>
   (next.isOwnWithdrawn && !before.isOwnWithdrawn) || next.own.id.uri !== before.own.id.uri;
+
+function protocolOf(context: ListenerContext, snapshot: Snapshot): Protocol {
+  const config = snapshot.listeners.get(context.name)?.config;
+  if (config?.protocol !== 'tcp') return new HttpProtocol(context, snapshot);
+  return new TcpProtocol(context, config.startTls);
+}

@@ -90,6 +90,18 @@ export function admit(exchange: Exchange, request: IncomingMessage): Admitted | 
     return no('body_too_large');
   }
 
+  return decide(exchange, head, route, snapshot);
+}
+
+/** Policy's word on what asks for this route, and whether an external engine is to be asked too. */
+export function decide(
+  exchange: Exchange,
+  head: RequestHead,
+  route: RouteConfig,
+  snapshot: Snapshot,
+): Admitted | Pending | Refusal {
+  const { listener, connection } = exchange;
+  const { target } = head;
   const svid = connection.credential?.svid;
   if (svid === undefined) return no('certificate_missing');
   const question: AccessRequest = {

@@ -75,7 +75,7 @@ export interface ForwardCall {
   abort(silence?: Failure): void;
 }
 
-/** What becomes of a tunnel. After `onFailure` or `onClose` nothing more comes. */
+/** What becomes of a tunnel. After `onFailure` or `onClose` nothing more comes; a failure may come when it is open, too. */
 export interface TunnelHandler {
   /** Asked right before the first byte goes out. False = it must not. */
   mayBegin(): boolean;
@@ -105,12 +105,17 @@ export interface UpgradeRequest {
   /** The client's connection and what it sent beyond its head. */
   readonly socket: Duplex;
   readonly head: Buffer;
+  /** How long a connection for it may take to open; undefined = as the upstream says. */
+  readonly connectMs?: number;
 }
 
 export interface ConnectRequest {
   readonly socket: Duplex;
   /** Goes out before anything that the client sends. */
   readonly opening: Buffer | undefined;
+  /** Asked when the client's end comes: it came without TLS's goodbye, so that somebody may have cut the stream short. */
+  readonly isCutShort?: () => boolean;
+  readonly connectMs?: number;
 }
 
 export interface UpstreamPort {

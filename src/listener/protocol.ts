@@ -1,3 +1,4 @@
+import type { Reason } from '../reasons.js';
 import type { Connection } from './connection.js';
 
 /** What is spoken on the connections of one listener. */
@@ -6,6 +7,8 @@ export interface Protocol {
   readonly alpn: readonly string[];
   /** An accepted connection, whose credential was judged: a refused one still gets its one answer. */
   take(connection: Connection): void;
+  /** Tells a client that is not even listened to why, as far as the protocol has words for it, and hangs up. */
+  turnAway(connection: Connection, reason: Reason): void;
   /** The last connection is gone. */
   close(): void;
 }

@@ -3,9 +3,11 @@ import { handshakeRecord } from './connection-record.js';
 import type { ListenerContext } from './context.js';
 import { addressOf, transportOf } from './peer-address.js';
 
-type HandshakeReason =
+export type HandshakeReason =
   | 'tls_handshake_failed'
   | 'tls_handshake_timeout'
+  | 'proxy_header_malformed'
+  | 'tls_required'
   | 'connection_limit'
   | 'not_ready'
   | 'peer_not_local';

@@ -36,6 +36,7 @@ export class ResponseParser {
   /** Of a body with a declared length. */
   #left = 0;
   #informational = 0;
+  #takesSwitch = false;
 
   constructor(sink: ResponseSink) {
     this.#sink = sink;
@@ -51,9 +52,13 @@ export class ResponseParser {
     return this.#state === 'done' && this.framing.keepsAlive;
   }
 
-  /** The next answer begins. @param isHead it answers a HEAD, so it has no body whatever it says. */
-  begin(isHead: boolean): void {
+  /**
+   * The next answer begins. @param isHead it answers a HEAD, so it has no body whatever it says.
+   * @param takesSwitch a switch of protocols was asked for: then a 101 ends the answer, and what is behind it is not ours to read.
+   */
+  begin(isHead: boolean, takesSwitch = false): void {
     this.problem = undefined;
+    this.#takesSwitch = takesSwitch;
     this.#isHead = isHead;
     this.#informational = 0;
     this.#beginHead();
@@ -131,7 +136,10 @@ export class ResponseParser {
   }
 
   #takeInformational(status: number, fields: string[]): void {
-    if (status === 101) this.problem = 'a switch of protocols that nobody asked for';
+    if (status === 101 && this.#takesSwitch) {
+      this.#state = 'done';
+      this.#sink.onHead(status, fields);
+    } else if (status === 101) this.problem = 'a switch of protocols that nobody asked for';
     else if (++this.#informational > MAX_INFORMATIONAL) this.problem = 'too many informational answers';
     else {
       this.#beginHead();

@@ -1,192 +1,186 @@
 import { createHash } from 'node:crypto';
-import type { ClientRequest, IncomingMessage } from 'node:http';
-import type { Duplex } from 'node:stream';
-import httpProxy from 'http-proxy';
+import { Readable } from 'node:stream';
 import type { ForwardCall, UpgradeHandler, UpgradeRequest } from '../listener/ports.js';
-import { Failure, type FailureCode } from '../reasons.js';
+import { ByteTunnel } from './byte-tunnel.js';
+import { formatUpgradeHead } from './request-head.js';
+import { ResponseParser, type ResponseSink } from './response-parser.js';
+import { TunnelCall, type TunnelLease, type TunnelRoad } from './tunnel-call.js';
 
 /** RFC 6455 1.3. */
 const WEBSOCKET_GUID = '258EAFA5-E914-47DA-95CA-C5AB0DC85B11';
 
-export interface UpgradeTarget {
-  readonly host: string;
-  readonly port: number;
-  readonly firstByteMs: number;
-}
-
-/** http-proxy carries upgrades only; it gets a head that is rewritten already and decides nothing. */
-const proxy = httpProxy.createProxyServer({});
-const tunnels = new WeakMap<object, Tunnel>();
-
-proxy.on('proxyReqWs', (proxyRequest, request) => tunnels.get(request)?.begin(proxyRequest));
-proxy.on('error', (error, request) => tunnels.get(request)?.fail(error));
-
-/** Opens a WebSocket tunnel: bytes flow only after the upstream's 101 (CVE-2024-23326 class). */
+/**
+ * Opens a WebSocket tunnel: bytes flow only after the upstream's 101 (CVE-2024-23326 class).
+ * @param answerMs for the upstream to answer; an answer that is no tunnel must be whole by then.
+ */
 export function openTunnel(
-  target: UpgradeTarget,
+  road: TunnelRoad,
+  answerMs: number,
   request: UpgradeRequest,
   handler: UpgradeHandler,
 ): ForwardCall {
-  return new Tunnel(target, request, handler);
+  return new UpgradeTunnel(road, answerMs, request, handler);
 }
 
-class Tunnel implements ForwardCall {
-  readonly hasBegun = true;
-  #finished = false;
-  #opened = false;
-  /** With anything but a 101. */
-  #answered = false;
-  #proxyRequest: ClientRequest | undefined;
-  #upstreamSocket: Duplex | undefined;
-  #timer: NodeJS.Timeout;
+/** An answer that is no upgrade, as it comes in. */
+class RefusedAnswer extends Readable {
+  complete = false;
+  override _read(): void {}
+}
 
-  constructor(
-    readonly target: UpgradeTarget,
-    readonly request: UpgradeRequest,
-    readonly handler: UpgradeHandler,
-  ) {
-    this.#timer = setTimeout(() => this.fail(undefined, 'upstream_timeout'), target.firstByteMs);
-    request.socket.once('close', () => this.#closed());
-    this.#start();
+class UpgradeTunnel extends TunnelCall implements ResponseSink {
+  readonly #handler: UpgradeHandler;
+  #request: UpgradeRequest | undefined;
+  #parser: ResponseParser | undefined = new ResponseParser(this);
+  #timer: NodeJS.Timeout | undefined;
+  #answer: RefusedAnswer | undefined;
+  #isSwitched = false;
+  #fields: string[] = [];
+
+  constructor(road: TunnelRoad, answerMs: number, request: UpgradeRequest, handler: UpgradeHandler) {
+    super(handler, road, { alpn: ['http/1.1'], ...(request.connectMs && { connectMs: request.connectMs }) });
+    this.#handler = handler;
+    this.#request = request;
+    this.#timer = setTimeout(
+      () => this.fail('upstream_timeout', 'the upgrade was not answered in time'),
+      answerMs,
+    );
   }
 
-  resume(): void {}
-
-  abort(): void {
-    this.#end();
+  /** WebSocket says itself where a message ends (RFC 6455 5.5.1). */
+  isCutShort(): boolean {
+    return false;
   }
 
-  #start(): void {
-    const { request, target } = this;
-    const message = {
-      method: 'GET',
-      url: request.target,
-      headers: headerObject(request.headers),
-      httpVersionMajor: 1,
-      httpVersionMinor: 1,
-      socket: request.socket,
-      connection: request.socket,
-    };
-    tunnels.set(message, this);
-    proxy.ws(message as unknown as IncomingMessage, request.socket, request.head, {
-      target: { protocol: 'http:', host: target.host, port: target.port },
-      ignorePath: true,
-      xfwd: false,
-    });
-    // http-proxy relays a refusal with the upstream's own framing around a decoded body: the listener does it right.
-    const proxyRequest = this.#proxyRequest;
-    if (proxyRequest === undefined) return;
-    proxyRequest.removeAllListeners('response');
-    proxyRequest.once('response', (response: IncomingMessage) => {
-      // a 101 without `Connection: Upgrade` is no upgrade, and no refusal that could be relayed either
-      if ((response.statusCode ?? 0) < 200) this.fail(undefined, 'upstream_malformed');
-      else this.#refused(response);
-    });
-    // It would also end the client's socket at once, before an answer that waits for its record.
-    proxyRequest.removeAllListeners('error');
-    proxyRequest.on('error', (error) => this.fail(error));
-    const pipe = proxyRequest.listeners('upgrade');
-    proxyRequest.removeAllListeners('upgrade');
-    proxyRequest.once('upgrade', (response: IncomingMessage, socket: Duplex, head: Buffer) => {
-      const fields = this.#isAccepted(response)
-        ? this.handler.fieldsToClient(response.rawHeaders)
-        : undefined;
-      if (fields === undefined) {
-        socket.destroy();
-        return this.fail(undefined, 'upstream_malformed');
-      }
-      response.headers = headerObject(fields); // http-proxy writes these
-      this.#open(socket, () => {
-        for (const listener of pipe) listener.call(proxyRequest, response, socket, head);
-      });
+  protected begin({ carrier: { socket } }: TunnelLease): void {
+    const head = formatUpgradeHead(this.#request!);
+    if (head === undefined) return this.fail('internal_error', 'a head that must not be sent');
+    this.hasBegun = true;
+    socket.on('data', this.#onData).once('end', this.#onEnd).once('close', this.#onClose);
+    this.#parser!.begin(false, true);
+    socket.write(head, 'latin1');
+  }
+
+  readonly #onData = (bytes: Buffer): void => {
+    const parser = this.#parser;
+    if (parser === undefined || this.isOver) return;
+    const at = parser.push(bytes, bytes.length);
+    if (this.isOver) return;
+    if (parser.problem !== undefined) this.#malformed(parser.problem);
+    else if (this.#isSwitched) this.#switch(bytes.subarray(at));
+    else if (this.#answer !== undefined && parser.isDone) this.#finishAnswer();
+  };
+
+  readonly #onEnd = (): void => {
+    if (this.#parser?.end() === true && this.#answer !== undefined) this.#finishAnswer();
+    else this.#lost();
+  };
+
+  readonly #onClose = (): void => this.#lost();
+
+  #lost(): void {
+    this.fail('upstream_reset', 'the connection closed before the upgrade was answered');
+  }
+
+  #malformed(problem: string): void {
+    this.fail('upstream_malformed', problem);
+  }
+
+  onInformational(): void {
+    // none of them is for a client that asked for a tunnel
+  }
+
+  onHead(status: number, fields: string[]): void {
+    if (status === 101) {
+      this.#isSwitched = true;
+      this.#fields = fields;
+      return;
+    }
+    const answer = new RefusedAnswer();
+    answer.once('close', () => this.#answerClosed());
+    this.#answer = answer;
+    this.#handler.onRefused(status, fields, answer);
+  }
+
+  readonly onBody = (bytes: Buffer, start: number, end: number): void => {
+    this.#answer?.push(Buffer.from(bytes.subarray(start, end)));
+  };
+
+  #finishAnswer(): void {
+    const answer = this.#answer!;
+    answer.complete = true;
+    answer.push(null);
+    this.#leave();
+    this.over();
+    this.lease?.carrier.socket.destroy();
+  }
+
+  #answerClosed(): void {
+    if (!this.isOver) this.abort();
+  }
+
+  protected override over(failure?: Parameters<TunnelCall['over']>[0]): void {
+    clearTimeout(this.#timer);
+    super.over(failure);
+    if (this.#answer?.complete === false) this.#answer.destroy();
+  }
+
+  #leave(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    this.#parser = undefined;
+    this.lease?.carrier.socket.off('data', this.#onData).off('end', this.#onEnd).off('close', this.#onClose);
+  }
+
+  /** @param rest what the upstream sent behind its 101. */
+  #switch(rest: Buffer): void {
+    const { socket: client, head } = this.#request!;
+    const fields = this.#isAccepted() ? this.#handler.fieldsToClient(this.#fields) : undefined;
+    if (fields === undefined) return this.#malformed('a 101 that answers another handshake');
+    const { socket } = this.lease!.carrier;
+    socket.pause();
+    this.#leave();
+    this.#request = undefined;
+    this.#fields = [];
+    const tunnel = new ByteTunnel(client, socket, this);
+    this.tunnel = tunnel;
+    this.#handler.onOpen(() => {
+      if (this.isOver) return;
+      client.write(formatSwitch(fields), 'latin1');
+      if (rest.length > 0) client.write(rest);
+      if (head.length > 0) socket.write(head);
+      tunnel.begin();
     });
   }
 
   /** RFC 6455 4.1: only who has read the key can answer it; a 101 from anything else opens no tunnel (CVE-2024-23326 class). */
-  #isAccepted(response: IncomingMessage): boolean {
-    const { headers } = response;
-    const key = headerOf(this.request.headers, 'sec-websocket-key') ?? '';
+  #isAccepted(): boolean {
+    const key = fieldOf(this.#request!.headers, 'sec-websocket-key') ?? '';
     const expected = createHash('sha1')
       .update(key + WEBSOCKET_GUID)
       .digest('base64');
+    const fields = this.#fields;
+    const connection = fieldOf(fields, 'connection')?.toLowerCase() ?? '';
     return (
-      headers.upgrade?.toLowerCase() === 'websocket' &&
-      headers.connection
-        ?.toLowerCase()
-        .split(/[ \t,]+/)
-        .includes('upgrade') === true &&
-      headers['sec-websocket-accept'] === expected
+      fieldOf(fields, 'upgrade')?.toLowerCase() === 'websocket' &&
+      connection.split(/[ \t,]+/).includes('upgrade') &&
+      fieldOf(fields, 'sec-websocket-accept') === expected
     );
   }
-
-  /** Runs before http-proxy adds its own listeners. */
-  begin(proxyRequest: ClientRequest): void {
-    this.#proxyRequest = proxyRequest;
-    proxyRequest.path = this.request.target; // http-proxy would join and squeeze slashes: send what was judged
-    proxyRequest.setHeader('host', this.request.authority);
-  }
-
-  #open(socket: Duplex, pipe: () => void): void {
-    clearTimeout(this.#timer);
-    this.#opened = true;
-    this.#upstreamSocket = socket;
-    socket.once('close', () => this.#closed());
-    socket.on('error', () => socket.destroy()); // http-proxy listens only once it pipes
-    this.handler.onOpen(() => {
-      if (!this.#finished) pipe();
-    });
-  }
-
-  #refused(response: IncomingMessage): void {
-    if (this.#finished) return void response.destroy();
-    this.#answered = true;
-    // The deadline holds for all of the answer: one that never ends would keep its client for ever.
-    response.once('close', () => {
-      this.#finished = true;
-      clearTimeout(this.#timer);
-    });
-    this.handler.onRefused(response.statusCode ?? 502, response.rawHeaders, response);
-  }
-
-  fail(error: unknown, code: FailureCode = this.#answered ? 'upstream_reset' : 'upstream_unreachable'): void {
-    if (this.#finished || this.#opened) return this.#end();
-    this.#finished = true;
-    clearTimeout(this.#timer);
-    this.#proxyRequest?.destroy();
-    this.handler.onFailure(new Failure(code, 'the upgrade failed', { cause: error }));
-  }
-
-  #closed(): void {
-    if (this.#finished) return;
-    this.#end();
-    this.handler.onClose();
-  }
-
-  #end(): void {
-    this.#finished = true;
-    clearTimeout(this.#timer);
-    this.#proxyRequest?.destroy();
-    this.#upstreamSocket?.destroy();
-    if (this.#opened) this.request.socket.destroy();
-  }
 }
 
-function headerObject(flat: readonly string[]): Record<string, string | string[]> {
-  const headers: Record<string, string | string[]> = Object.create(null);
-  for (let i = 0; i < flat.length; i += 2) {
-    const name = flat[i]!.toLowerCase();
-    const value = flat[i + 1]!;
-    const before = headers[name];
-    if (before === undefined) headers[name] = value;
-    else if (typeof before === 'string') headers[name] = [before, value];
-    else before.push(value);
-  }
-  return headers;
+function formatSwitch(fields: readonly string[]): string {
+  let head = 'HTTP/1.1 101 Switching Protocols\r\n';
+  for (let i = 0; i < fields.length; i += 2) head += `${fields[i]}: ${fields[i + 1]}\r\n`;
+  return `${head}\r\n`;
 }
 
-function headerOf(flat: readonly string[], name: string): string | undefined {
+/** Several lines of one name are one value (RFC 9110 5.3). */
+function fieldOf(flat: readonly string[], name: string): string | undefined {
+  let found: string | undefined;
   for (let i = 0; i < flat.length; i += 2) {
-    if (flat[i]!.toLowerCase() === name) return flat[i + 1];
+    if (flat[i]!.toLowerCase() === name)
+      found = found === undefined ? flat[i + 1]! : `${found}, ${flat[i + 1]}`;
   }
-  return undefined;
+  return found;
 }

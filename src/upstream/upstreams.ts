@@ -11,6 +11,7 @@ import type {
 } from '../listener/ports.js';
 import type { Permit } from '../policy/permit.js';
 import { Failure } from '../reasons.js';
+import { openConnection } from './connect-tunnel.js';
 import type { Connector, ServerTrust } from './connector.js';
 import { createConnector } from './create-connector.js';
 import { Roots } from './roots.js';
@@ -55,14 +56,12 @@ export class Upstreams implements UpstreamPort {
   }
 
   upgrade(permit: Permit, request: UpgradeRequest, handler: UpgradeHandler): ForwardCall {
-    const { timeouts, targets } = this.#upstream(permit).config;
-    const [{ address } = { address: undefined }] = targets;
-    if (address?.kind !== 'tcp') throw new Failure('internal_error', 'no unix sockets yet');
-    return openTunnel({ ...address, firstByteMs: timeouts.responseMs }, request, handler);
+    const upstream = this.#upstream(permit);
+    return openTunnel(upstream, upstream.config.timeouts.responseMs, request, handler);
   }
 
-  connect(permit: Permit, _request: ConnectRequest, _handler: TunnelHandler): ForwardCall {
-    throw new Failure('internal_error', `${permit.request.destination} takes no connections yet`);
+  connect(permit: Permit, request: ConnectRequest, handler: TunnelHandler): ForwardCall {
+    return openConnection(this.#upstream(permit), request, handler);
   }
 
   /** After a swap, and now and then: ends the kept connections that must carry no more. What is under way on others ends first. */

@@ -1,0 +1,38 @@
+import type { ReceivedFields } from './header-fields.js';
+import type { RequestHead } from './request-head.js';
+
+const NONE: readonly string[] = [];
+const NOTHING_RECEIVED: ReceivedFields = {
+  via: undefined,
+  forwardedFor: undefined,
+  forwardedProto: undefined,
+  forwardedHost: undefined,
+  forwarded: undefined,
+  clientCertificate: undefined,
+  requestId: undefined,
+  traceparent: undefined,
+  tracestate: undefined,
+};
+
+/** What a whole TCP connection asks for, as routes and policy read it. @param host the name that TLS was asked for, or ''. */
+export function connectHead(host: string): RequestHead {
+  return {
+    method: 'CONNECT',
+    httpVersion: '1.1',
+    target: {
+      host,
+      authority: host,
+      path: '/',
+      query: '',
+      decodedSlashPath: undefined,
+      decodedPath: undefined,
+    },
+    rawHeaders: NONE,
+    endToEnd: NONE,
+    received: NOTHING_RECEIVED,
+    body: { kind: 'none' },
+    upgrade: undefined,
+    expectsContinue: false,
+    maxForwards: undefined,
+  };
+}

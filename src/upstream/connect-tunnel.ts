@@ -1,0 +1,37 @@
+import type { ConnectRequest, ForwardCall, TunnelHandler } from '../listener/ports.js';
+import { ByteTunnel } from './byte-tunnel.js';
+import { TunnelCall, type TunnelLease, type TunnelRoad } from './tunnel-call.js';
+
+/** Bytes of any kind, both ways. */
+export function openConnection(
+  road: TunnelRoad,
+  request: ConnectRequest,
+  handler: TunnelHandler,
+): ForwardCall {
+  return new ConnectTunnel(road, request, handler);
+}
+
+class ConnectTunnel extends TunnelCall {
+  readonly #request: ConnectRequest;
+
+  constructor(road: TunnelRoad, request: ConnectRequest, handler: TunnelHandler) {
+    super(handler, road, request.connectMs === undefined ? {} : { connectMs: request.connectMs });
+    this.#request = request;
+  }
+
+  isCutShort(): boolean {
+    return this.#request.isCutShort?.() === true;
+  }
+
+  protected begin({ carrier: { socket } }: TunnelLease): void {
+    const { opening, socket: client } = this.#request;
+    const tunnel = new ByteTunnel(client, socket, this);
+    this.tunnel = tunnel;
+    this.handler.onOpen(() => {
+      if (this.isOver) return;
+      this.hasBegun = true;
+      if (opening !== undefined) socket.write(opening);
+      tunnel.begin();
+    });
+  }
+}
