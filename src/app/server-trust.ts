@@ -73,17 +73,24 @@ export class SpiffeServerTrust implements ServerTrust {
   /** Ends the connections to servers that are not acceptable any more; in slices, and what runs on them fails. */
   judgeServers(cause: EndingCause): void {
     cause.hold();
-    const ends: { socket: TLSSocket; refusal: Refusal }[] = [];
+    const ends: { socket: TLSSocket; failure: Failure }[] = [];
     for (const [credential, sockets] of this.#open) {
       const refusal = this.#judge(credential);
       if (refusal === undefined) continue;
-      for (const socket of sockets) ends.push({ socket, refusal });
+      const { reason, detail } = refusal;
+      const failure = new Failure('upstream_untrusted', `${reason}${detail && `: ${detail}`}`);
+      for (const socket of sockets) {
+        if (socket.destroyed) continue;
+        cause.ends(reason);
+        socket.once('close', () => cause.gone());
+        ends.push({ socket, failure });
+      }
       this.#open.delete(credential);
     }
     const next = (): void => {
       const untilMs = performance.now() + SLICE_MS;
       for (let end = ends.pop(); end !== undefined; end = ends.pop()) {
-        endNow(end.socket, end.refusal, cause);
+        end.socket.destroy(end.failure);
         if (performance.now() >= untilMs) break;
       }
       if (ends.length > 0) setImmediate(next);
@@ -127,11 +134,4 @@ function mismatch({ svid }: Credential, expected: PrincipalPattern): Refusal | u
   if (svid === undefined) return { reason: 'chain_untrusted', detail: '' };
   if (matchPrincipal(expected, svid.id)) return undefined;
   return { reason: 'svid_id_invalid', detail: `it is ${svid.id.uri}, not ${expected.text}` };
-}
-
-function endNow(socket: TLSSocket, { reason, detail }: Refusal, cause: EndingCause): void {
-  if (socket.destroyed) return;
-  cause.ends(reason);
-  socket.once('close', () => cause.gone());
-  socket.destroy(new Failure('upstream_untrusted', `${reason}${detail && `: ${detail}`}`));
 }
