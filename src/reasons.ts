@@ -16,6 +16,7 @@ const refusals = {
   // the handshake did not finish
   tls_handshake_failed: { status: 0, title: 'TLS handshake failed' },
   tls_handshake_timeout: { status: 0, title: 'TLS handshake took too long' },
+  peer_not_local: { status: 0, title: 'Not from this machine' },
   /** From a load balancer that is to send one. */
   proxy_header_malformed: { status: 0, title: 'No sound PROXY header' },
   /** What came where a protocol's own way to ask for TLS was to come. */

@@ -46,6 +46,8 @@ export interface Snapshot {
   readonly policy: Policy;
   readonly recording: Recording;
   readonly forwardPlan: ForwardPlan;
+  /** Of listeners with `direction: outbound`. */
+  readonly outboundPlan: ForwardPlan;
   /** SPIFFE IDs whose forwarded headers and request ids count. */
   readonly gateways: ReadonlySet<string>;
   /** Digest over every bundle, CRL and the revocation list: the same on every replica that has the same files. */

@@ -79,6 +79,7 @@ const arrows: Readonly<Record<string, readonly string[]>> = {
     'app/seals',
   ],
   'app/record-export': ['audit', 'config', 'listener/ports', 'telemetry'],
+  'app/server-trust': ['listener', 'policy', 'reasons', 'snapshot', 'upstream/connector'],
   'app/own-svid': ['identity', 'reasons', 'snapshot', 'listener/ports'],
   'app/revocations': ['identity', 'config', 'snapshot', 'sources', 'admin/ports'],
   workers: [],

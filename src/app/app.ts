@@ -11,6 +11,7 @@ import type { Snapshot } from '../snapshot.js';
 import { SnapshotKeeper } from '../sources/snapshot-keeper.js';
 import { registerHeads } from '../telemetry/head-metric.js';
 import { type LiveGauges, Metrics } from '../telemetry/metrics.js';
+import { clientContextOptions } from '../tls/client-context.js';
 import { readPeerChain } from '../tls/peer-chain.js';
 import { serverContextOptions, serverTlsOptions } from '../tls/server-context.js';
 import { Upstreams } from '../upstream/upstreams.js';
@@ -23,6 +24,7 @@ import { countStates } from './grants.js';
 import { OperatorDesk, type RunState } from './operator-desk.js';
 import { OwnSvidWatch } from './own-svid.js';
 import { Records } from './records.js';
+import { SpiffeServerTrust } from './server-trust.js';
 import { countShared } from './signal-view.js';
 import { StartRefused } from './start-refused.js';
 import { countUpstreams } from './upstream-view.js';
@@ -93,6 +95,7 @@ class RunningApp implements App {
   readonly #listeners: Listener[] = [];
   readonly #endpoints = new Endpoints();
   readonly #keeper: SnapshotKeeper;
+  readonly #serverTrust: SpiffeServerTrust;
   readonly #nowMs: () => number;
   #records: Records | undefined;
   #signals: Signals | undefined;
@@ -119,7 +122,6 @@ class RunningApp implements App {
     });
     this.ready.catch(() => undefined); // for whoever waits for it
     const { diagnostics } = options;
-    this.#upstreams = new Upstreams({ metrics: this.#metrics, diagnostics });
     this.#external = new ExternalEngine({ metrics: this.#metrics, diagnostics, nowMs: this.#nowMs });
     this.#ownSvid = new OwnSvidWatch({
       diagnostics: options.diagnostics,
@@ -153,6 +155,15 @@ class RunningApp implements App {
       (socket) => readPeerChain(socket),
       options.worker?.workers,
     );
+    this.#serverTrust = new SpiffeServerTrust({
+      snapshots: this.#keeper,
+      clock: { nowMs: this.#nowMs },
+      diagnostics,
+      metrics: this.#metrics.servers,
+      readPeer: readPeerChain,
+      clientTls: clientContextOptions,
+    });
+    this.#upstreams = new Upstreams({ metrics: this.#metrics, diagnostics }, this.#serverTrust);
     this.#changes = this.#changeDesk();
     this.#exceptionWatch = this.#watchExceptions();
     this.#operator = this.#operatorDesk();
@@ -165,6 +176,10 @@ class RunningApp implements App {
       metrics: this.#metrics,
       credentials: this.#credentials,
       listeners: this.#listeners,
+      judgeServers: (cause) => {
+        this.#serverTrust.judgeServers(cause);
+        this.#upstreams.judgeServers();
+      },
       diagnostics: this.options.diagnostics,
       nowMs: this.#nowMs,
       get records() {
@@ -283,7 +298,10 @@ class RunningApp implements App {
     this.#changes.record('process.started', undefined, snapshot);
     this.#ownSvid.look(snapshot, this.#nowMs());
     this.#exceptionWatch.adopted((this.#keeper.current ?? snapshot).policy.exceptions);
-    const look = (): void => this.#ownSvid.look(this.#keeper.current ?? snapshot, this.#nowMs());
+    const look = (): void => {
+      this.#ownSvid.look(this.#keeper.current ?? snapshot, this.#nowMs());
+      this.#changes.sweepServers();
+    };
     this.#ownTimer = setInterval(look, OWN_SVID_MS).unref();
     const { diagnostics, worker } = this.options;
     if (worker !== undefined) diagnostics.info({ worker: worker.index }, 'a worker is ready');
@@ -417,7 +435,8 @@ class RunningApp implements App {
       draining: false,
     };
     const listener = new Listener(context, listenerTls, snapshot);
-    await listener.open(snapshot.listeners.get(name)!.config.address);
+    const { address, socketMode } = snapshot.listeners.get(name)!.config;
+    await listener.open(address, socketMode);
     this.#listeners.push(listener);
     this.addresses.set(name, listener.boundAddress);
   }

@@ -18,6 +18,8 @@ export interface ChangingParts {
   readonly metrics: Metrics;
   readonly credentials: CredentialIndex;
   readonly listeners: readonly Listener[];
+  /** Of what is open to upstreams, what was opened to a server that is not acceptable any more ends. */
+  judgeServers(cause: Contraction): void;
   readonly diagnostics: Diagnostics;
   /** undefined before there is a place for them. */
   readonly records: RecordSink | undefined;
@@ -59,7 +61,19 @@ export class ChangeDesk {
     this.#contraction = contraction;
     contraction.hold();
     for (const listener of listeners) listener.adopt(next, before, contraction);
+    this.parts.judgeServers(contraction);
     contraction.release();
+  }
+
+  /** Periodic: what only the clock changes about servers. Callers have their sweep in each listener. */
+  sweepServers(): void {
+    const { keeper, metrics, nowMs } = this.parts;
+    const contraction = new Contraction('clock', nowMs(), nowMs, (enforcement) => {
+      if (enforcement.connections === 0) return;
+      metrics.observeRevocation(enforcement.latencyMs);
+      this.parts.records?.write(enforcedRecord(enforcement, keeper.current, nowMs()));
+    });
+    this.parts.judgeServers(contraction);
   }
 
   /** Open connections that the last change ended, once all are found. */

@@ -4,6 +4,7 @@ import { jwksOf, type PublicSealKey } from '../audit/seal-key.js';
 import type { Config } from '../config/config.js';
 import { Ids } from '../listener/ids.js';
 import type { Diagnostics } from '../listener/ports.js';
+import { shareSockets, unshareSockets } from '../listener/unix-socket.js';
 import { registerHeads } from '../telemetry/head-metric.js';
 import { type MetricData, mergeMetrics, onlyCounts } from '../telemetry/merge-metrics.js';
 import { SupervisorMetrics } from '../telemetry/supervisor-metrics.js';
@@ -145,6 +146,13 @@ export class Supervisor {
     const { boot: own } = this.#records.options;
     await this.#records.ended.declareAll(({ boot }) => boot === own || this.#pool.boots.has(boot));
     await this.#endpoints.open(this.options.config, this.#view());
+    await shareSockets(this.#unixSockets);
+  }
+
+  get #unixSockets(): readonly string[] {
+    return this.options.config.listeners.flatMap(({ address }) =>
+      address.kind === 'unix' ? [address.path] : [],
+    );
   }
 
   #watchSealKey(): SealKeyWatch | undefined {
@@ -190,6 +198,7 @@ export class Supervisor {
   async #closeOwn(): Promise<void> {
     await this.#endpoints.close();
     this.#sealKey?.close();
+    unshareSockets(this.#unixSockets);
     this.#lifecycle('process.stopped', 'the supervisor of the workers');
     await this.#records.close();
   }

@@ -11,7 +11,8 @@ export const EXPLAIN_USAGE = `Usage: countersign explain -c FILE --as ID --metho
 Decides one request offline, the way the listener would, and says of every rule why it matched or not.
 
   -c, --config FILE     the configuration
-      --as ID           SPIFFE ID of the caller; may be left out with --credential
+      --as ID           SPIFFE ID of the caller; may be left out with --credential, and for an
+                        outbound listener: the caller is then the one whose SVID we have
       --method M        method, such as GET
       --url U           https://host/path?query, or /path where no route asks for a host;
                         of a tcp listener tcp://name, or nothing: then --method may be left out as well
@@ -54,8 +55,6 @@ export function readExplainOptions(argv: readonly string[], nowMs: number): Expl
   if (values.help) return 'help';
   const { config, method, url, listener, credential, all = false, json = false } = values;
   if (config === undefined) return 'say which file: -c FILE';
-  if (values.as === undefined && credential === undefined)
-    return 'say who asks: --as spiffe://… or --credential FILE';
   const isConnection = (url ?? 'tcp://').startsWith('tcp://') && (method ?? CONNECT) === CONNECT;
   if (!isConnection) {
     if (method === undefined) return 'say which method: --method GET';

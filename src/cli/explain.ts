@@ -25,8 +25,6 @@ export async function runExplain(argv: readonly string[], io: CliIo, nowMs = Dat
   }
   if (typeof options === 'string') return wrongUsage(io, 'explain', options);
   const cwd = io.cwd ?? process.cwd();
-  const presented = await readPresented(options, cwd);
-  if (!presented.ok) return wrongUsage(io, 'explain', presented.error);
   const { config, policy, problems } = await loadConfigWithGrants(
     resolve(cwd, options.config),
     io.env,
@@ -44,6 +42,8 @@ export async function runExplain(argv: readonly string[], io: CliIo, nowMs = Dat
       'explain',
       `${listener.value.name} takes requests: say --method GET --url https://host/path`,
     );
+  const presented = await readPresented(options, ownCertificate(options, config, listener.value), cwd);
+  if (!presented.ok) return wrongUsage(io, 'explain', presented.error);
   warnOfUnread(options, policy, io);
   const asked = toQuestion(options, presented.value, config, listener.value);
   return asked.ok ? show(options, policy, asked.value, io) : showRefusal(options, asked.error, io);
@@ -51,9 +51,13 @@ export async function runExplain(argv: readonly string[], io: CliIo, nowMs = Dat
 
 /** What would be presented, as far as the certificate tells; its chain and revocation are not policy's matter. */
 async function readPresented(
-  { credential }: ExplainOptions,
+  { as, credential: told }: ExplainOptions,
+  own: string | undefined,
   cwd: string,
 ): Promise<Result<Result<PeerChain> | undefined, string>> {
+  const credential = told ?? own;
+  if (credential === undefined && as === undefined)
+    return err('say who asks: --as spiffe://… or --credential FILE');
   if (credential === undefined) return ok(undefined);
   const bytes = await readFile(resolve(cwd, credential)).catch((cause: NodeJS.ErrnoException) => cause);
   if (bytes instanceof Error) return err(`--credential ${credential}: ${bytes.code ?? bytes.message}`);
@@ -62,6 +66,17 @@ async function readPresented(
   const [leaf, ...rest] = certificates.value;
   if (leaf === undefined) return err(`--credential ${credential}: holds no certificate`);
   return ok(parsePeerChain(leaf, rest));
+}
+
+/** What goes out goes out as us, unless somebody else is asked about. */
+function ownCertificate(
+  { as, credential }: ExplainOptions,
+  { identity, listeners }: Config,
+  { name }: OfflineListener,
+): string | undefined {
+  const isOutbound = listeners.find((one) => one.name === name)?.direction === 'outbound';
+  const isAsked = as !== undefined || credential !== undefined;
+  return isOutbound && !isAsked && identity.kind === 'files' ? identity.certificateFile : undefined;
 }
 
 /** In the listener's order: the credential is judged before the request. */

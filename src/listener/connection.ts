@@ -1,4 +1,5 @@
-import type { TLSSocket } from 'node:tls';
+import type { Socket } from 'node:net';
+import { TLSSocket } from 'node:tls';
 import type { TlsFields } from '../audit/record.js';
 import type { Reason, Refusal, RefusalReason } from '../reasons.js';
 import type { Snapshot } from '../snapshot.js';
@@ -43,7 +44,9 @@ export interface Termination {
 /** Sweeps that a closed connection may take to go (about 5 s). */
 const MAX_CLOSING_SWEEPS = 20;
 
-/** One accepted TLS connection: whose it is, what runs on it, and whether it may go on. */
+const NO_TLS: TlsFields = { version: undefined, cipher: undefined, resumed: false, serverName: undefined };
+
+/** One accepted connection: whose it is, what runs on it, and whether it may go on. */
 export class Connection {
   readonly open = new Set<OpenExchange>();
   /** What came behind the exchange that is open. */
@@ -79,33 +82,44 @@ export class Connection {
   /** Set when access ended on the open connection; for its record. */
   terminatedBy: Termination | undefined;
 
+  /** @param direction `outbound`: of our own workload, in plaintext, with our own SVID as its credential. */
   constructor(
     readonly id: string,
-    readonly socket: TLSSocket,
+    readonly socket: Socket,
     readonly peerAddress: string,
-    readonly credential: Credential | undefined,
+    /** Of our own workload it follows the rotation of our SVID (see LiveConnections.rehome). */
+    public credential: Credential | undefined,
     readonly openedAtMs: number,
+    readonly direction: 'inbound' | 'outbound' = 'inbound',
   ) {
     this.turns = new Turns(socket);
     this.peer = { address: peerAddress };
     this.#bytesAtOpen = socket.bytesRead;
-    this.tls = {
-      version: socket.getProtocol() ?? undefined,
-      cipher: socket.getCipher()?.name,
-      resumed: socket.isSessionReused(),
-      serverName: serverNameOf(socket),
-    };
+    this.tls = socket instanceof TLSSocket ? tlsFieldsOf(socket) : NO_TLS;
   }
 
   /** Judges the credential at this moment; a no is for good. */
   judge(snapshot: Snapshot, nowMs: number): Refusal | undefined {
     if (this.#ended !== undefined) return this.#ended;
     const refusal =
-      this.credential === undefined
-        ? { reason: 'certificate_missing' as const, detail: 'the client sent no certificate' }
-        : this.credential.judge(snapshot, nowMs);
+      this.direction === 'outbound' ? this.#judgeOwn(snapshot, nowMs) : this.#judgePeer(snapshot, nowMs);
     if (refusal !== undefined) this.#ended = refusal;
     return refusal;
+  }
+
+  #judgePeer(snapshot: Snapshot, nowMs: number): Refusal | undefined {
+    return this.credential === undefined
+      ? { reason: 'certificate_missing', detail: 'the client sent no certificate' }
+      : this.credential.judge(snapshot, nowMs);
+  }
+
+  /** What is wrong with our own SVID is no fault of the workload that asks: it may try again later. */
+  #judgeOwn(snapshot: Snapshot, nowMs: number): Refusal | undefined {
+    if (snapshot.isOwnWithdrawn) return { reason: 'not_ready', detail: 'our own SVID was withdrawn' };
+    const refusal = this.credential?.judge(snapshot, nowMs);
+    if (refusal === undefined && this.credential !== undefined) return undefined;
+    const { reason = 'certificate_missing', detail = '' } = refusal ?? {};
+    return { reason: 'not_ready', detail: `our own SVID: ${reason}${detail && `: ${detail}`}` };
   }
 
   /** A no that is not the credential's: kept like one. */
@@ -176,10 +190,10 @@ export class Connection {
   /** Ends it so that nobody takes what arrived for a whole message: a TCP reset, where the transport has one. Not from within
    * 'secureConnection': that brings Node down. */
   reset(): void {
-    const transport = transportOf(this.socket);
+    const transport = transportOf(this.socket) ?? this.socket;
     try {
       // Where its end is under way the system refuses a reset (libuv, uv_tcp_close_reset), and Node would never close it.
-      if (!this.socket.writableEnded) transport?.resetAndDestroy();
+      if (!this.socket.writableEnded) transport.resetAndDestroy();
     } catch {
       // a unix socket has no reset
     }
@@ -223,6 +237,13 @@ export class Connection {
     this.socket.destroySoon();
   }
 }
+
+const tlsFieldsOf = (socket: TLSSocket): TlsFields => ({
+  version: socket.getProtocol() ?? undefined,
+  cipher: socket.getCipher()?.name,
+  resumed: socket.isSessionReused(),
+  serverName: serverNameOf(socket),
+});
 
 function serverNameOf(socket: TLSSocket): string | undefined {
   const name = (socket as TLSSocket & { servername?: string | false }).servername;

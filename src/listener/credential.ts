@@ -7,6 +7,7 @@ import type { TrustBundle } from '../identity/trust-bundle.js';
 import {
   createSignatureCheck,
   type PeerChain,
+  type PeerRole,
   parsePeerChain,
   type SignatureCheck,
   type VerifiedSvid,
@@ -48,8 +49,9 @@ export class Credential {
     readonly fingerprint: string,
     presented: PeerCertificates,
     checkSignature: SignatureCheck,
+    role: PeerRole,
   ) {
-    this.#chain = parsePeerChain(presented.leaf, presented.intermediates);
+    this.#chain = parsePeerChain(presented.leaf, presented.intermediates, role);
     this.#leaf = presented.leaf;
     this.#checkSignature = checkSignature;
   }
@@ -202,7 +204,11 @@ export class CredentialIndex {
   readonly #byId = new Map<string, Set<Credential>>();
   readonly #checkSignature = createSignatureCheck();
 
-  constructor(readonly capacity = 4096) {}
+  /** @param role what those who present them do in TLS. */
+  constructor(
+    readonly capacity = 4096,
+    readonly role: PeerRole = 'client',
+  ) {}
 
   get size(): number {
     return this.#byFingerprint.size;
@@ -216,7 +222,7 @@ export class CredentialIndex {
       this.#byFingerprint.set(fingerprint, known);
       return known;
     }
-    const credential = new Credential(fingerprint, presented, this.#checkSignature);
+    const credential = new Credential(fingerprint, presented, this.#checkSignature, this.role);
     this.#byFingerprint.set(fingerprint, credential);
     const id = credential.chain?.id.uri;
     if (id !== undefined) {

@@ -12,6 +12,7 @@ import { ANY_PATH } from '../policy/path-template.js';
 import type { Permit } from '../policy/permit.js';
 import type { Exchange } from './exchange.js';
 import { IsoTime } from './iso-time.js';
+import { joinedIds } from './joined-ids.js';
 import { LiveFacts } from './request-facts.js';
 
 const isoTime = new IsoTime();
@@ -89,6 +90,7 @@ function requestFields(exchange: Exchange): RequestFields {
   const host = head?.target.host;
   return {
     listener: listener.name,
+    direction: exchange.connection.direction === 'outbound' ? 'outbound' : undefined,
     route: route?.name,
     destination: route?.upstream,
     method: head?.method ?? exchange.rawMethod,
@@ -96,7 +98,7 @@ function requestFields(exchange: Exchange): RequestFields {
     protocol: exchange.protocol,
     upgrade: upgradeOf(head),
     bytes: exchange.requestBytes,
-    traceId: exchange.traceId,
+    ...joinedIds(exchange),
     ...readValues(exchange),
     secrets: exchange.secrets?.map(({ kind }) => kind),
     ...pathFields(exchange),

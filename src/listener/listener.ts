@@ -13,15 +13,18 @@ import { Connection } from './connection.js';
 import { handshakeRecord, terminatedRecord } from './connection-record.js';
 import type { ListenerContext } from './context.js';
 import type { Contraction } from './contraction.js';
+import type { Credential } from './credential.js';
 import { endWatchOf } from './end-watch.js';
 import { HttpProtocol } from './http-protocol.js';
 import { LiveConnections } from './live-connections.js';
-import { addressOf, rememberAddress } from './peer-address.js';
+import { ownCredential } from './own-credential.js';
+import { addressOf, isFromHere, rememberAddress } from './peer-address.js';
 import type { PeerReader } from './ports.js';
 import { Prefaces } from './preface.js';
 import type { Protocol } from './protocol.js';
 import { onHandshakeError, refuseHandshake, watchEnd } from './refused-handshake.js';
 import { TcpProtocol } from './tcp-protocol.js';
+import { listenOn, UnixSocket } from './unix-socket.js';
 
 /** TLS comes from the tls folder, handed in. */
 export interface ListenerTls {
@@ -49,6 +52,9 @@ export class Listener {
   readonly #sockets = new Set<Socket>();
   /** Past the drain delay: nothing idle stays. */
   #closing = false;
+  /** Of the start: another direction takes a restart. */
+  readonly #direction: Connection['direction'];
+  #unixSocket: UnixSocket | undefined;
 
   constructor(
     readonly context: ListenerContext,
@@ -57,6 +63,7 @@ export class Listener {
   ) {
     this.live = new LiveConnections(context);
     this.#own = snapshot.own;
+    this.#direction = snapshot.listeners.get(context.name)?.config.direction ?? 'inbound';
     const { handshakeMs } = snapshot.config.deadlines;
     this.#prefaces = new Prefaces(context);
     this.#protocol = protocolOf(context, snapshot);
@@ -65,22 +72,16 @@ export class Listener {
     this.#listen();
   }
 
-  async open(address: Address): Promise<void> {
-    await new Promise<void>((resolve, reject) => {
-      this.#server.once('error', reject);
-      const target =
-        address.kind === 'unix'
-          ? { path: address.path }
-          : { host: address.host, port: address.port, backlog: 1024 };
-      this.#server.listen(target, () => {
-        this.#server.off('error', reject);
-        // Running out of descriptors must not end the process: the accept loop goes on when some are free again.
-        this.#server.on('error', (error) =>
-          this.context.diagnostics.error({ err: error }, 'the listener had an error'),
-        );
-        resolve();
-      });
-    });
+  /** @param socketMode permission bits of a unix socket. */
+  async open(address: Address, socketMode = 0o600): Promise<void> {
+    if (address.kind === 'unix') {
+      this.#unixSocket = new UnixSocket(address.path, socketMode);
+      await this.#unixSocket.listen(this.#server);
+    } else await listenOn(this.#server, { host: address.host, port: address.port, backlog: 1024 });
+    // Running out of descriptors must not end the process: the accept loop goes on when some are free again.
+    this.#server.on('error', (error) =>
+      this.context.diagnostics.error({ err: error }, 'the listener had an error'),
+    );
     this.#sweeper = setInterval(() => this.#sweep(), SWEEP_MS);
   }
 
@@ -88,6 +89,7 @@ export class Listener {
   get boundAddress(): string {
     const address = this.#server.address();
     if (address === null) return '';
+    if (this.#unixSocket !== undefined) return this.#unixSocket.path;
     if (typeof address === 'string') return address;
     return address.family === 'IPv6'
       ? `[${address.address}]:${address.port}`
@@ -99,8 +101,11 @@ export class Listener {
     if (next.own !== this.#own) {
       this.#own = next.own;
       this.#tls.setSecureContext(this.tls.contextOptions(next.own));
+      if (this.#direction === 'outbound') this.live.rehome(ownCredential(next.own, this.context.credentials));
     }
     this.live.rejudge(next, before, contraction);
+    if (this.#direction === 'outbound' && isSomebodyElse(next, before))
+      this.live.endAll('not_ready', contraction, next.config.deadlines.accessEndMs);
   }
 
   /** Still serving, but every answer says `Connection: close`. */
@@ -112,6 +117,7 @@ export class Listener {
   async drain(deadlineMs: number): Promise<void> {
     this.context.draining = true;
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
+    this.#unixSocket?.remove();
     this.#closing = true;
     this.live.closeIdle();
     for (const socket of this.#sockets) if (socket.bytesRead === 0) socket.destroy();
@@ -137,7 +143,12 @@ export class Listener {
   #onAccept(socket: Socket): void {
     rememberAddress(socket);
     const snapshot = this.context.snapshots.current;
-    if (snapshot?.isOwnWithdrawn) {
+    const isOutbound = this.#direction === 'outbound';
+    if (isOutbound && this.#unixSocket === undefined && !isFromHere(socket)) {
+      socket.destroy(); // whoever gets in here speaks as us
+      return refuseHandshake(this.context, 'peer_not_local', '', addressOf(socket));
+    }
+    if (snapshot?.isOwnWithdrawn && !isOutbound) {
       socket.destroy(); // a handshake would show an SVID that is not ours to show
       return refuseHandshake(this.context, 'not_ready', 'our own SVID was withdrawn', addressOf(socket));
     }
@@ -149,25 +160,48 @@ export class Listener {
     }
     this.#sockets.add(socket);
     socket.once('close', () => this.#sockets.delete(socket));
+    if (isOutbound) return this.#onOwn(socket);
     const { watchesEnds } = this.#protocol;
     this.#prefaces.read(socket, () => {
       this.#tls.emit('connection', watchesEnds ? watchEnd(this.context, socket) : socket);
     });
   }
 
+  /** A connection of our own workload: it is us, by the SVID that we have now. */
+  #onOwn(socket: Socket): void {
+    const { snapshots, credentials } = this.context;
+    const snapshot = snapshots.current;
+    const connection = this.#connect(socket, ownCredential(snapshot?.own ?? this.#own, credentials));
+    if (snapshot !== undefined) connection.judge(snapshot, connection.openedAtMs);
+    this.#protocol.take(connection);
+  }
+
+  #connect(socket: Socket, credential: Credential | undefined): Connection {
+    const { ids, clock } = this.context;
+    const address = addressOf(socket);
+    const connection = new Connection(
+      ids.next(),
+      socket,
+      address,
+      credential,
+      clock.nowMs(),
+      this.#direction,
+    );
+    this.live.add(connection);
+    socket.once('close', () => this.#onClosed(connection));
+    return connection;
+  }
+
   #onSecure(socket: TLSSocket): void {
     const { context } = this;
-    const now = context.clock.nowMs();
     const watch = endWatchOf(socket);
     if (watch !== undefined) watch.tls = socket;
     const presented = this.tls.readPeer(socket);
     const credential = presented && context.credentials.find(presented);
-    const connection = new Connection(context.ids.next(), socket, addressOf(socket), credential, now);
-    this.live.add(connection);
-    socket.once('close', () => this.#onClosed(connection));
+    const connection = this.#connect(socket, credential);
     const snapshot = context.snapshots.current;
-    const refusal =
-      snapshot && (connection.judge(snapshot, now) ?? this.#turnAwayBeyondShare(connection, snapshot));
+    const judged = snapshot && connection.judge(snapshot, connection.openedAtMs);
+    const refusal = judged ?? (snapshot && this.#turnAwayBeyondShare(connection, snapshot));
     if (refusal !== undefined) context.credentials.discardUnvouched(credential);
     // A refused certificate still gets one request in, so that its owner reads the reason in a 403 and not in a torn socket.
     context.metrics.countHandshake(context.name, refusal ? 'refused' : 'accepted', refusal?.reason ?? '');
@@ -218,6 +252,10 @@ export class Listener {
     this.live.sweep(snapshot, this.#closing ? Math.min(idleMs, CLOSING_IDLE_MS) : idleMs);
   }
 }
+
+/** What was let out as the one that we were must not go on as another, or as nobody. */
+const isSomebodyElse = (next: Snapshot, before: Snapshot): boolean =>
+  (next.isOwnWithdrawn && !before.isOwnWithdrawn) || next.own.id.uri !== before.own.id.uri;
 
 function protocolOf(context: ListenerContext, snapshot: Snapshot): Protocol {
   const config = snapshot.listeners.get(context.name)?.config;

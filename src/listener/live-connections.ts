@@ -1,4 +1,5 @@
 import { hasAnyAllow } from '../policy/policy.js';
+import type { RefusalReason } from '../reasons.js';
 import type { Snapshot } from '../snapshot.js';
 import { affectedBy } from './affected.js';
 import type { Connection, Termination } from './connection.js';
@@ -63,6 +64,23 @@ export class LiveConnections {
     const waiting = this.#whenEmpty;
     this.#whenEmpty = [];
     for (const resolve of waiting) resolve();
+  }
+
+  /** Our own SVID has rotated: what our own workload has open goes on under the new one. */
+  rehome(credential: Credential): void {
+    credential.seenAtMs = this.context.clock.nowMs();
+    for (const connection of this.#all) {
+      connection.credential?.connections.delete(connection);
+      connection.credential = credential;
+      credential.connections.add(connection);
+    }
+  }
+
+  /** Ends all that is open, for a reason that no credential tells. */
+  endAll(reason: RefusalReason, cause: Termination['cause'], graceMs: number): void {
+    for (const connection of this.#all)
+      if (connection.terminatedBy === undefined) this.#ends.add(connection, graceMs, { reason, cause });
+    this.#ends.workOff();
   }
 
   /** Counts an accepted connection as its identity's; false where that identity has all it may have. */

@@ -1,4 +1,4 @@
-import type { Socket } from 'node:net';
+import { isIPv4, type Socket } from 'node:net';
 import type { ProxiedAddresses } from '../message/proxy-protocol.js';
 import { endWatchOf } from './end-watch.js';
 
@@ -42,6 +42,12 @@ export function addressesOf(socket: Socket): ProxiedAddresses | undefined {
 const plainAddress = (address: string | undefined): string | undefined =>
   address?.startsWith('::ffff:') === true && address.includes('.') ? address.slice(7) : address;
 
+/** From this very machine, whatever address it listens on: only its own processes have a loopback address to come from. */
+export function isFromHere(socket: Socket): boolean {
+  const address = addressOf(socket);
+  return address === '::1' || (isIPv4(address) && address.startsWith('127.'));
+}
+
 /** What is under TLS; undefined for a plain transport, and for a watched one whose TLS is gone. */
 export const transportOf = (socket: Socket): Transport | undefined =>
-  (socket as { _parent?: Transport })._parent ?? endWatchOf(socket)?.transport;
+  (socket as { _parent?: Transport | null })._parent ?? endWatchOf(socket)?.transport;

@@ -1,5 +1,6 @@
 import type { Readable } from 'node:stream';
 import type { Config, RouteConfig } from '../config/config.js';
+import type { ForwardPlan } from '../message/forward-policy.js';
 import { type Http2Form, parseHttp2Head } from '../message/http2-head.js';
 import { parseRequestHead, type RequestHead } from '../message/request-head.js';
 import { isWebSocketHandshake, type RewriteContext, rewriteRequest } from '../message/rewrite-request.js';
@@ -8,8 +9,10 @@ import { authorize, type Permit } from '../policy/permit.js';
 import { matchRoute } from '../policy/route-table.js';
 import type { Refusal, Result } from '../reasons.js';
 import type { Snapshot } from '../snapshot.js';
+import type { Connection } from './connection.js';
 import type { Exchange } from './exchange.js';
 import { isAskedAbout } from './external-question.js';
+import { isTrustedPeer } from './joined-ids.js';
 import type { ForwardRequest } from './ports.js';
 import { LiveFacts } from './request-facts.js';
 
@@ -49,7 +52,7 @@ export function admit(exchange: Exchange, request: RawRequest): Admitted | Pendi
   const { limits } = snapshot.config;
 
   // Parsed first so that a refused caller's record says what it asked for; judged first, so that it decides nothing.
-  const parsed = readHeadOf(request, snapshot.forwardPlan.pseudonym);
+  const parsed = readHeadOf(request, planOf(connection, snapshot).pseudonym);
   if (parsed.ok) exchange.head = parsed.value;
 
   const refusal = connection.judge(snapshot, exchange.startedAtMs);
@@ -64,6 +67,8 @@ export function admit(exchange: Exchange, request: RawRequest): Admitted | Pendi
   const { target } = head;
 
   const view = snapshot.listeners.get(listener.name);
+  if (view !== undefined && view.config.direction !== connection.direction)
+    return no('not_ready', 'its direction changes with a restart');
   const route = view && matchRoute(view.routes, target.host, target.path);
   exchange.route = route;
   // Before anything that tells of routes or policy, so that looking for them is not free.
@@ -143,17 +148,21 @@ function excessOf({ rawHeaders, http2 }: RawRequest, limits: Config['limits']): 
 /** What the header rewriting needs to know besides the request itself. */
 export function rewriteContext(exchange: Exchange, admitted: Admitted): RewriteContext {
   const { connection, listener } = exchange;
-  const { forwardPlan, gateways } = admitted.snapshot;
+  const { snapshot } = admitted;
+  const isInbound = connection.direction === 'inbound';
   return {
-    plan: forwardPlan,
-    identity: connection.credential?.identityHeaders(admitted.snapshot),
-    peerTrusted: gateways.size > 0 && gateways.has(admitted.permit.request.principal.uri),
+    plan: planOf(connection, snapshot),
+    identity: isInbound ? connection.credential?.identityHeaders(snapshot) : undefined,
+    peerTrusted: isTrustedPeer(exchange, snapshot),
     peerAddress: connection.peerAddress,
     requestId: exchange.id,
     newTraceId: listener.ids.hex(16),
     newSpanId: listener.ids.hex(8),
   };
 }
+
+const planOf = ({ direction }: Connection, snapshot: Snapshot): ForwardPlan =>
+  direction === 'outbound' ? snapshot.outboundPlan : snapshot.forwardPlan;
 
 /** What goes out of the head of an admitted request; Host, Connection and framing are the upstream's to write. */
 export function outgoingHeaders(exchange: Exchange, head: RequestHead, admitted: Admitted): string[] {

@@ -11,7 +11,8 @@ export type HandshakeReason =
   | 'proxy_header_malformed'
   | 'tls_required'
   | 'connection_limit'
-  | 'not_ready';
+  | 'not_ready'
+  | 'peer_not_local';
 
 /** A handshake that broke or took too long: closed, counted and recorded. */
 export function onHandshakeError(context: ListenerContext, error: Error, socket: TLSSocket): void {

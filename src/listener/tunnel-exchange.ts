@@ -1,4 +1,4 @@
-import type { TLSSocket } from 'node:tls';
+import type { Socket } from 'node:net';
 import type { Failure, Reason, Refusal } from '../reasons.js';
 import type { Snapshot } from '../snapshot.js';
 import type { Connection, OpenExchange } from './connection.js';
@@ -11,7 +11,7 @@ import type { ForwardCall, TunnelHandler } from './ports.js';
 
 /** What becomes a tunnel when it is let through: admitted like any request, ended the moment its access is. */
 export abstract class TunnelExchange extends Exchange implements TunnelHandler, OpenExchange {
-  readonly socket: TLSSocket;
+  readonly socket: Socket;
   protected call: ForwardCall | undefined;
   /** The upstream's side is there. */
   protected isOpen = false;

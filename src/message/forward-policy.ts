@@ -21,6 +21,8 @@ export interface ForwardConfig {
 }
 
 export interface OwnIdentity {
+  /** `outbound`: what our own workload sends to others, who find out by themselves whose it is. */
+  readonly direction?: 'inbound' | 'outbound';
   readonly spiffeId: string | undefined;
   /** Our name in Via; must differ between proxies in a row (see pseudonymOf). */
   readonly pseudonym: string;
@@ -33,6 +35,7 @@ export interface PlannedHeader {
 
 /** A ForwardConfig made ready for the request path: compiled once for each configuration. */
 export interface ForwardPlan {
+  readonly direction: 'inbound' | 'outbound';
   readonly xfcc: XfccMode;
   readonly spiffeId: boolean;
   readonly clientCert: boolean;
@@ -90,6 +93,7 @@ export function compileForwardPlan(config: ForwardConfig, own: OwnIdentity): For
   const reservedLengths = new Uint8Array(MAX_NAME_LENGTH + 1);
   for (const name of reserved) reservedLengths[name.length] = 1;
   return {
+    direction: own.direction ?? 'inbound',
     xfcc: config.xfcc,
     spiffeId: config.spiffeId,
     clientCert: config.clientCert,

@@ -40,12 +40,14 @@ const MAX_LIST_LENGTH = 8 * 1024;
 export function rewriteRequest(head: RequestHead, context: RewriteContext): RewrittenRequest {
   const headers = endToEndLines(head, context.plan);
   if (head.maxForwards !== undefined) headers.push('max-forwards', String(Math.max(0, head.maxForwards - 1)));
-  addForwarded(headers, head, context);
+  // Outbound nothing of this is said: the other side believes no header, and our callers are none of its business.
+  const isInbound = context.plan.direction === 'inbound';
+  if (isInbound) addForwarded(headers, head, context);
   addVia(headers, head, context.plan);
   const traceId = addTrace(headers, head.received, context);
   const requestId = requestIdOf(head.received.requestId, context);
   headers.push('x-request-id', requestId);
-  addIdentity(headers, head.received, context);
+  if (isInbound) addIdentity(headers, head.received, context);
   return { headers, traceId, requestId };
 }
 
@@ -123,9 +125,13 @@ function addTrace(headers: string[], received: ReceivedFields, context: RewriteC
 }
 
 function requestIdOf(received: string | undefined, context: RewriteContext): string {
-  if (!context.peerTrusted || received === undefined) return context.requestId;
-  return isVisibleAscii(received, MAX_REQUEST_ID_LENGTH) ? received : context.requestId;
+  const isOurs = !context.peerTrusted || !isRequestId(received);
+  return isOurs ? context.requestId : received;
 }
+
+/** A request ID that may be taken over, from whoever is trusted to give one. */
+export const isRequestId = (received: string | undefined): received is string =>
+  received !== undefined && isVisibleAscii(received, MAX_REQUEST_ID_LENGTH);
 
 function addIdentity(headers: string[], received: ReceivedFields, context: RewriteContext): void {
   const identity = context.identity;

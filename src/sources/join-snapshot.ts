@@ -34,7 +34,8 @@ export function joinSnapshot(
     revocations: revocationsOf(sources),
     policy: joined,
     recording: recordingOf(config, joined, before),
-    forwardPlan: forwardPlan(config, own, before),
+    forwardPlan: forwardPlan('inbound', config, own, before),
+    outboundPlan: forwardPlan('outbound', config, own, before),
     gateways: new Set(config.trustedPeers.gateways.map((id) => id.uri)),
     trustRevision: trustRevision(trust, sources),
   };
@@ -78,10 +79,16 @@ function recordingOf(
   };
 }
 
-function forwardPlan(config: Config, own: OwnSvid, before: Snapshot | undefined): ForwardPlan {
+/** Each way has a name of its own in Via: a workload that calls itself has not gone round in a loop. */
+function forwardPlan(
+  direction: ForwardPlan['direction'],
+  config: Config,
+  own: OwnSvid,
+  before: Snapshot | undefined,
+): ForwardPlan {
   if (before?.config.forward === config.forward && before.own.id.uri === own.id.uri)
-    return before.forwardPlan;
-  const names = { spiffeId: own.id.uri, pseudonym: pseudonymOf(own.id.uri, 'inbound') };
+    return direction === 'inbound' ? before.forwardPlan : before.outboundPlan;
+  const names = { direction, spiffeId: own.id.uri, pseudonym: pseudonymOf(own.id.uri, direction) };
   return compileForwardPlan(config.forward, names);
 }
 

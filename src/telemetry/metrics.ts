@@ -6,6 +6,7 @@ import type { Snapshot } from '../snapshot.js';
 import { ExternalMetrics } from './external-metrics.js';
 import { PrincipalMetrics } from './principal-metrics.js';
 import { RequestMetrics } from './request-metrics.js';
+import { ServerMetrics } from './server-metrics.js';
 import { type UpstreamGauges, UpstreamMetrics } from './upstream-metrics.js';
 
 /** What only the live process can tell at the moment of a scrape. */
@@ -39,6 +40,7 @@ export class Metrics implements ListenerMetrics {
   readonly #external = new ExternalMetrics(this.registry);
   readonly #upstreams = new UpstreamMetrics(this.registry, () => this.live.upstreams());
   readonly #principals = new PrincipalMetrics(this.registry);
+  readonly servers = new ServerMetrics(this.registry);
   readonly #refusals = this.#counter('refusals_total', 'Refusals and failures by reason.', [
     'listener',
     'reason',

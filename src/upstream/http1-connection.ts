@@ -220,6 +220,7 @@ export class Http1Connection implements ResponseSink, CallCarrier {
   #closed(): void {
     const error = this.#error;
     if (this.#call === undefined) return this.destroy();
+    if (error instanceof Failure) return this.#fail(error); // ended by us: its server is not acceptable any more
     const cause = error === undefined ? {} : { cause: error };
     this.#fail(new Failure('upstream_reset', error?.message ?? 'the connection closed', cause), true);
   }

@@ -80,7 +80,8 @@ export class Http1Pool implements ConnectionOwner, CallPool {
     const { refusal } = connection;
     if (refusal === undefined) return this.#serve(connection);
     connection.destroy();
-    this.#failOne(connection, refusal);
+    // Where it is our own SVID that changed meanwhile, another connection is being opened by now, and nobody is refused.
+    if (refusal.code === 'upstream_untrusted') this.#failOne(connection, refusal);
   }
 
   onRefused(connection: Http1Connection, failure: Failure): void {

@@ -73,7 +73,8 @@ export class Http2Pool implements Http2Owner, CallPool {
     const { refusal } = connection;
     if (refusal === undefined) return this.onRoom(connection);
     connection.destroy();
-    this.#failWaiting(connection, refusal);
+    // Where it is our own SVID that changed meanwhile, another connection is being opened by now, and nobody is refused.
+    if (refusal.code === 'upstream_untrusted') this.#failWaiting(connection, refusal);
   }
 
   onRefused(connection: Http2Connection, failure: Failure): void {

@@ -54,6 +54,8 @@ export abstract class TunnelCall implements ForwardCall, TunnelEnds {
   }
 
   onBroken(side: 'client' | 'upstream', cause: Error | undefined): void {
+    // Ended by us: its server is not acceptable any more.
+    if (side === 'upstream' && cause instanceof Failure) return this.fail(cause.code, cause.message, cause);
     if (side === 'upstream')
       return this.fail('upstream_reset', cause?.message ?? 'the connection closed', cause);
     if (this.isOver) return;
@@ -85,7 +87,8 @@ export abstract class TunnelCall implements ForwardCall, TunnelEnds {
     const { socket, server } = result.carrier;
     socket.on('error', ignore); // its close tells
     const refusal = result.carrier.refusal();
-    if (refusal !== undefined) return this.fail(refusal.code, refusal.message, refusal);
+    // Where only our own SVID has rotated meanwhile, it is as good as one that was opened before.
+    if (refusal?.code === 'upstream_untrusted') return this.fail(refusal.code, refusal.message, refusal);
     if (!this.#mayBegin()) return;
     this.handler.onServer(server);
     this.begin(result);

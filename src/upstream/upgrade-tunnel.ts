@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { Readable } from 'node:stream';
 import type { ForwardCall, UpgradeHandler, UpgradeRequest } from '../listener/ports.js';
+import { Failure } from '../reasons.js';
 import { ByteTunnel } from './byte-tunnel.js';
 import { formatUpgradeHead } from './request-head.js';
 import { ResponseParser, type ResponseSink } from './response-parser.js';
@@ -79,6 +80,8 @@ class UpgradeTunnel extends TunnelCall implements ResponseSink {
   readonly #onClose = (): void => this.#lost();
 
   #lost(): void {
+    const error = this.lease?.carrier.socket.errored;
+    if (error instanceof Failure) return this.fail(error.code, error.message, error);
     this.fail('upstream_reset', 'the connection closed before the upgrade was answered');
   }
 

@@ -64,6 +64,11 @@ export class Upstreams implements UpstreamPort {
     return openConnection(this.#upstream(permit), request, handler);
   }
 
+  /** After a swap, and now and then: ends the kept connections that must carry no more. What is under way on others ends first. */
+  judgeServers(): void {
+    for (const upstream of this.#upstreams.values()) upstream.judge();
+  }
+
   /** By name: every target, and how it is. */
   get status(): ReadonlyMap<string, readonly TargetStatus[]> {
     return new Map([...this.#upstreams].map(([name, { status }]) => [name, status]));

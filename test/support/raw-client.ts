@@ -1,4 +1,5 @@
 import { once } from 'node:events';
+import { connect as connectPlain, type NetConnectOpts, type Socket } from 'node:net';
 import { type ConnectionOptions, connect, type TLSSocket } from 'node:tls';
 
 export interface Answer {
@@ -19,14 +20,14 @@ export interface ClientOptions extends ConnectionOptions {
   readonly localAddress?: string;
 }
 
-/** A TLS client that writes exactly the bytes it is told to and keeps all that comes back. */
-export class RawClient {
+/** A client, over TLS unless it is told otherwise, that writes exactly the bytes it is told to and keeps all that comes back. */
+export class RawClient<Transport extends Socket = TLSSocket> {
   received = '';
   closed = false;
   error: Error | undefined;
   #wake: (() => void)[] = [];
 
-  private constructor(readonly socket: TLSSocket) {
+  private constructor(readonly socket: Transport) {
     socket.on('data', (chunk: Buffer) => {
       this.received += chunk.toString('latin1');
       this.#notify();
@@ -54,6 +55,14 @@ export class RawClient {
     });
     const client = new RawClient(socket);
     await Promise.race([once(socket, 'secureConnect'), once(socket, 'close')]).catch(() => undefined);
+    return client;
+  }
+
+  /** Without TLS. Resolves when it is connected, or could not be. */
+  static async openPlain(where: NetConnectOpts): Promise<RawClient<Socket>> {
+    const socket = connectPlain(where);
+    const client = new RawClient(socket);
+    await Promise.race([once(socket, 'connect'), once(socket, 'close')]).catch(() => undefined);
     return client;
   }
 

@@ -349,3 +349,29 @@ t.test('wrong values of options are wrong usage, and say what is right', async (
     t.match(err, says);
   }
 });
+
+t.test('of an outbound listener, it is our own SVID that asks unless somebody else is named', async (t) => {
+  const outbound = CONFIG.replace('name: inbound', 'name: inbound\n    direction: outbound').replace(
+    '{ url: "http://127.0.0.1:1" }',
+    '{ url: "https://127.0.0.1:1", spiffeId: spiffe://a.test/x }',
+  );
+
+  const cwd = world(t, outbound);
+  const own = await (await mintRoot('a.test')).issue('spiffe://a.test/web');
+  writeFileSync(join(cwd, 'a.pem'), own.chainPem);
+  const request = [
+    '--method',
+    'GET',
+    '--url',
+    'http://svc.test/public/a',
+    '--at',
+    own.notBefore.toISOString(),
+  ];
+  t.match(await run(cwd, ...request), { code: 0, out: /^allow: rule_allowed, rule web-reads/ });
+  t.match(await run(cwd, '--as', 'spiffe://a.test/other', ...request), { code: 1 });
+});
+
+t.test('of an inbound listener somebody has to be named', async (t) => {
+  const answer = await run(world(t), '--method', 'GET', '--url', 'https://svc.test/public/a');
+  t.match(answer, { code: 64, err: /say who asks: --as/ });
+});
