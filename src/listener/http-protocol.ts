@@ -18,7 +18,6 @@ type Peer = TLSSocket & { [connectionOf]?: Connection };
 /** HTTP/1.1 on connections that somebody else accepts. */
 export class HttpProtocol implements Protocol {
   readonly alpn = ['http/1.1'];
-  readonly watchesEnds = false;
   readonly #server: Server;
 
   constructor(

@@ -13,14 +13,13 @@ import { Connection } from './connection.js';
 import { handshakeRecord, terminatedRecord } from './connection-record.js';
 import type { ListenerContext } from './context.js';
 import type { Contraction } from './contraction.js';
-import { endWatchOf } from './end-watch.js';
 import { HttpProtocol } from './http-protocol.js';
 import { LiveConnections } from './live-connections.js';
 import { addressOf, rememberAddress } from './peer-address.js';
 import type { PeerReader } from './ports.js';
 import { Prefaces } from './preface.js';
 import type { Protocol } from './protocol.js';
-import { onHandshakeError, refuseHandshake, watchEnd } from './refused-handshake.js';
+import { onHandshakeError, refuseHandshake } from './refused-handshake.js';
 import { TcpProtocol } from './tcp-protocol.js';
 
 /** TLS comes from the tls folder, handed in. */
@@ -149,17 +148,12 @@ export class Listener {
     }
     this.#sockets.add(socket);
     socket.once('close', () => this.#sockets.delete(socket));
-    const { watchesEnds } = this.#protocol;
-    this.#prefaces.read(socket, () => {
-      this.#tls.emit('connection', watchesEnds ? watchEnd(this.context, socket) : socket);
-    });
+    this.#prefaces.read(socket, () => this.#tls.emit('connection', socket));
   }
 
   #onSecure(socket: TLSSocket): void {
     const { context } = this;
     const now = context.clock.nowMs();
-    const watch = endWatchOf(socket);
-    if (watch !== undefined) watch.tls = socket;
     const presented = this.tls.readPeer(socket);
     const credential = presented && context.credentials.find(presented);
     const connection = new Connection(context.ids.next(), socket, addressOf(socket), credential, now);

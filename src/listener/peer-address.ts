@@ -1,6 +1,5 @@
 import type { Socket } from 'node:net';
 import type { ProxiedAddresses } from '../message/proxy-protocol.js';
-import { endWatchOf } from './end-watch.js';
 
 /** Asked when it is accepted: after a reset the kernel no longer tells. */
 const acceptedFrom = Symbol('acceptedFrom');
@@ -42,6 +41,6 @@ export function addressesOf(socket: Socket): ProxiedAddresses | undefined {
 const plainAddress = (address: string | undefined): string | undefined =>
   address?.startsWith('::ffff:') === true && address.includes('.') ? address.slice(7) : address;
 
-/** What is under TLS; undefined for a plain transport, and for a watched one whose TLS is gone. */
+/** What is under TLS. */
 export const transportOf = (socket: Socket): Transport | undefined =>
-  (socket as { _parent?: Transport })._parent ?? endWatchOf(socket)?.transport;
+  (socket as { _parent?: Transport })._parent;
