@@ -146,7 +146,7 @@ const folderOf = (file: string): string => {
 
 const imports: Import[] = files.flatMap((file) => {
   const text = withoutComments(readFileSync(file, 'utf8'));
-  const found = text.matchAll(/(?:from|import)\s*\(?\s*'([^']+)'/g);
+  const found = text.matchAll(/(?:\bfrom\s+|\bimport\s*\(?\s*)'([^']+)'/g);
   return [...found].map((match) => ({ file, folder: folderOf(file), to: match[1]! }));
 });
 
