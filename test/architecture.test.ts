@@ -147,8 +147,14 @@ const folderOf = (file: string): string => {
 
 const imports: Import[] = files.flatMap((file) => {
   const text = withoutComments(readFileSync(file, 'utf8'));
-  const found = text.matchAll(/(?:from|import)\s*\(?\s*'([^']+)'/g);
-  return [...found].map((match) => ({ file, folder: folderOf(file), to: match[1]! }));
+  const found = text.matchAll(
+    /^(?:import|export)\b[^;']*\bfrom '([^']+)'|^import '([^']+)'|\bimport\(\s*'([^']+)'/gm,
+  );
+  return [...found].map(([, from, bare, lazy]) => ({
+    file,
+    folder: folderOf(file),
+    to: from ?? bare ?? lazy ?? '',
+  }));
 });
 
 t.test('there is something to look at', async (t) => {

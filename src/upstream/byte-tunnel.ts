@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { resetSocket } from './reset-socket.js';
+import type { TunnelReader } from './tunnel-reader.js';
 
 export interface TunnelEnds {
   /** Where the client's end is no proof that it sent all it had (a TLS stream that was cut short). */
@@ -35,7 +36,8 @@ export class ByteTunnel {
     upstream.on('error', keepError).once('close', () => this.#closed('upstream'));
   }
 
-  begin(): void {
+  /** @param reader reads the upstream, where its transport was opened with one. */
+  begin(reader?: TunnelReader): void {
     const client = this.#client;
     const upstream = this.#upstream;
     if (this.#isOver) return;
@@ -45,7 +47,8 @@ export class ByteTunnel {
     client.once('end', () => this.#clientEnded());
     upstream.once('end', () => client.end());
     carry(client, upstream);
-    carry(upstream, client);
+    carry(upstream, client); // brings nothing where a reader does
+    reader?.begin(client, upstream);
   }
 
   /** Ends it now, so that nothing on the upstream's side looks complete. */
