@@ -86,4 +86,5 @@ function carry(from: Duplex, to: Duplex): void {
     if (!to.write(chunk)) from.pause();
   });
   to.on('drain', resume);
+  resume(); // listening alone does not begin what was paused before (the upstream, since its 101)
 }

@@ -54,7 +54,7 @@ t.test('websocket.yaml: ws through the route that says so, and through no other'
   socket.close();
   await closed;
   await t.rejects(openSocket(example.port('inbound'), examples.svid('batch'), '/events'), /403/);
-  await t.rejects(openSocket(example.port('inbound'), examples.svid('web'), '/elsewhere'), /403/);
+  await t.rejects(openSocket(example.port('inbound'), examples.svid('web'), '/elsewhere'), /400/);
   const records = await example.records(4);
   t.match(records, [
     { phase: 'start', response: { status: 101 }, decision: { rule: 'web-follows-events' } },
