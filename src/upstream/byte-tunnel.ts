@@ -86,4 +86,5 @@ function carry(from: Duplex, to: Duplex): void {
     if (!to.write(chunk)) from.pause();
   });
   to.on('drain', resume);
+  from.resume(); // it may have been paused for what came before
 }
