@@ -86,5 +86,5 @@ function carry(from: Duplex, to: Duplex): void {
     if (!to.write(chunk)) from.pause();
   });
   to.on('drain', resume);
-  resume(); // listening alone does not begin what was paused before (the upstream, since its 101)
+  from.resume(); // it may have been paused for what came before
 }
