@@ -139,7 +139,7 @@ export class HttpExchange extends Exchange implements ForwardHandler, AnswerSend
     this.upstreamMs = performance.now() - this.#forwardedMs;
     const rewritten = rewriteResponseHeaders(rawHeaders, {
       plan: this.snapshot!.forwardPlan,
-      httpVersion: this.#upstreamVersion,
+      httpVersion: this.server?.httpVersion ?? '1.1',
     });
     if (!rewritten.ok) {
       this.#call?.abort();
@@ -159,11 +159,6 @@ export class HttpExchange extends Exchange implements ForwardHandler, AnswerSend
     this.#client.begin(status, headers, this.grpcStatus === undefined ? length : 0, this.isRecordedFirst);
     if (length === undefined && !isBodiless && this.grpcStatus === undefined) this.#client.flush();
     return true;
-  }
-
-  get #upstreamVersion(): '1.1' | '2' {
-    const { snapshot, route } = this;
-    return snapshot?.config.upstreams.get(route?.upstream ?? '')?.protocol === 'http2' ? '2' : '1.1';
   }
 
   #sayLast(headers: string[]): void {

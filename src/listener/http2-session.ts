@@ -102,11 +102,14 @@ export class Http2Session implements Session {
     if (!this.#control.spend()) this.#endFlood(`a flood of ${what}`);
   }
 
-  /** nghttp2 has refused a stream without a word to us. */
+  /** nghttp2 has refused a stream without a word to us: for its frames, or because it came behind the last one that is taken. */
   #unseen(reason: 'request_malformed' | 'request_timeout'): void {
     const { context, connection } = this;
     const detail = reason === 'request_timeout' ? 'its head never ended' : 'refused by its frames';
-    new UnansweredExchange(context, connection, context.snapshots.current).refuse(reason, detail);
+    const exchange = new UnansweredExchange(context, connection, context.snapshots.current);
+    const ended = connection.refusal ?? connection.terminatedBy;
+    if (ended !== undefined) return exchange.refuse(ended.reason, 'came behind the end of its access');
+    exchange.refuse(reason, detail);
     if (reason === 'request_timeout') connection.reset();
     else this.#wasted('malformed requests');
   }

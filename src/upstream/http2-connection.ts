@@ -105,7 +105,7 @@ export class Http2Connection implements StreamOwner {
   run(call: UpstreamCall, fields: OutgoingHttpHeaders): void {
     const { body, bodyLength } = call.request;
     const { server } = this.#carrier!;
-    call.handler.onServer(server);
+    call.handler.onServer({ ...server, httpVersion: '2' });
     call.hasBegun = true;
     const stream = this.#session!.request(fields, { endStream: body === undefined || bodyLength === 0 });
     const carrier = new Http2Stream(this, stream, call, performance.now(), this.#heard);
