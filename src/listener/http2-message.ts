@@ -141,7 +141,10 @@ export class Http2Message extends ClientMessage {
     this.isOurs = true;
     this.#isEnded = false;
     this.#unsent = undefined;
-    if (!this.stream.destroyed) this.stream.close(codeOf(reason));
+    const { stream } = this;
+    // node:http2 ends what is open to write before it resets: END_STREAM would make an answer that was cut short look whole.
+    if (!stream.writableEnded) Object.assign(stream, { end: neverEnds });
+    if (!stream.destroyed) stream.close(codeOf(reason));
     this.sender?.connectionClosed();
   }
 
@@ -202,6 +205,10 @@ export class Http2Message extends ClientMessage {
     const timer = setTimeout(() => stream.close(NGHTTP2_NO_ERROR), STATUS_MS).unref();
     stream.once('close', () => clearTimeout(timer));
   }
+}
+
+function neverEnds(this: ServerHttp2Stream): ServerHttp2Stream {
+  return this;
 }
 
 /** Never NO_ERROR: what was cut short is no success (gRPC reads a code as a status). */
