@@ -23,6 +23,7 @@ export class TcpExchange extends TunnelExchange {
   ) {
     super(listener, connection, snapshot, CONNECT, '/');
     this.#tellWhy = tellWhy;
+    this.socket.allowHalfOpen = true; // who says nothing may want to hear something, though the upstream is yet to be reached
     this.head = connectHead(connection.tls.serverName ?? '');
   }
 
