@@ -46,7 +46,10 @@ export class TunnelOpening implements Opening {
     this.#retries = retries;
     this.#done = done;
     const target = this.#next();
-    if (target !== undefined) return this.#begin(target);
+    if (target !== undefined) {
+      this.#begin(target);
+      return;
+    }
     const full = new Failure('upstream_overloaded', 'as many connections are open as maxConnections says');
     this.#refusal = setImmediate(() => done(full));
   }
