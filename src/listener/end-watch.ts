@@ -1,88 +1,43 @@
 import type { Socket } from 'node:net';
-import { Duplex } from 'node:stream';
 import type { TLSSocket } from 'node:tls';
+import { transportOf } from './peer-address.js';
+
+/** What Node reads by; missing from the types. */
+interface ReadHandle {
+  reading?: boolean;
+  onread?: (this: ReadHandle, bytes: ArrayBuffer | undefined) => unknown;
+  readStart?(): number;
+}
 
 /**
- * Stands between a transport and TLS on connections whose bytes say nothing of their own end: Node tells alike of a stream that
- * TLS's close_notify ended and of one that a FIN cut short (RFC 8446 6.1), and whoever is on the way can send a FIN.
+ * Tells a stream that TLS's close_notify ended from one that a FIN cut short (RFC 8446 6.1): whoever is on the way can send a FIN,
+ * and Node reports both alike. At that very moment a transport that saw a FIN is read no more, while behind a close_notify it
+ * still is (libuv, uv__stream_eof), or was stopped by ourselves. Where this cannot be seen, every end counts as cut.
  */
-export class EndWatch extends Duplex {
-  /** Set when TLS is up. */
-  tls: TLSSocket | undefined;
-  /** What came of its handshake has its record. */
-  isRecorded = false;
-  /** The transport ended, and TLS had not. */
-  isCutShort = false;
-  #drained: ((error?: Error | null) => void) | undefined;
+export class EndWatch {
+  /** Set when an end was reported that close_notify vouches for. */
+  #isVouchedFor = false;
 
-  constructor(readonly transport: Socket) {
-    super({ allowHalfOpen: true });
-    transport.allowHalfOpen = true;
-    transport.on('data', (chunk: Buffer) => {
-      if (!this.push(chunk)) transport.pause();
-    });
-    transport.once('end', () => this.push(null));
-    transport.on('drain', () => this.#drain());
-    transport.on('error', (error) => this.destroy(error));
-    transport.once('close', () => this.destroy());
-    // Here all that arrived has been through TLS, which has not been told of this end yet.
-    this.once('end', () => {
-      this.isCutShort = !hasEnded(this.tls);
-    });
+  constructor(socket: TLSSocket) {
+    const handle = handleOf(socket);
+    const told = handle?.onread;
+    if (handle === undefined || told === undefined) return;
+    const note = (): void => {
+      const transport = handleOf(transportOf(socket));
+      // Reading what is read already is refused; what begins to read again here finds the same FIN, and TLS has its end by then.
+      this.#isVouchedFor = handle.reading === false || (transport?.readStart?.() ?? 0) < 0;
+    };
+    handle.onread = function (bytes) {
+      if (bytes === undefined) note();
+      return told.call(this, bytes);
+    };
   }
 
-  override _read(): void {
-    this.transport.resume();
-  }
-
-  override _write(chunk: Buffer, _encoding: string, done: (error?: Error | null) => void): void {
-    if (this.transport.write(chunk)) done();
-    else this.#drained = done;
-  }
-
-  override _writev(chunks: { chunk: Buffer }[], done: (error?: Error | null) => void): void {
-    const { transport } = this;
-    let takesMore = true;
-    transport.cork();
-    for (const { chunk } of chunks) takesMore = transport.write(chunk);
-    transport.uncork();
-    if (takesMore) done();
-    else this.#drained = done;
-  }
-
-  override _final(done: (error?: Error | null) => void): void {
-    this.transport.end(() => done());
-  }
-
-  override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
-    this.transport.destroy();
-    done(error);
-  }
-
-  #drain(): void {
-    const done = this.#drained;
-    this.#drained = undefined;
-    done?.();
+  /** Of an end that was reported: it came without TLS's goodbye. */
+  get isCutShort(): boolean {
+    return !this.#isVouchedFor;
   }
 }
 
-/** Told of the end, though its last bytes may not have been taken yet: `readableEnded` would wait for that. */
-const hasEnded = (socket: TLSSocket | undefined): boolean =>
-  (socket as { _readableState?: { ended: boolean } } | undefined)?._readableState?.ended === true;
-
-const watchOf = Symbol('endWatch');
-type Watched = Socket & {
-  [watchOf]?: EndWatch;
-  /** Where Node keeps what it wraps, for as long as it is open. */
-  readonly _handle?: { readonly _parentWrap?: { readonly stream?: unknown } } | null;
-};
-
-/** The one under this TLS, where there is one; for good once it was found. */
-export function endWatchOf(socket: Watched): EndWatch | undefined {
-  const known = socket[watchOf];
-  if (known !== undefined) return known;
-  const stream = socket._handle?._parentWrap?.stream;
-  if (!(stream instanceof EndWatch)) return undefined;
-  socket[watchOf] = stream;
-  return stream;
-}
+const handleOf = (socket: Socket | undefined): ReadHandle | undefined =>
+  (socket as { _handle?: ReadHandle | null } | undefined)?._handle ?? undefined;

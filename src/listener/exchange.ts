@@ -25,15 +25,19 @@ import type { FoundSecret } from './signal-secrets.js';
 const NONE: readonly string[] = [];
 const PROTOCOLS = { '1.0': 'http/1.0', '1.1': 'http/1.1', '2': 'http/2' } as const;
 
-/** Whether what was sent to `before` may have gone to `now` as well: targets may have come, none may have gone. */
-function isSameService(now: UpstreamConfig | undefined, before: UpstreamConfig | undefined): boolean {
+/** Whether what went to `before` might go to the same place now. @param target that it went to; undefined = not known. */
+function isSameService(
+  now: UpstreamConfig | undefined,
+  before: UpstreamConfig | undefined,
+  target: string | undefined,
+): boolean {
   if (now === before) return true;
   if (now === undefined || before === undefined) return false;
   const names = new Set(now.targets.map(({ name }) => name));
   return (
     now.protocol === before.protocol &&
     JSON.stringify(now.tls) === JSON.stringify(before.tls) &&
-    before.targets.every(({ name }) => names.has(name))
+    (target === undefined ? before.targets.every(({ name }) => names.has(name)) : names.has(target))
   );
 }
 
@@ -144,7 +148,8 @@ export abstract class Exchange {
     if (head?.upgrade !== undefined && !(now.upgrade as readonly string[]).includes(head.upgrade))
       return false;
     const before = this.snapshot?.config.upstreams.get(route.upstream);
-    if (!isSameService(snapshot.config.upstreams.get(route.upstream), before)) return false;
+    if (!isSameService(snapshot.config.upstreams.get(route.upstream), before, this.server?.target))
+      return false;
     const mayAllow = isRouteAsked(snapshot, now) && snapshot.config.externalDecision?.mayAllow === true;
     return isStillPermitted(snapshot.policy, permit, nowMs, mayAllow);
   }

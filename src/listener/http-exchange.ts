@@ -8,7 +8,7 @@ import type { AnswerSender, ClientMessage } from './client-message.js';
 import type { Connection, OpenExchange } from './connection.js';
 import type { ListenerContext } from './context.js';
 import { Exchange } from './exchange.js';
-import { isEventStream, longWatchOf } from './long-exchange.js';
+import { callWatchOf, isEventStream, longWatchOf } from './long-exchange.js';
 import type { LongWatch } from './long-watch.js';
 import {
   type Admitted,
@@ -99,7 +99,7 @@ export class HttpExchange extends Exchange implements ForwardHandler, AnswerSend
     const { route, permit, snapshot } = admitted;
     const { limits, deadlines } = snapshot.config;
     if (this.#client.isGrpc) {
-      this.#long = longWatchOf(this.startedMs, head, admitted);
+      this.#long = callWatchOf(this.startedMs, head, admitted);
       if (this.#long === undefined) return this.refuse('header_malformed', 'grpc-timeout');
     }
     const headers = outgoingHeaders(this, head, admitted);
@@ -153,7 +153,7 @@ export class HttpExchange extends Exchange implements ForwardHandler, AnswerSend
     if (this.#mustClose()) this.#sayLast(headers);
     const isBodiless = this.head?.method === 'HEAD' || status === 304 || status === 204;
     if (this.#client.isGrpc) this.grpcStatus = readGrpcStatus(headers);
-    else if (isEventStream(headers)) this.#long = longWatchOf(this.startedMs, this.head!, this.#admitted!);
+    else if (isEventStream(headers)) this.#long = longWatchOf(this.startedMs, this.#admitted!);
     const length = isBodiless ? undefined : contentLength; // else it tells of a body that does not come
     // A call that ends with its head has its status there: nothing may come between head and end.
     this.#client.begin(status, headers, this.grpcStatus === undefined ? length : 0, this.isRecordedFirst);

@@ -21,7 +21,6 @@ type Peer = TLSSocket & { [connectionOf]?: Connection };
 /** HTTP/1.1 and HTTP/2 on connections that somebody else accepts. */
 export class HttpProtocol implements Protocol {
   readonly alpn: readonly string[];
-  readonly watchesEnds = false;
   readonly #server: Server;
   readonly #http2: Http2Acceptor | undefined;
 

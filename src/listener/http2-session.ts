@@ -1,6 +1,7 @@
 import type { IncomingHttpHeaders, ServerHttp2Session, ServerHttp2Stream } from 'node:http2';
 import { constants } from 'node:http2';
 import type { TLSSocket } from 'node:tls';
+import { Http2Lifetime, nativeOf } from '../http2-lifetime.js';
 import type { Connection, Session } from './connection.js';
 import type { ListenerContext } from './context.js';
 import { EventBudget } from './event-budget.js';
@@ -30,6 +31,7 @@ export class Http2Session implements Session {
   readonly #waste: EventBudget;
   readonly #overhead = new EventBudget(OVERHEAD.burst, OVERHEAD.perSecond);
   readonly #books: StreamBooks;
+  readonly #lifetime: Http2Lifetime;
   readonly #scheme: 'http' | 'https';
   #readBefore: number;
   /** Octets that requests may account for, since the last sweep. */
@@ -47,6 +49,7 @@ export class Http2Session implements Session {
     this.#waste = new EventBudget(Math.max(WASTE.burst, maxStreams * WASTE_PER_STREAM), WASTE.perSecond);
     this.#readBefore = socket.bytesRead;
     this.#books = new StreamBooks(session, (reason) => this.#unseen(reason));
+    this.#lifetime = new Http2Lifetime(session, socket);
     connection.session = this;
     socket.prependListener('close', () => this.#books.close()); // while the session can still be asked
     session.on('stream', (stream, headers, flags, rawHeaders?: string[]) =>
@@ -72,7 +75,9 @@ export class Http2Session implements Session {
     this.#allowance += HEAD_ALLOWANCE + octetsOf(rawHeaders) + (endsStream ? 0 : BODY_ALLOWANCE);
     const message = new Http2Message(stream, headers, rawHeaders, { scheme: this.#scheme, endsStream });
     const exchange = new HttpExchange(context, connection, context.snapshots.current, message);
+    const native = nativeOf(stream);
     stream.once('close', () => {
+      if (!message.isWhole) this.#lifetime.outlive(native);
       this.#allowance += exchange.takeReceived() * OVERHEAD_PER_BODY;
     });
     stream.once('aborted', () => {

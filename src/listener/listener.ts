@@ -14,7 +14,6 @@ import { handshakeRecord, terminatedRecord } from './connection-record.js';
 import type { ListenerContext } from './context.js';
 import type { Contraction } from './contraction.js';
 import type { Credential } from './credential.js';
-import { endWatchOf } from './end-watch.js';
 import { HttpProtocol } from './http-protocol.js';
 import { LiveConnections } from './live-connections.js';
 import { ownCredential } from './own-credential.js';
@@ -22,7 +21,7 @@ import { addressOf, isFromHere, rememberAddress } from './peer-address.js';
 import type { PeerReader } from './ports.js';
 import { Prefaces } from './preface.js';
 import type { Protocol } from './protocol.js';
-import { onHandshakeError, refuseHandshake, watchEnd } from './refused-handshake.js';
+import { onHandshakeError, refuseHandshake } from './refused-handshake.js';
 import { TcpProtocol } from './tcp-protocol.js';
 import { listenOn, UnixSocket } from './unix-socket.js';
 
@@ -162,11 +161,8 @@ export class Listener {
     }
     this.#sockets.add(socket);
     socket.once('close', () => this.#sockets.delete(socket));
-    if (isOutbound) return this.#onOwn(socket);
-    const { watchesEnds } = this.#protocol;
-    this.#prefaces.read(socket, () => {
-      this.#tls.emit('connection', watchesEnds ? watchEnd(this.context, socket) : socket);
-    });
+    if (isOutbound) this.#onOwn(socket);
+    else this.#prefaces.read(socket, () => this.#tls.emit('connection', socket));
   }
 
   /** A connection of our own workload: it is us, by the SVID that we have now. */
@@ -196,8 +192,6 @@ export class Listener {
 
   #onSecure(socket: TLSSocket): void {
     const { context } = this;
-    const watch = endWatchOf(socket);
-    if (watch !== undefined) watch.tls = socket;
     const presented = this.tls.readPeer(socket);
     const credential = presented && context.credentials.find(presented);
     const connection = this.#connect(socket, credential);

@@ -1,6 +1,5 @@
 import { isIPv4, type Socket } from 'node:net';
 import type { ProxiedAddresses } from '../message/proxy-protocol.js';
-import { endWatchOf } from './end-watch.js';
 
 /** Asked when it is accepted: after a reset the kernel no longer tells. */
 const acceptedFrom = Symbol('acceptedFrom');
@@ -48,6 +47,6 @@ export function isFromHere(socket: Socket): boolean {
   return address === '::1' || (isIPv4(address) && address.startsWith('127.'));
 }
 
-/** What is under TLS; undefined for a plain transport, and for a watched one whose TLS is gone. */
+/** What is under TLS. */
 export const transportOf = (socket: Socket): Transport | undefined =>
-  (socket as { _parent?: Transport | null })._parent ?? endWatchOf(socket)?.transport;
+  (socket as { _parent?: Transport | null })._parent ?? undefined;

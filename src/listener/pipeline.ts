@@ -1,5 +1,5 @@
 import type { Readable } from 'node:stream';
-import type { Config, RouteConfig } from '../config/config.js';
+import type { Config, ListenerConfig, RouteConfig } from '../config/config.js';
 import type { ForwardPlan } from '../message/forward-policy.js';
 import { type Http2Form, parseHttp2Head } from '../message/http2-head.js';
 import { parseRequestHead, type RequestHead } from '../message/request-head.js';
@@ -8,7 +8,7 @@ import type { AccessRequest } from '../policy/decision.js';
 import { authorize, type Permit } from '../policy/permit.js';
 import { matchRoute } from '../policy/route-table.js';
 import type { Refusal, Result } from '../reasons.js';
-import type { Snapshot } from '../snapshot.js';
+import type { ListenerView, Snapshot } from '../snapshot.js';
 import type { Connection } from './connection.js';
 import type { Exchange } from './exchange.js';
 import { isAskedAbout } from './external-question.js';
@@ -67,8 +67,8 @@ export function admit(exchange: Exchange, request: RawRequest): Admitted | Pendi
   const { target } = head;
 
   const view = snapshot.listeners.get(listener.name);
-  if (view !== undefined && view.config.direction !== connection.direction)
-    return no('not_ready', 'its direction changes with a restart');
+  const changed = changedKindOf(view, connection, 'http');
+  if (changed !== undefined) return changed;
   const route = view && matchRoute(view.routes, target.host, target.path);
   exchange.route = route;
   // Before anything that tells of routes or policy, so that looking for them is not free.
@@ -94,6 +94,18 @@ export function admit(exchange: Exchange, request: RawRequest): Admitted | Pendi
   }
 
   return decide(exchange, head, route, snapshot);
+}
+
+/** What a listener is changes with a restart; until then nobody is let through by routes that are for something else. */
+export function changedKindOf(
+  view: ListenerView | undefined,
+  { direction }: Connection,
+  protocol: ListenerConfig['protocol'],
+): Refusal | undefined {
+  if (view === undefined) return undefined;
+  if (view.config.direction !== direction) return no('not_ready', 'its direction changes with a restart');
+  if (view.config.protocol !== protocol) return no('not_ready', 'its protocol changes with a restart');
+  return undefined;
 }
 
 /** Policy's word on what asks for this route, and whether an external engine is to be asked too. */

@@ -115,7 +115,7 @@ export interface ConnectRequest {
   readonly socket: Duplex;
   /** Goes out before anything that the client sends. */
   readonly opening: Buffer | undefined;
-  /** Asked when the client's end comes: it came without TLS's goodbye, so that somebody may have cut the stream short. */
+  /** Asked when the client's end comes: whether it came without TLS's goodbye, so that somebody may have cut the stream short. */
   readonly isCutShort?: () => boolean;
   readonly connectMs?: number;
 }

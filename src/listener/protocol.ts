@@ -5,8 +5,6 @@ import type { Connection } from './connection.js';
 export interface Protocol {
   /** Names that TLS offers (RFC 7301), the most wanted first. */
   readonly alpn: readonly string[];
-  /** What is spoken does not say where it ends: an end counts only where TLS vouches for it. */
-  readonly watchesEnds: boolean;
   /** An accepted connection, whose credential was judged: a refused one still gets its one answer. */
   take(connection: Connection): void;
   /** Tells a client that is not even listened to why, as far as the protocol has words for it, and hangs up. */

@@ -1,8 +1,6 @@
-import type { Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import { handshakeRecord } from './connection-record.js';
 import type { ListenerContext } from './context.js';
-import { EndWatch, endWatchOf } from './end-watch.js';
 import { addressOf, transportOf } from './peer-address.js';
 
 export type HandshakeReason =
@@ -17,26 +15,14 @@ export type HandshakeReason =
 /** A handshake that broke or took too long: closed, counted and recorded. */
 export function onHandshakeError(context: ListenerContext, error: Error, socket: TLSSocket): void {
   const code = (error as { code?: string }).code ?? '';
-  const watch = endWatchOf(socket);
-  if (watch !== undefined) watch.isRecorded = true;
   const address = addressOf(socket);
   // What TLS itself counts is decrypted bytes: none before the end of the handshake.
   const bytesRead = transportOf(socket)?.bytesRead;
   socket.destroy();
-  // A TCP probe that opens and closes is no handshake; of a watched one that is gone its watch tells.
-  if (code === 'ECONNRESET' && (bytesRead ?? 0) === 0) return;
+  // A TCP probe that opens and closes is no handshake.
+  if (code === 'ECONNRESET' && bytesRead === 0) return;
   const reason = code === 'ERR_TLS_HANDSHAKE_TIMEOUT' ? 'tls_handshake_timeout' : 'tls_handshake_failed';
   refuseHandshake(context, reason, code || error.message, address);
-}
-
-/** What TLS is to be spoken on where its end has to be vouched for. */
-export function watchEnd(context: ListenerContext, transport: Socket): EndWatch {
-  const watch = new EndWatch(transport);
-  watch.once('close', () => {
-    if (watch.tls !== undefined || watch.isRecorded || transport.bytesRead === 0) return;
-    refuseHandshake(context, 'tls_handshake_failed', 'ECONNRESET', addressOf(transport));
-  });
-  return watch;
 }
 
 /** Counts and records a handshake that came to nothing before there was a connection. */

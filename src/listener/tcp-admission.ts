@@ -3,7 +3,7 @@ import type { RequestHead } from '../message/request-head.js';
 import { matchRoute } from '../policy/route-table.js';
 import type { Refusal } from '../reasons.js';
 import type { Exchange } from './exchange.js';
-import { type Admitted, decide, type Pending } from './pipeline.js';
+import { type Admitted, changedKindOf, decide, type Pending } from './pipeline.js';
 
 /** The steps of `admit` for a connection without messages: who is it, where does it go, may it. */
 export function admitConnection(exchange: Exchange, head: RequestHead): Admitted | Pending | Refusal {
@@ -16,6 +16,8 @@ export function admitConnection(exchange: Exchange, head: RequestHead): Admitted
   const { host, path } = head.target;
   if (!isServerName(host)) return { reason: 'host_malformed', detail: 'the name that TLS was asked for' };
   const view = snapshot.listeners.get(listener.name);
+  const changed = changedKindOf(view, connection, 'tcp');
+  if (changed !== undefined) return changed;
   const route = view && matchRoute(view.routes, host, path);
   exchange.route = route;
   const excess = exchange.takeShare();

@@ -1,10 +1,11 @@
+import { TLSSocket } from 'node:tls';
 import { CONNECT, connectHead } from '../message/connect-head.js';
 import { formatProxyHeader } from '../message/proxy-protocol.js';
 import type { Reason } from '../reasons.js';
 import type { Snapshot } from '../snapshot.js';
 import type { Connection } from './connection.js';
 import type { ListenerContext } from './context.js';
-import { endWatchOf } from './end-watch.js';
+import { EndWatch } from './end-watch.js';
 import { addressesOf } from './peer-address.js';
 import type { Admitted } from './pipeline.js';
 import { admitConnection } from './tcp-admission.js';
@@ -12,6 +13,8 @@ import { TunnelExchange } from './tunnel-exchange.js';
 
 /** One TCP connection, judged as a whole. */
 export class TcpExchange extends TunnelExchange {
+  /** Of a plain connection of our own workload an end is an end. */
+  readonly #ends: EndWatch | undefined;
   readonly #tellWhy: (reason: Reason, id: string) => void;
 
   /** @param tellWhy ends a connection that nothing was answered on, with as many words as its protocol has. */
@@ -22,7 +25,10 @@ export class TcpExchange extends TunnelExchange {
     tellWhy: (reason: Reason, id: string) => void,
   ) {
     super(listener, connection, snapshot, CONNECT, '/');
+    const { socket } = connection;
+    this.#ends = socket instanceof TLSSocket ? new EndWatch(socket) : undefined;
     this.#tellWhy = tellWhy;
+    this.socket.allowHalfOpen = true; // who says nothing may want to hear something, though the upstream is yet to be reached
     this.head = connectHead(connection.tls.serverName ?? '');
   }
 
@@ -42,7 +48,7 @@ export class TcpExchange extends TunnelExchange {
       {
         socket: this.socket,
         opening: isAnnounced ? this.#announcement(permit.request.principal.uri) : undefined,
-        isCutShort: () => endWatchOf(this.socket)?.isCutShort === true,
+        isCutShort: () => this.#ends?.isCutShort === true,
         ...(connectMs === undefined ? {} : { connectMs }),
       },
       this,

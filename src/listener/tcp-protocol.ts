@@ -8,7 +8,6 @@ import { TcpExchange } from './tcp-exchange.js';
 /** Bytes of any kind: one decision a connection. */
 export class TcpProtocol implements Protocol {
   readonly alpn: readonly string[];
-  readonly watchesEnds = true;
   readonly #isPostgres: boolean;
 
   constructor(

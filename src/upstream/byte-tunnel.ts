@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { resetSocket } from './reset-socket.js';
+import type { TunnelReader } from './tunnel-reader.js';
 
 export interface TunnelEnds {
   /** Where the client's end is no proof that it sent all it had (a TLS stream that was cut short). */
@@ -35,17 +36,22 @@ export class ByteTunnel {
     upstream.on('error', keepError).once('close', () => this.#closed('upstream'));
   }
 
-  begin(): void {
+  /** @param reader reads the upstream, where its transport was opened with one. */
+  begin(reader?: TunnelReader): void {
     const client = this.#client;
     const upstream = this.#upstream;
     if (this.#isOver) return;
     // Else the system's end would end the way back as well (RFC 9293 3.6).
     client.allowHalfOpen = true;
     upstream.allowHalfOpen = true;
-    client.once('end', () => this.#clientEnded());
-    upstream.once('end', () => client.end());
+    // A way that brought nothing may have ended while its record was waited for, and says so only once.
+    if (client.readableEnded) this.#clientEnded();
+    else client.once('end', () => this.#clientEnded());
+    if (upstream.readableEnded) client.end();
+    else upstream.once('end', () => client.end());
     carry(client, upstream);
-    carry(upstream, client);
+    carry(upstream, client); // brings nothing where a reader does
+    reader?.begin(client, upstream);
   }
 
   /** Ends it now, so that nothing on the upstream's side looks complete. */
@@ -83,4 +89,5 @@ function carry(from: Duplex, to: Duplex): void {
     if (!to.write(chunk)) from.pause();
   });
   to.on('drain', resume);
+  from.resume(); // it may have been paused for what came before
 }

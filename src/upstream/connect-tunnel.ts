@@ -1,6 +1,7 @@
 import type { ConnectRequest, ForwardCall, TunnelHandler } from '../listener/ports.js';
 import { ByteTunnel } from './byte-tunnel.js';
 import { TunnelCall, type TunnelLease, type TunnelRoad } from './tunnel-call.js';
+import { TunnelReader } from './tunnel-reader.js';
 
 /** Bytes of any kind, both ways. */
 export function openConnection(
@@ -13,10 +14,14 @@ export function openConnection(
 
 class ConnectTunnel extends TunnelCall {
   readonly #request: ConnectRequest;
+  readonly #reader: TunnelReader;
 
   constructor(road: TunnelRoad, request: ConnectRequest, handler: TunnelHandler) {
-    super(handler, road, request.connectMs === undefined ? {} : { connectMs: request.connectMs });
+    const reader = new TunnelReader();
+    const { connectMs } = request;
+    super(handler, road, { onread: reader.onread, ...(connectMs === undefined ? {} : { connectMs }) });
     this.#request = request;
+    this.#reader = reader;
   }
 
   isCutShort(): boolean {
@@ -31,7 +36,7 @@ class ConnectTunnel extends TunnelCall {
       if (this.isOver) return;
       this.hasBegun = true;
       if (opening !== undefined) socket.write(opening);
-      tunnel.begin();
+      tunnel.begin(this.#reader);
     });
   }
 }

@@ -148,20 +148,36 @@ async function overTransport(
 
 t.test('a TLS stream that ends without its goodbye is broken off, never ended', async (t) => {
   const { world, service } = await start(t);
-  for (const [i, isCut] of [true, false].entries()) {
+  const cases = [
+    // a FIN, under the TLS that knows nothing of it
+    [true, (_: RawClient, transport: Socket) => transport.end()],
+    [false, ({ socket }: RawClient) => socket.end()],
+    // within a record, where a whole goodbye would be as long
+    [true, (_: RawClient, transport: Socket) => cutWithinRecord(transport)],
+    [false, ({ socket }: RawClient) => socket.end(Buffer.alloc(8 * 1024 * 1024))],
+  ] as const;
+  for (const [i, [isCut, finish]] of cases.entries()) {
     const { client, transport } = await overTransport(world);
     client.send('half of a');
     await client.until(() => client.received === 'half of a');
-    if (isCut)
-      transport.end(); // a FIN, under the TLS that knows nothing of it
-    else client.socket.end();
+    finish(client, transport);
     await waitFor(() => service.closed === i + 1);
-    t.equal(service.ended, isCut ? 0 : 1);
+    t.equal(service.ended, Math.floor((i + 1) / 2));
     const end = (await world.untilRecords(2 * i + 2))[2 * i + 1]!;
     t.same(decided(end), ['allow', 'rule_allowed', isCut ? 'client_aborted' : 'complete']);
     client.destroy();
   }
 });
+
+/** 24 bytes of a record of 4 KiB; then FIN. */
+function cutWithinRecord(transport: Socket): void {
+  const { _handle: handle } = transport as unknown as {
+    readonly _handle: { writeBuffer(request: object, bytes: Buffer): number };
+  };
+  const bytes = Buffer.concat([Buffer.from('1703031000', 'hex'), Buffer.alloc(19)]);
+  handle.writeBuffer({ oncomplete: () => undefined }, bytes);
+  transport.end();
+}
 
 t.test('a service that is not there, or does not accept in time, is a failure with one record', async (t) => {
   const { world, service } = await start(t);
