@@ -46,9 +46,8 @@ export class TunnelOpening implements Opening {
     this.#retries = retries;
     this.#done = done;
     const target = this.#next();
-    if (target !== undefined) return this.#begin(target);
-    const full = new Failure('upstream_overloaded', 'as many connections are open as maxConnections says');
-    this.#refusal = setImmediate(() => done(full));
+    if (target === undefined) this.#refusal = setImmediate(() => done(overloaded()));
+    else this.#begin(target);
   }
 
   cancel(): void {
@@ -90,3 +89,6 @@ export class TunnelOpening implements Opening {
     this.#target = undefined;
   }
 }
+
+const overloaded = (): Failure =>
+  new Failure('upstream_overloaded', 'as many connections are open as maxConnections says');
