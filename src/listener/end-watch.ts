@@ -27,6 +27,7 @@ export class EndWatch {
       // Reading what is read already is refused; what begins to read again here finds the same FIN, and TLS has its end by then.
       this.#isVouchedFor = handle.reading === false || (transport?.readStart?.() ?? 0) < 0;
     };
+    // What is read into a buffer of ours comes without bytes as well: the last to tell is the end.
     handle.onread = function (bytes) {
       if (bytes === undefined) note();
       return told.call(this, bytes);

@@ -1,5 +1,6 @@
-import type { Socket } from 'node:net';
+import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
+import { ClientReader } from './client-reader.js';
 import { resetSocket } from './reset-socket.js';
 import type { TunnelReader } from './tunnel-reader.js';
 
@@ -36,7 +37,7 @@ export class ByteTunnel {
     upstream.on('error', keepError).once('close', () => this.#closed('upstream'));
   }
 
-  /** @param reader reads the upstream, where its transport was opened with one. */
+  /** @param reader reads the upstream, where its transport was opened with one; both sides are then read into large buffers. */
   begin(reader?: TunnelReader): void {
     const client = this.#client;
     const upstream = this.#upstream;
@@ -49,7 +50,8 @@ export class ByteTunnel {
     else client.once('end', () => this.#clientEnded());
     if (upstream.readableEnded) client.end();
     else upstream.once('end', () => client.end());
-    carry(client, upstream);
+    const isRead = reader !== undefined && client instanceof Socket && ClientReader.begin(client, upstream);
+    if (!isRead) carry(client, upstream);
     carry(upstream, client); // brings nothing where a reader does
     reader?.begin(client, upstream);
   }

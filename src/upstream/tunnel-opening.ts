@@ -46,12 +46,8 @@ export class TunnelOpening implements Opening {
     this.#retries = retries;
     this.#done = done;
     const target = this.#next();
-    if (target !== undefined) {
-      this.#begin(target);
-      return;
-    }
-    const full = new Failure('upstream_overloaded', 'as many connections are open as maxConnections says');
-    this.#refusal = setImmediate(() => done(full));
+    if (target === undefined) this.#refusal = setImmediate(() => done(overloaded()));
+    else this.#begin(target);
   }
 
   cancel(): void {
@@ -93,3 +89,6 @@ export class TunnelOpening implements Opening {
     this.#target = undefined;
   }
 }
+
+const overloaded = (): Failure =>
+  new Failure('upstream_overloaded', 'as many connections are open as maxConnections says');

@@ -1,20 +1,13 @@
 import type { OnReadOpts, Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
+import { giveBack, takeLarge } from './large-buffers.js';
 
 /** What a tunnel that says little keeps for its next read. */
 const SMALL_BYTES = 4 * 1024;
-/** What one that says much reads into: TLS writes as much at a time as it is given. */
-const LARGE_BYTES = 256 * 1024;
-/** Large ones of all tunnels together; further tunnels that say much read into those of this size. */
-const MOST_LARGE = 64;
-const MIDDLE_BYTES = 32 * 1024;
 /** A read of so much keeps the large buffer. */
 const MUCH_BYTES = 16 * 1024;
 /** What the client has not taken yet, before the upstream is read no further. */
 const AHEAD_BYTES = 256 * 1024;
-
-const free: Buffer[] = [];
-let large = 0;
 
 /**
  * Reads what the upstream of a tunnel says, in pieces that grow with what comes. A buffer is read into again when what it held is
@@ -81,19 +74,11 @@ export class TunnelReader {
 
   #release(buffer: Buffer): void {
     if (buffer.length === SMALL_BYTES) this.#small = buffer;
-    else if (buffer.length === LARGE_BYTES) free.push(buffer);
+    else giveBack(buffer);
   }
 
   #closed(): void {
     if (this.#current !== undefined) this.#release(this.#current);
     this.#current = undefined;
   }
-}
-
-function takeLarge(): Buffer {
-  const known = free.pop();
-  if (known !== undefined) return known;
-  if (large >= MOST_LARGE) return Buffer.allocUnsafeSlow(MIDDLE_BYTES);
-  large++;
-  return Buffer.allocUnsafeSlow(LARGE_BYTES);
 }

@@ -32,7 +32,11 @@ t.test('a WebSocket ends at once when its server is revoked', async (t) => {
   revoke(world, LEDGER);
   await client.untilClosed();
   const records = await world.untilRecords(2);
-  t.match(records[1], { phase: 'end', upstream: { server: { id: LEDGER } } });
+  t.match(records[1], {
+    phase: 'end',
+    upstream: { server: { id: LEDGER } },
+    response: { reason: 'upstream_untrusted' },
+  });
 });
 
 /** The same listener and upstream, for bytes of any kind. */
