@@ -70,6 +70,7 @@ export class Http2Session implements Session {
     rawHeaders: string[],
   ): void {
     const { context, connection } = this;
+    stream.on('error', () => undefined); // 'close' follows; unheard it would end the process
     if (!this.#books.open(stream.id ?? 0)) return stream.close(NGHTTP2_ENHANCE_YOUR_CALM);
     const endsStream = (flags & constants.NGHTTP2_FLAG_END_STREAM) !== 0;
     this.#allowance += HEAD_ALLOWANCE + octetsOf(rawHeaders) + (endsStream ? 0 : BODY_ALLOWANCE);

@@ -77,7 +77,8 @@ function askHttp2(
   const { socket } = carrier;
   const authority = authorityOf(carrier);
   const scheme = carrier.alpn === undefined ? 'http' : 'https';
-  const session = connectHttp2(`${scheme}://${authority}`, { createConnection: () => socket });
+  // Not the target's own name: what an URL takes for a malformed address (`web.1`) would throw out of a socket's event.
+  const session = connectHttp2(`${scheme}://upstream.invalid`, { createConnection: () => socket });
   session.on('error', (error: Error) => failed(error.message));
   const head = { ':method': 'GET', ':scheme': scheme, ':authority': authority, ':path': path };
   const stream = session.request({ ...head, 'user-agent': 'countersign' }, { endStream: true });

@@ -46,6 +46,12 @@ t.test('200 to 399 is good, anything else is not, over HTTP/1.1 and HTTP/2', asy
   }
 });
 
+t.test('a host name that an URL takes for a malformed address is asked like any other', async (t) => {
+  const server = createHttp2((_request, response) => void response.end());
+  const target = await listening(t, server as unknown as Server);
+  t.equal(await probe({ ...target, name: 'web.1:80' }, '/', 'http2'), undefined);
+});
+
 t.test('what does not listen, hangs up, answers rubbish or says nothing in time is not good', async (t) => {
   const target = await listening(
     t,
