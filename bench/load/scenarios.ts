@@ -80,6 +80,16 @@ export const scenarios: readonly Scenario[] = [
     payloadBytes: MIB,
   },
   {
+    ...base,
+    mode: 'tcp',
+    name: 'tcp-upload-1mib',
+    does: 'transfers of 1 MiB to the service over 8 long-lived connections of bytes',
+    connections: 8,
+    request: postRequest('/invoices', MIB).toString('latin1'),
+    unit: 'transfer',
+    payloadBytes: MIB,
+  },
+  {
     ...fresh,
     mode: 'tcp',
     name: 'tcp-1mib-new',

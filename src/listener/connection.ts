@@ -258,8 +258,8 @@ export class Connection {
   /** Closes an idle connection cleanly (close_notify), and for certain. */
   close(): void {
     this.endAfterAnswer();
-    if (this.socket.destroyed) return;
-    if (this.session !== undefined) return this.session.close();
+    // A session announces its end first: what its client has sent by then is not lost (RFC 9113 6.8).
+    if (this.socket.destroyed || this.session !== undefined) return;
     this.socket.end();
     this.socket.destroySoon();
   }

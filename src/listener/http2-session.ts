@@ -1,6 +1,7 @@
 import type { IncomingHttpHeaders, ServerHttp2Session, ServerHttp2Stream } from 'node:http2';
 import { constants } from 'node:http2';
 import type { TLSSocket } from 'node:tls';
+import { Http2Lifetime, nativeOf } from '../http2-lifetime.js';
 import type { Connection, Session } from './connection.js';
 import type { ListenerContext } from './context.js';
 import { EventBudget } from './event-budget.js';
@@ -34,6 +35,7 @@ export class Http2Session implements Session {
   readonly #waste: EventBudget;
   readonly #overhead = new EventBudget(OVERHEAD.burst, OVERHEAD.perSecond);
   readonly #books: StreamBooks;
+  readonly #lifetime: Http2Lifetime;
   readonly #scheme: 'http' | 'https';
   #readBefore: number;
   /** Octets that requests may account for, since the last sweep. */
@@ -52,6 +54,7 @@ export class Http2Session implements Session {
     this.#waste = new EventBudget(Math.max(WASTE.burst, maxStreams * WASTE_PER_STREAM), WASTE.perSecond);
     this.#readBefore = socket.bytesRead;
     this.#books = new StreamBooks(session, (reason) => this.#unseen(reason));
+    this.#lifetime = new Http2Lifetime(session, socket);
     connection.session = this;
     socket.prependListener('close', () => this.#books.close()); // while the session can still be asked
     session.on('stream', (stream, headers, flags, rawHeaders?: string[]) =>
@@ -77,7 +80,9 @@ export class Http2Session implements Session {
     this.#allowance += HEAD_ALLOWANCE + octetsOf(rawHeaders) + (endsStream ? 0 : BODY_ALLOWANCE);
     const message = new Http2Message(stream, headers, rawHeaders, { scheme: this.#scheme, endsStream });
     const exchange = new HttpExchange(context, connection, context.snapshots.current, message);
+    const native = nativeOf(stream);
     stream.once('close', () => {
+      if (!message.isWhole) this.#lifetime.outlive(native);
       this.#allowance += exchange.takeReceived() * OVERHEAD_PER_BODY;
     });
     stream.once('aborted', () => {
@@ -103,11 +108,14 @@ export class Http2Session implements Session {
     if (!this.#control.spend()) this.#endFlood(`a flood of ${what}`);
   }
 
-  /** nghttp2 has refused a stream without a word to us. */
+  /** nghttp2 has refused a stream without a word to us: for its frames, or because it came behind the last one that is taken. */
   #unseen(reason: 'request_malformed' | 'request_timeout'): void {
     const { context, connection } = this;
     const detail = reason === 'request_timeout' ? 'its head never ended' : 'refused by its frames';
-    new UnansweredExchange(context, connection, context.snapshots.current).refuse(reason, detail);
+    const exchange = new UnansweredExchange(context, connection, context.snapshots.current);
+    const ended = connection.refusal ?? connection.terminatedBy;
+    if (ended !== undefined) return exchange.refuse(ended.reason, 'came behind the end of its access');
+    exchange.refuse(reason, detail);
     if (reason === 'request_timeout') connection.reset();
     else this.#wasted('malformed requests');
   }

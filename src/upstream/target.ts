@@ -30,11 +30,16 @@ export class Target implements CallPlace, Candidate {
   readonly pool: CallPool | undefined;
   readonly #onFailed: TargetParts['onFailed'];
   readonly #check: HealthCheck | undefined;
+  /** Most tunnels at once, beside what the pool keeps; where nobody has said how many, limits of callers bound them. */
+  readonly #mostTunnels: number;
+  /** Open or opening. */
+  #tunnels = 0;
 
   constructor({ config, target, connector, onFailed, onTurned }: TargetParts) {
     this.name = target.name;
     this.connector = connector;
     this.health = new TargetHealth(config);
+    this.#mostTunnels = config.maxConnections ?? Number.POSITIVE_INFINITY;
     this.#onFailed = onFailed;
     this.pool = createPool(config.protocol, {
       connector,
@@ -65,6 +70,22 @@ export class Target implements CallPlace, Candidate {
 
   left(): void {
     this.open--;
+  }
+
+  /** No further tunnel may be opened. */
+  get isFull(): boolean {
+    return this.#tunnels >= this.#mostTunnels;
+  }
+
+  /** A tunnel is to be opened. */
+  enterTunnel(): void {
+    this.open++;
+    this.#tunnels++;
+  }
+
+  leftTunnel(): void {
+    this.left();
+    this.#tunnels--;
   }
 
   succeeded(): void {

@@ -18,7 +18,7 @@ export class Lease {
     const target = this.#target;
     this.#target = undefined;
     if (target === undefined) return;
-    target.left();
+    target.leftTunnel();
     if (failure === undefined) target.succeeded();
     else target.failed(failure);
   }
@@ -33,6 +33,7 @@ export class TunnelOpening implements Opening {
   #retries: number;
   #opening: Opening | undefined;
   #target: Target | undefined;
+  #refusal: NodeJS.Immediate | undefined;
 
   constructor(
     choose: (without: readonly Target[] | undefined) => Target | undefined,
@@ -44,20 +45,34 @@ export class TunnelOpening implements Opening {
     this.#options = options;
     this.#retries = retries;
     this.#done = done;
-    const target = choose(undefined);
-    if (target === undefined) throw new Failure('internal_error', 'an upstream without targets');
-    this.#begin(target);
+    const target = this.#next();
+    if (target !== undefined) {
+      this.#begin(target);
+      return;
+    }
+    const full = new Failure('upstream_overloaded', 'as many connections are open as maxConnections says');
+    this.#refusal = setImmediate(() => done(full));
   }
 
   cancel(): void {
+    clearImmediate(this.#refusal);
     this.#opening?.cancel();
     this.#opening = undefined;
     this.#leave();
   }
 
+  /** Whose turn it is, of those that have room. */
+  #next(): Target | undefined {
+    for (;;) {
+      const target = this.#choose(this.#tried.length === 0 ? undefined : this.#tried);
+      if (target === undefined || !target.isFull) return target;
+      this.#tried.push(target);
+    }
+  }
+
   #begin(target: Target): void {
     this.#target = target;
-    target.open++;
+    target.enterTunnel();
     this.#opening = target.connector.open(this.#options, (result) => this.#opened(target, result));
   }
 
@@ -68,13 +83,13 @@ export class TunnelOpening implements Opening {
     target.failed(result);
     this.#leave();
     this.#tried.push(target);
-    const next = this.#retries-- > 0 ? this.#choose(this.#tried) : undefined;
+    const next = this.#retries-- > 0 ? this.#next() : undefined;
     if (next === undefined) this.#done(result);
     else this.#begin(next);
   }
 
   #leave(): void {
-    this.#target?.left();
+    this.#target?.leftTunnel();
     this.#target = undefined;
   }
 }
