@@ -9,7 +9,13 @@ import { CredentialIndex } from '../../src/listener/credential.js';
 import { HttpExchange } from '../../src/listener/http-exchange.js';
 import { Http1Message } from '../../src/listener/http1-message.js';
 import { Ids } from '../../src/listener/ids.js';
-import type { ForwardCall, ForwardHandler, RecordSink, UpstreamPort } from '../../src/listener/ports.js';
+import type {
+  ForwardCall,
+  ForwardHandler,
+  RecordSink,
+  TunnelledCall,
+  UpstreamPort,
+} from '../../src/listener/ports.js';
 import { RequestLimits } from '../../src/listener/request-limits.js';
 import { Signals } from '../../src/listener/signals.js';
 import { UnregisteredLog } from '../../src/listener/unregistered.js';
@@ -149,11 +155,11 @@ class InstantUpstream implements UpstreamPort {
     return this.#call;
   }
 
-  upgrade(): ForwardCall {
+  upgrade(): TunnelledCall {
     throw new Error('nothing is upgraded here');
   }
 
-  connect(): ForwardCall {
+  connect(): TunnelledCall {
     throw new Error('there are no tunnels here');
   }
 

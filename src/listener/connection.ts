@@ -17,6 +17,8 @@ export interface OpenExchange {
   isStillAllowed(snapshot: Snapshot, nowMs: number): boolean;
   /** Ends it now, visibly incomplete. */
   cut(reason: Reason): void;
+  /** Its connection is about to be taken off the wire, because access is over; the rest follows with `connectionClosed`. */
+  sever(): void;
   /** The connection is gone; an exchange that waited behind another hears it from nobody else. */
   connectionClosed(): void;
   /** It may run until then (a tick), and is cut after. */
@@ -68,8 +70,13 @@ export class Connection {
   closing = false;
   /** Set where several exchanges run on it at once. */
   session: Session | undefined;
-  /** Those that are left to be told that access is over. */
+  /** Those that are left to be told that access is over, and then that the connection is gone. */
   #ending: Iterator<OpenExchange> | undefined;
+  #closed: Iterator<OpenExchange> | undefined;
+  /** It is off the wire by our doing, and what was open on it has not been told: that takes its time (see EndQueue). */
+  isSevered = false;
+  /** When it went off the wire, Unix milliseconds, where its record is written later. */
+  goneAtMs: number | undefined;
   #cutAtTickMs = Number.POSITIVE_INFINITY;
   #closingSweeps = 0;
   readonly #bytesAtOpen: number;
@@ -158,9 +165,11 @@ export class Connection {
 
   /**
    * Access is over: tunnels end now, requests in flight get `graceMs` to finish, an idle connection is closed.
+   * @param tellsCalls HTTP/2 calls are told why, each by itself; else their connection just goes.
    * @returns false where more is to be told than could be until `untilTickMs`: to be called again.
    */
-  endAccess(graceMs: number, untilTickMs: number): boolean {
+  endAccess(graceMs: number, untilTickMs: number, tellsCalls: boolean): boolean {
+    if ((this.session === undefined || !tellsCalls) && this.sever()) return true;
     if (this.#ending === undefined) {
       this.#ending = this.open.values();
       this.session?.close(); // nothing more gets in, while what is open is told
@@ -169,13 +178,31 @@ export class Connection {
       if (next.value.longLived || graceMs === 0) next.value.cut('access_ended');
       if (performance.now() >= untilTickMs) return false;
     }
-    if (this.open.size === 0) this.#hangUp();
+    if (this.open.size === 0) this.close();
     else this.#cutAtTickMs = Math.min(this.#cutAtTickMs, performance.now() + graceMs);
+    return true;
+  }
+
+  /**
+   * Takes it off the wire at once, as cheaply as can be: thousands must be gone at once. Without TLS's goodbye, which costs a write
+   * each. @returns false where something on it still has time.
+   */
+  sever(): boolean {
+    if (this.socket.destroyed) return true;
+    for (const exchange of this.open) if (!exchange.longLived) return false;
+    this.isSevered = true;
+    this.closing = true;
+    for (const exchange of this.open) exchange.sever();
+    if (this.open.size === 0) this.turns.forget();
+    // What HTTP/2 has not ended looks ended to nobody; a reset would take back what was answered and is on its way.
+    if (this.open.size === 0 || this.session !== undefined) this.socket.destroy();
+    else this.reset();
     return true;
   }
 
   /** Periodic: deadlines of everything on it. */
   sweep(tickMs: number, idleMs: number): void {
+    if (this.isSevered) return;
     this.session?.sweep(tickMs);
     for (const exchange of this.open) exchange.sweep(tickMs);
     if (tickMs >= this.#cutAtTickMs) {
@@ -193,6 +220,7 @@ export class Connection {
   /** Ends it so that nobody takes what arrived for a whole message: a TCP reset, where the transport has one. Not from within
    * 'secureConnection': that brings Node down. */
   reset(): void {
+    if (this.socket.destroyed) return;
     const transport = transportOf(this.socket) ?? this.socket;
     try {
       // Where its end is under way the system refuses a reset (libuv, uv_tcp_close_reset), and Node would never close it.
@@ -210,11 +238,17 @@ export class Connection {
     });
   }
 
-  /** Its socket is gone. */
-  closed(): void {
-    for (const exchange of this.open) exchange.connectionClosed();
+  /** Its socket is gone. @returns false where more is to be told of it than could be until then: to be called again. */
+  closed(untilTickMs = Number.POSITIVE_INFINITY): boolean {
+    this.isSevered = false;
+    this.#closed ??= this.open.values();
+    for (let next = this.#closed.next(); next.done !== true; next = this.#closed.next()) {
+      next.value.connectionClosed();
+      if (performance.now() >= untilTickMs) return false;
+    }
     this.turns.letGo();
     this.turns.next(); // what was held back is recorded all the same
+    return true;
   }
 
   /** The answer under way is the last: what came behind it, or still comes, has no effect. */
@@ -222,13 +256,6 @@ export class Connection {
     this.closing = true;
     this.turns.forget();
     this.session?.endAfterAnswers();
-  }
-
-  /** Closes an idle connection without TLS's goodbye, which costs a write each: a thousand must be gone at once. */
-  #hangUp(): void {
-    if (this.session !== undefined) return this.close(); // GOAWAY
-    this.endAfterAnswer();
-    this.socket.destroy();
   }
 
   /** Closes an idle connection cleanly (close_notify), and for certain. */

@@ -14,6 +14,8 @@ export interface Enforcement {
 export class Contraction {
   #connections = 0;
   #left = 0;
+  /** When the last one so far went off the wire, Unix milliseconds. */
+  #lastOffMs: number | undefined;
   /** Listeners that are still looking for connections that it ends, and whoever made it. */
   #holds = 0;
   #isOver = false;
@@ -52,19 +54,31 @@ export class Contraction {
     this.#reasons.add(reason);
   }
 
-  /** One of them is gone. */
-  gone(): void {
+  /** One of them is off the wire; what is left to do about it is done when it is told. */
+  offWire(): void {
+    this.#lastOffMs = this.nowMs();
+  }
+
+  /** All that was to be done about one that is off the wire is done. */
+  told(): void {
     this.#left--;
     this.#settle();
+  }
+
+  /** One of them is gone. */
+  gone(): void {
+    this.offWire();
+    this.told();
   }
 
   #settle(): void {
     if (this.#holds > 0 || this.#left > 0 || this.#isOver) return;
     this.#isOver = true;
-    // After the record of the last connection, which is written by whoever calls `gone`.
+    const overMs = this.#lastOffMs ?? this.nowMs();
+    // After the record of the last connection, which is written by whoever calls `told` or `gone`.
     queueMicrotask(() => {
       const { source } = this;
-      const latencyMs = Math.max(0, this.nowMs() - this.seenMs);
+      const latencyMs = Math.max(0, overMs - this.seenMs);
       this.onOver({ source, connections: this.#connections, reasons: [...this.#reasons], latencyMs });
     });
   }

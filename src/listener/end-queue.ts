@@ -2,14 +2,53 @@ import type { Connection, OpenExchange, Termination } from './connection.js';
 
 /** After so long other events get their turn: a thousand ends must not hold up a request. */
 const SLICE_MS = 2;
+/** So long HTTP/2 calls are told, one by one, why they end. Where they are more than that, their connections just go. */
+const TELL_MS = 80;
+/** Those that were told have so long to take it, before their connections go. */
+const TAKE_MS = 80;
 
-/** Ends as much as it can until then (a tick). @returns false where more is left. */
-type End = (untilTickMs: number) => boolean;
+/** Does as much as it can until then (a tick). @returns false where more is left. */
+export type End = (untilTickMs: number) => boolean;
 
-/** Connections, and exchanges on them, judged and found over. Nothing new is let through on them, they only have to be told. */
-export class EndQueue {
+/** Taken in order, as much of it at once as there is time for. */
+class Row {
   #ends: End[] = [];
+  #next = 0;
+
+  get isEmpty(): boolean {
+    return this.#ends.length === 0;
+  }
+
+  push(end: End): void {
+    this.#ends.push(end);
+  }
+
+  /** @returns false where something is left. */
+  workOff(untilTickMs: number): boolean {
+    while (this.#next < this.#ends.length) {
+      if (!this.#ends[this.#next]!(untilTickMs)) return false;
+      this.#next++;
+      if (performance.now() >= untilTickMs) break;
+    }
+    if (this.#next < this.#ends.length) return false;
+    this.#ends = [];
+    this.#next = 0;
+    return true;
+  }
+}
+
+/**
+ * Connections, and exchanges on them, judged and found over. Nothing new is let through on them. First all of them are taken off
+ * the wire; what is left of each, its upstream's side and its records, comes after.
+ */
+export class EndQueue {
+  readonly #ends = new Row();
+  readonly #after = new Row();
   #isWorking = false;
+  #tellUntilTickMs = 0;
+  /** They know, and are closing. */
+  #told: Connection[] = [];
+  #takes: NodeJS.Timeout | undefined;
 
   /** A slice of it is due. */
   get isWorking(): boolean {
@@ -20,7 +59,8 @@ export class EndQueue {
     if (connection.terminatedBy !== undefined) return;
     connection.terminatedBy = termination;
     termination.cause.ends(termination.reason);
-    this.#ends.push((untilTickMs) => connection.endAccess(graceMs, untilTickMs));
+    if (this.#ends.isEmpty) this.#tellUntilTickMs = performance.now() + TELL_MS;
+    this.#ends.push((untilTickMs) => this.#end(connection, graceMs, untilTickMs));
   }
 
   /** One of several on its connection; the others go on. */
@@ -31,21 +71,48 @@ export class EndQueue {
     });
   }
 
+  /** What is left of one that is off the wire. */
+  addAfter(work: End): void {
+    this.#after.push(work);
+    this.#goOn();
+  }
+
   workOff(): void {
-    if (this.#isWorking || this.#ends.length === 0) return;
+    if (!this.#isWorking) this.#workSlice();
+  }
+
+  #end(connection: Connection, graceMs: number, untilTickMs: number): boolean {
+    const tellsCalls = performance.now() < this.#tellUntilTickMs;
+    const isOver = connection.endAccess(graceMs, untilTickMs, tellsCalls);
+    if (isOver && connection.session !== undefined && !connection.socket.destroyed)
+      this.#awaitTaken(connection);
+    return isOver;
+  }
+
+  /** What does not close by itself now is closed. */
+  #awaitTaken(connection: Connection): void {
+    this.#told.push(connection);
+    this.#takes?.refresh();
+    this.#takes ??= setTimeout(() => {
+      this.#takes = undefined;
+      for (const told of this.#told) this.#ends.push(() => told.sever() || true);
+      this.#told = [];
+      this.workOff();
+    }, TAKE_MS).unref();
+  }
+
+  #workSlice(): void {
     const untilTickMs = performance.now() + SLICE_MS;
-    let done = 0;
-    for (const end of this.#ends) {
-      if (!end(untilTickMs)) break;
-      done++;
-      if (performance.now() >= untilTickMs) break;
-    }
-    this.#ends.splice(0, done);
-    if (this.#ends.length === 0) return;
+    if (this.#ends.workOff(untilTickMs) && performance.now() < untilTickMs) this.#after.workOff(untilTickMs);
+    if (!this.#ends.isEmpty || !this.#after.isEmpty) this.#goOn();
+  }
+
+  #goOn(): void {
+    if (this.#isWorking) return;
     this.#isWorking = true;
     setImmediate(() => {
       this.#isWorking = false;
-      this.workOff();
+      this.#workSlice();
     });
   }
 }

@@ -309,6 +309,13 @@ export class HttpExchange extends Exchange implements ForwardHandler, AnswerSend
     if (!this.#endCall(reason)) this.#destroy();
   }
 
+  sever(): void {
+    if (this.#done || this.#client.isOut) return;
+    this.setRefusal('access_ended', '');
+    this.outcome = 'access_ended';
+    this.#done = true;
+  }
+
   /** A call that has no answer yet is told in the answer. */
   #refuseCall(reason: Reason): void {
     if (this.#done) return;
@@ -380,6 +387,7 @@ export class HttpExchange extends Exchange implements ForwardHandler, AnswerSend
 
   /** The response is out, or its connection is gone. */
   connectionClosed(): void {
+    if (this.connection.isSevered) return; // it is called again
     this.stopAsking();
     this.requestBytes = this.#body?.bytes ?? 0;
     if (!this.#client.isOut) {

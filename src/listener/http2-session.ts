@@ -96,6 +96,7 @@ export class Http2Session implements Session {
 
   /** Its client gave it up before it was answered, or sent frames that do not fit together. */
   #wasted(what: string): void {
+    if (this.connection.terminatedBy !== undefined) return; // its streams end by our doing
     if (!this.#waste.spend()) this.#endFlood(`a flood of ${what}`);
   }
 

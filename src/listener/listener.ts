@@ -223,8 +223,21 @@ export class Listener {
   }
 
   #onClosed(connection: Connection): void {
+    if (!connection.isSevered) {
+      connection.closed();
+      return this.#recordClosed(connection);
+    }
+    connection.goneAtMs = this.context.clock.nowMs();
+    connection.terminatedBy?.cause.offWire();
+    this.live.afterEnds((untilTickMs) => {
+      const isTold = connection.closed(untilTickMs);
+      if (isTold) this.#recordClosed(connection);
+      return isTold;
+    });
+  }
+
+  #recordClosed(connection: Connection): void {
     this.live.remove(connection);
-    connection.closed();
     const { records, name, clock, metrics } = this.context;
     // One that was let in and ended later has its record of that, and its handshake was no refusal.
     if (
@@ -236,7 +249,7 @@ export class Listener {
       metrics.countRefusal(name, connection.refusal.reason);
     }
     if (connection.terminatedBy !== undefined) {
-      records.write(terminatedRecord(name, connection, clock.nowMs()));
+      records.write(terminatedRecord(name, connection, connection.goneAtMs ?? clock.nowMs()));
       metrics.countTerminated(connection.terminatedBy.reason);
     }
   }

@@ -7,7 +7,7 @@ import { enforcedRecord, longLivedRecord } from './connection-record.js';
 import type { ListenerContext } from './context.js';
 import { Contraction } from './contraction.js';
 import type { Credential } from './credential.js';
-import { EndQueue } from './end-queue.js';
+import { type End, EndQueue } from './end-queue.js';
 
 /** After so long other events get their turn: ten thousand judgements, or a thousand ends, must not hold up a request. */
 const SLICE_MS = 2;
@@ -53,7 +53,8 @@ export class LiveConnections {
       credential.seenAtMs = this.context.clock.nowMs();
       if (credential.connections.size === 0) this.context.credentials.discardUnvouched(credential);
     }
-    terminatedBy?.cause.gone();
+    if (connection.goneAtMs === undefined) terminatedBy?.cause.gone();
+    else terminatedBy?.cause.told();
     this.context.signals.closed(connection);
     if (sharedBy !== undefined) {
       const left = (this.#shares.get(sharedBy) ?? 1) - 1;
@@ -133,9 +134,14 @@ export class LiveConnections {
     else walk();
   }
 
+  /** What is left to do about connections that are off the wire: when none is left that is not, and in slices. */
+  afterEnds(work: End): void {
+    this.#ends.addAfter(work);
+  }
+
   /** Periodic: what only the clock changes (notAfter, a CRL's nextUpdate), and every deadline. */
   sweep(snapshot: Snapshot, idleMs: number): void {
-    if (this.#isSweeping) return;
+    if (this.#isSweeping || this.#ends.isWorking) return; // ends first; the next sweep is near
     this.#isSweeping = true;
     const contraction = this.contractionBy('clock', this.context.clock.nowMs());
     contraction.hold();

@@ -77,6 +77,11 @@ export interface ForwardCall {
   abort(silence?: Failure): void;
 }
 
+export interface TunnelledCall extends ForwardCall {
+  /** The client's side is gone by our doing: nothing more crosses, either way. The upstream's is ended by `abort`, later. */
+  letGo(): void;
+}
+
 /** What becomes of a tunnel. After `onFailure` or `onClose` nothing more comes; a failure may come when it is open, too. */
 export interface TunnelHandler {
   /** Asked right before the first byte goes out. False = it must not. */
@@ -122,9 +127,9 @@ export interface ConnectRequest {
 
 export interface UpstreamPort {
   forward(permit: Permit, request: ForwardRequest, handler: ForwardHandler): ForwardCall;
-  upgrade(permit: Permit, request: UpgradeRequest, handler: UpgradeHandler): ForwardCall;
+  upgrade(permit: Permit, request: UpgradeRequest, handler: UpgradeHandler): TunnelledCall;
   /** Bytes of any kind, both ways, until both sides have ended. */
-  connect(permit: Permit, request: ConnectRequest, handler: TunnelHandler): ForwardCall;
+  connect(permit: Permit, request: ConnectRequest, handler: TunnelHandler): TunnelledCall;
 }
 
 /** One reading of one request, as an external engine is to judge it. */

@@ -7,12 +7,12 @@ import { EngineWatch } from './engine-watch.js';
 import { Exchange } from './exchange.js';
 import { isRouteAsked } from './external-question.js';
 import { type Admitted, isAdmitted, isPending, type Pending } from './pipeline.js';
-import type { ForwardCall, TunnelHandler } from './ports.js';
+import type { TunnelHandler, TunnelledCall } from './ports.js';
 
 /** What becomes a tunnel when it is let through: admitted like any request, ended the moment its access is. */
 export abstract class TunnelExchange extends Exchange implements TunnelHandler, OpenExchange {
   readonly socket: Socket;
-  protected call: ForwardCall | undefined;
+  protected call: TunnelledCall | undefined;
   /** The upstream's side is there. */
   protected isOpen = false;
   /** Bytes may have flowed. */
@@ -148,6 +148,12 @@ export abstract class TunnelExchange extends Exchange implements TunnelHandler, 
     this.connection.reset();
   }
 
+  sever(): void {
+    this.setRefusal('access_ended', '');
+    this.outcome = 'access_ended';
+    this.call?.letGo();
+  }
+
   limitTo(): void {
     this.cut('access_ended');
   }
@@ -197,6 +203,7 @@ export abstract class TunnelExchange extends Exchange implements TunnelHandler, 
   }
 
   connectionClosed(): void {
+    if (this.connection.isSevered) return; // it is called again
     this.stopAsking();
     if (this.isOpen) {
       this.requestBytes = this.socket.bytesRead - this.#readBefore;

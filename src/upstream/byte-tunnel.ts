@@ -51,9 +51,14 @@ export class ByteTunnel {
     if (upstream.readableEnded) client.end();
     else upstream.once('end', () => client.end());
     const isRead = reader !== undefined && client instanceof Socket && ClientReader.begin(client, upstream);
-    if (!isRead) carry(client, upstream);
-    carry(upstream, client); // brings nothing where a reader does
+    if (!isRead) this.#carry(client, upstream);
+    this.#carry(upstream, client); // brings nothing where a reader does
     reader?.begin(client, upstream);
+  }
+
+  /** Nothing more crosses; both sides are their owners' to end. */
+  stop(): void {
+    this.#isOver = true;
   }
 
   /** Ends it now, so that nothing on the upstream's side looks complete. */
@@ -82,14 +87,15 @@ export class ByteTunnel {
     resetSocket(this.#upstream);
     this.#ends.onBroken(side, cause);
   }
-}
 
-/** What `from` brings goes to `to`, no faster than that takes it. */
-function carry(from: Duplex, to: Duplex): void {
-  const resume = (): void => void from.resume();
-  from.on('data', (chunk: Buffer) => {
-    if (!to.write(chunk)) from.pause();
-  });
-  to.on('drain', resume);
-  from.resume(); // it may have been paused for what came before
+  /** What `from` brings goes to `to`, no faster than that takes it. */
+  #carry(from: Duplex, to: Duplex): void {
+    const resume = (): void => void from.resume();
+    from.on('data', (chunk: Buffer) => {
+      if (this.#isOver) return; // what a side that is gone has left in its buffer
+      if (!to.write(chunk)) from.pause();
+    });
+    to.on('drain', resume);
+    from.resume(); // it may have been paused for what came before
+  }
 }

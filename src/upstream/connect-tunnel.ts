@@ -1,4 +1,4 @@
-import type { ConnectRequest, ForwardCall, TunnelHandler } from '../listener/ports.js';
+import type { ConnectRequest, TunnelHandler, TunnelledCall } from '../listener/ports.js';
 import { ByteTunnel } from './byte-tunnel.js';
 import { TunnelCall, type TunnelLease, type TunnelRoad } from './tunnel-call.js';
 import { TunnelReader } from './tunnel-reader.js';
@@ -8,7 +8,7 @@ export function openConnection(
   road: TunnelRoad,
   request: ConnectRequest,
   handler: TunnelHandler,
-): ForwardCall {
+): TunnelledCall {
   return new ConnectTunnel(road, request, handler);
 }
 

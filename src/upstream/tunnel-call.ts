@@ -1,4 +1,4 @@
-import type { ForwardCall, TunnelHandler } from '../listener/ports.js';
+import type { TunnelHandler, TunnelledCall } from '../listener/ports.js';
 import { Failure, type FailureCode } from '../reasons.js';
 import type { ByteTunnel, TunnelEnds } from './byte-tunnel.js';
 import type { Carrier, Opening, OpenOptions } from './connector.js';
@@ -17,7 +17,7 @@ export interface TunnelRoad {
 }
 
 /** What every tunnel has in common: a transport that is opened for it alone, a last question, and one end. */
-export abstract class TunnelCall implements ForwardCall, TunnelEnds {
+export abstract class TunnelCall implements TunnelledCall, TunnelEnds {
   hasBegun = false;
   protected lease: TunnelLease | undefined;
   protected tunnel: ByteTunnel | undefined;
@@ -36,6 +36,10 @@ export abstract class TunnelCall implements ForwardCall, TunnelEnds {
   protected abstract begin(lease: TunnelLease): void;
 
   resume(): void {}
+
+  letGo(): void {
+    this.tunnel?.stop();
+  }
 
   abort(): void {
     if (this.isOver) return;

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { Readable } from 'node:stream';
-import type { ForwardCall, UpgradeHandler, UpgradeRequest } from '../listener/ports.js';
+import type { TunnelledCall, UpgradeHandler, UpgradeRequest } from '../listener/ports.js';
 import { Failure } from '../reasons.js';
 import { ByteTunnel } from './byte-tunnel.js';
 import { formatUpgradeHead } from './request-head.js';
@@ -19,7 +19,7 @@ export function openTunnel(
   answerMs: number,
   request: UpgradeRequest,
   handler: UpgradeHandler,
-): ForwardCall {
+): TunnelledCall {
   return new UpgradeTunnel(road, answerMs, request, handler);
 }
 

@@ -5,6 +5,7 @@ import type {
   ForwardHandler,
   ForwardRequest,
   TunnelHandler,
+  TunnelledCall,
   UpgradeHandler,
   UpgradeRequest,
   UpstreamPort,
@@ -55,12 +56,12 @@ export class Upstreams implements UpstreamPort {
     return this.#upstream(permit).forward(permit.request.principal.uri, request, handler);
   }
 
-  upgrade(permit: Permit, request: UpgradeRequest, handler: UpgradeHandler): ForwardCall {
+  upgrade(permit: Permit, request: UpgradeRequest, handler: UpgradeHandler): TunnelledCall {
     const upstream = this.#upstream(permit);
     return openTunnel(upstream, upstream.config.timeouts.responseMs, request, handler);
   }
 
-  connect(permit: Permit, request: ConnectRequest, handler: TunnelHandler): ForwardCall {
+  connect(permit: Permit, request: ConnectRequest, handler: TunnelHandler): TunnelledCall {
     return openConnection(this.#upstream(permit), request, handler);
   }
 
