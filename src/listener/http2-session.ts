@@ -10,11 +10,7 @@ import { Http2Message } from './http2-message.js';
 import { StreamBooks } from './http2-stream-books.js';
 import { UnansweredExchange } from './unanswered-exchange.js';
 
-const { NGHTTP2_ENHANCE_YOUR_CALM, NGHTTP2_NO_ERROR } = constants;
-/** RFC 9113 6.8: of a GOAWAY that only announces the end. */
-const ANY_STREAM = 2 ** 31 - 1;
-/** What is on its way when the end is announced has so long to arrive. */
-const NOTICE_MS = 1000;
+const { NGHTTP2_ENHANCE_YOUR_CALM } = constants;
 /** PING and SETTINGS, each of which costs an answer (CVE-2019-9512, CVE-2019-9515). */
 const CONTROL = { burst: 1000, perSecond: 100 };
 /** Streams that came to nothing by their client's doing: cancelled (CVE-2023-44487), or not even requests. */
@@ -40,7 +36,6 @@ export class Http2Session implements Session {
   #readBefore: number;
   /** Octets that requests may account for, since the last sweep. */
   #allowance = 0;
-  #isEnding = false;
   #isBroken = false;
 
   constructor(
@@ -142,29 +137,22 @@ export class Http2Session implements Session {
     new UnansweredExchange(context, connection, context.snapshots.current).refuse('protocol_error', detail);
   }
 
+  /**
+   * One GOAWAY, with the last stream that is taken. What its client has sent by then comes too late, and it knows that it may send
+   * it again (RFC 9113 6.8, 8.7). To announce the end first would leave it waiting: nghttp2 ignores streams behind any GOAWAY that
+   * Node can send.
+   */
   endAfterAnswers(): void {
-    if (this.#isEnding || this.session.destroyed || this.session.closed) return;
-    this.#isEnding = true;
-    if (this.connection.refusal !== undefined) return this.close(); // its one answer is under way
-    this.session.goaway(NGHTTP2_NO_ERROR, ANY_STREAM);
-    const end = setTimeout(() => this.close(), NOTICE_MS).unref();
-    // By the time that the client answers this, all that it sent before it knew has arrived (RFC 9113 6.8).
-    const isAsked = this.session.ping(() => {
-      clearTimeout(end);
-      this.close();
-    });
-    if (!isAsked) this.close();
+    this.close();
   }
 
   close(): void {
-    this.#isEnding = true;
     this.connection.closing = true;
     const { session } = this;
     if (!session.destroyed && !session.closed) session.close();
   }
 
   #goAway(code: number): void {
-    this.#isEnding = true;
     if (!this.session.destroyed) this.session.destroy(undefined, code);
   }
 
