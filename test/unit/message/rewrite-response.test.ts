@@ -1,5 +1,5 @@
 import t from 'tap';
-import { rewriteResponseHeaders } from '../../../src/message/rewrite-response.js';
+import { rewriteResponseHeaders, rewriteResponseTrailers } from '../../../src/message/rewrite-response.js';
 import { namesOf, planOf, readVectors, valuesOf } from './fixtures.js';
 
 const plan = planOf({ headers: [{ name: 'X-Remote-User', template: '{id}' }] });
@@ -126,5 +126,27 @@ t.test('octets above ASCII keep their values, several Set-Cookie stay several, V
   t.same(headers, [...raw.slice(0, 6), 'via', '1.0 fred, 1.1 countersign']);
   const old = rewriteResponseHeaders([], { plan, httpVersion: '1.0' });
   t.same(old.ok && old.value.headers, ['via', '1.0 countersign']);
+  t.end();
+});
+
+t.test('trailers keep what is of the message alone, in lower case', (t) => {
+  const raw = ['X-Sum', '1', 'grpc-status', '0', 'X-Sum', '2'];
+  t.same(rewriteResponseTrailers(raw, plan), ['x-sum', '1', 'grpc-status', '0', 'x-sum', '2']);
+  for (const name of ['X-Spiffe-Id', 'x_spiffe_id', 'X-Remote-User', 'Content-Length', 'Transfer-Encoding'])
+    t.same(rewriteResponseTrailers([name, '1'], plan), [], name);
+  for (const name of [
+    'Connection',
+    'Keep-Alive',
+    'Trailer',
+    'Upgrade',
+    'Via',
+    'Host',
+    'Set-Cookie',
+    'Content-Type',
+  ])
+    t.same(rewriteResponseTrailers([name, '1'], plan), [], name);
+  t.equal(rewriteResponseTrailers([':status', '200'], plan), undefined);
+  t.equal(rewriteResponseTrailers(['x-a', 'b\r\nx: y'], plan), undefined);
+  t.equal(rewriteResponseTrailers(['', 'b'], plan), undefined);
   t.end();
 });
