@@ -5,6 +5,7 @@ import t from 'tap';
 /** Which folder may import from which. Anything that is not listed is an arrow that nobody agreed to. */
 const arrows: Readonly<Record<string, readonly string[]>> = {
   reasons: [],
+  'http2-lifetime': [],
   identity: ['reasons'],
   policy: ['identity', 'reasons'],
   message: ['identity', 'reasons'],
@@ -13,8 +14,8 @@ const arrows: Readonly<Record<string, readonly string[]>> = {
   snapshot: ['identity', 'policy', 'message', 'config'],
   sources: ['identity', 'policy', 'message', 'config', 'snapshot', 'reasons', 'audit/seal-key'],
   tls: ['snapshot', 'listener/ports'],
-  listener: ['identity', 'policy', 'message', 'audit', 'config', 'snapshot', 'reasons'],
-  upstream: ['identity', 'message', 'config', 'policy', 'reasons', 'listener/ports'],
+  listener: ['identity', 'policy', 'message', 'audit', 'config', 'snapshot', 'reasons', 'http2-lifetime'],
+  upstream: ['identity', 'message', 'config', 'policy', 'reasons', 'listener/ports', 'http2-lifetime'],
   external: ['config', 'policy', 'reasons', 'listener/ports'],
   telemetry: ['audit', 'snapshot', 'reasons', 'listener/ports'],
   admin: ['config'],

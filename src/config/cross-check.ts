@@ -246,9 +246,11 @@ function checkPair(
   const isTcp = upstream.protocol === 'tcp';
   if (isTcp !== (protocol === 'tcp')) {
     const what = isTcp ? 'takes bytes (tcp)' : 'takes HTTP requests';
-    problems.push(
-      at('upstream', `"${upstream.name}" ${what}, and the listener is \`protocol: ${protocol}\``),
-    );
+    const instead = isTcp
+      ? 'http://, https:// or unix:/path'
+      : 'tcp://, tls://, or unix:/path with `protocol: tcp`';
+    const message = `"${upstream.name}" ${what}, and the listener is \`protocol: ${protocol}\`: it needs ${instead}`;
+    problems.push(at('upstream', message));
   }
   if (route.upgrade.length > 0 && upstream.protocol === 'http2')
     problems.push(at('upgrade', `"${upstream.name}" speaks HTTP/2 only: a WebSocket needs HTTP/1.1`));

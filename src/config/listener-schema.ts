@@ -72,6 +72,9 @@ export function parseAddressRange(text: string): Result<AddressRange, string> {
   return ok({ family, address, prefix: Number(digits), text });
 }
 
+/** YAML reads bare digits as a number, and 0660 as another one than it looks like. */
+const OCTAL = 'must be three octal digits in quotes, such as "0660"';
+
 export const listeners = z
   .array(
     z.strictObject({
@@ -80,8 +83,8 @@ export const listeners = z
       socketMode: parsed(
         (text) => ok(Number.parseInt(text, 8)),
         z
-          .string()
-          .regex(/^0?[0-7]{3}$/, 'must be three octal digits in quotes, such as "0660"')
+          .string(OCTAL)
+          .regex(/^0?[0-7]{3}$/, OCTAL)
           .describe('Permission bits of a unix socket, as in "0660"; default "0600".'),
       ).optional(),
       protocol: oneOf('Protocol behind TLS.', ['http', 'tcp']).default('http'),

@@ -154,7 +154,8 @@ function urlsOf(raw: RawUpstream, at: KeyPath, places: Places): UpstreamUrl[] {
     }
     return urls;
   }
-  places.problems.push(places.yaml.problemAt(at, 'needs either `url` or `targets`'));
+  const both = raw.url !== undefined ? ', not both' : '';
+  places.problems.push(places.yaml.problemAt(at, `needs either \`url\` or \`targets\`${both}`));
   return [];
 }
 

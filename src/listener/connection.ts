@@ -41,6 +41,8 @@ export interface Termination {
   readonly cause: Contraction;
 }
 
+/** Resets of streams have so long to get out before their connection is reset. */
+const STREAM_RESETS_MS = 1000;
 /** Sweeps that a closed connection may take to go (about 5 s). */
 const MAX_CLOSING_SWEEPS = 20;
 
@@ -178,7 +180,8 @@ export class Connection {
     for (const exchange of this.open) exchange.sweep(tickMs);
     if (tickMs >= this.#cutAtTickMs) {
       for (const exchange of this.open) exchange.cut('access_ended');
-      this.reset();
+      // Streams are reset each for itself: behind a GOAWAY, clients take a reset of the transport for a clean end.
+      if (this.session === undefined || tickMs >= this.#cutAtTickMs + STREAM_RESETS_MS) this.reset();
     } else if (this.closing && this.open.size === 0) {
       this.#closingSweeps++; // its end is not being taken: it does not get to stay for that
       if (this.#closingSweeps > MAX_CLOSING_SWEEPS) this.socket.destroy();
@@ -231,8 +234,7 @@ export class Connection {
   /** Closes an idle connection cleanly (close_notify), and for certain. */
   close(): void {
     this.endAfterAnswer();
-    if (this.socket.destroyed) return;
-    if (this.session !== undefined) return this.session.close();
+    if (this.socket.destroyed || this.session !== undefined) return;
     this.socket.end();
     this.socket.destroySoon();
   }

@@ -93,8 +93,8 @@ function requestFields(exchange: Exchange): RequestFields {
     direction: exchange.connection.direction === 'outbound' ? 'outbound' : undefined,
     route: route?.name,
     destination: route?.upstream,
-    method: head?.method ?? exchange.rawMethod,
-    host: host !== undefined && host.length > MAX_RECORDED_VALUE ? host.slice(0, MAX_RECORDED_VALUE) : host,
+    method: head?.method ?? exchange.rawMethod?.slice(0, MAX_RECORDED_VALUE), // in HTTP/2 as long as a client likes
+    host: host?.slice(0, MAX_RECORDED_VALUE),
     protocol: exchange.protocol,
     upgrade: upgradeOf(head),
     bytes: exchange.requestBytes,

@@ -8,7 +8,7 @@ import type { AnswerSender, ClientMessage } from './client-message.js';
 import type { Connection, OpenExchange } from './connection.js';
 import type { ListenerContext } from './context.js';
 import { Exchange } from './exchange.js';
-import { isEventStream, longWatchOf } from './long-exchange.js';
+import { callWatchOf, isEventStream, longWatchOf } from './long-exchange.js';
 import type { LongWatch } from './long-watch.js';
 import {
   type Admitted,
@@ -99,7 +99,7 @@ export class HttpExchange extends Exchange implements ForwardHandler, AnswerSend
     const { route, permit, snapshot } = admitted;
     const { limits, deadlines } = snapshot.config;
     if (this.#client.isGrpc) {
-      this.#long = longWatchOf(this.startedMs, head, admitted);
+      this.#long = callWatchOf(this.startedMs, head, admitted);
       if (this.#long === undefined) return this.refuse('header_malformed', 'grpc-timeout');
     }
     const headers = outgoingHeaders(this, head, admitted);
@@ -139,7 +139,7 @@ export class HttpExchange extends Exchange implements ForwardHandler, AnswerSend
     this.upstreamMs = performance.now() - this.#forwardedMs;
     const rewritten = rewriteResponseHeaders(rawHeaders, {
       plan: this.snapshot!.forwardPlan,
-      httpVersion: this.#upstreamVersion,
+      httpVersion: this.server?.httpVersion ?? '1.1',
     });
     if (!rewritten.ok) {
       this.#call?.abort();
@@ -153,17 +153,12 @@ export class HttpExchange extends Exchange implements ForwardHandler, AnswerSend
     if (this.#mustClose()) this.#sayLast(headers);
     const isBodiless = this.head?.method === 'HEAD' || status === 304 || status === 204;
     if (this.#client.isGrpc) this.grpcStatus = readGrpcStatus(headers);
-    else if (isEventStream(headers)) this.#long = longWatchOf(this.startedMs, this.head!, this.#admitted!);
+    else if (isEventStream(headers)) this.#long = longWatchOf(this.startedMs, this.#admitted!);
     const length = isBodiless ? undefined : contentLength; // else it tells of a body that does not come
     // A call that ends with its head has its status there: nothing may come between head and end.
     this.#client.begin(status, headers, this.grpcStatus === undefined ? length : 0, this.isRecordedFirst);
     if (length === undefined && !isBodiless && this.grpcStatus === undefined) this.#client.flush();
     return true;
-  }
-
-  get #upstreamVersion(): '1.1' | '2' {
-    const { snapshot, route } = this;
-    return snapshot?.config.upstreams.get(route?.upstream ?? '')?.protocol === 'http2' ? '2' : '1.1';
   }
 
   #sayLast(headers: string[]): void {

@@ -8,6 +8,7 @@ import { onClientError, refuseInTurn } from './client-fault.js';
 import type { Connection } from './connection.js';
 import type { ListenerContext } from './context.js';
 import { HttpExchange } from './http-exchange.js';
+import { HttpVersionReader } from './http-version.js';
 import { Http1Message } from './http1-message.js';
 import { Http2Acceptor } from './http2-acceptor.js';
 import { RequestTurn } from './pipelined-turns.js';
@@ -54,9 +55,32 @@ export class HttpProtocol implements Protocol {
 
   take(connection: Connection): void {
     const socket = connection.socket as Peer;
-    if (socket.alpnProtocol === 'h2' && this.#http2 !== undefined) return this.#http2.take(connection);
+    const http2 = this.#http2;
+    if (http2 !== undefined && connection.direction === 'outbound') this.#tellApart(connection, http2);
+    else if (http2 !== undefined && socket.alpnProtocol === 'h2') http2.take(connection);
+    else this.#takeHttp1(connection);
+  }
+
+  #takeHttp1(connection: Connection): void {
+    const socket = connection.socket as Peer;
     socket[connectionOf] = connection;
     this.#server.emit('connection', socket);
+  }
+
+  /** In plaintext, HTTP/2 is what begins like it: nothing else settles it (RFC 9113 3.3). */
+  #tellApart(connection: Connection, http2: Http2Acceptor): void {
+    const { context } = this;
+    const socket = connection.socket as Peer;
+    const headMs = context.snapshots.current?.config.deadlines.headMs ?? 0;
+    new HttpVersionReader(socket, headMs, {
+      onHttp2: () => http2.take(connection),
+      onHttp1: () => {
+        this.#takeHttp1(connection);
+        socket.resume();
+      },
+      onNothing: (code) =>
+        onClientError(context, connection, socket, Object.assign(new Error('no request'), { code })),
+    });
   }
 
   turnAway({ socket, id }: Connection, reason: Reason): void {

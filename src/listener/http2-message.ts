@@ -141,6 +141,8 @@ export class Http2Message extends ClientMessage {
     this.isOurs = true;
     this.#isEnded = false;
     this.#unsent = undefined;
+    // Node would end the stream in front of its reset: cut short would look whole to whoever was told no length.
+    this.stream._final = (done) => done();
     if (!this.stream.destroyed) this.stream.close(codeOf(reason));
     this.sender?.connectionClosed();
   }
@@ -148,8 +150,10 @@ export class Http2Message extends ClientMessage {
   protected writeHead(status: number, headers: string[], length: number | undefined): void {
     this.#hasAnswered = true;
     this.#unsent = headersOf(status, headers);
-    // Where nothing may follow, head and end are one frame; gRPC knows its answers without messages by that.
-    if (length !== 0 && !BODILESS.has(status)) this.#sendHead(false);
+    // Where nothing may follow, head and end are one frame: gRPC knows its answers without messages by that, and a client
+    // that asked for a head alone takes the head for all of it.
+    const isAll = length === 0 || BODILESS.has(status) || this.request.method === 'HEAD';
+    if (!isAll) this.#sendHead(false);
   }
 
   #sendHead(endStream: boolean): void {

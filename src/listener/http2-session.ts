@@ -1,6 +1,7 @@
 import type { IncomingHttpHeaders, ServerHttp2Session, ServerHttp2Stream } from 'node:http2';
 import { constants } from 'node:http2';
 import type { TLSSocket } from 'node:tls';
+import { Http2Lifetime, nativeOf } from '../http2-lifetime.js';
 import type { Connection, Session } from './connection.js';
 import type { ListenerContext } from './context.js';
 import { EventBudget } from './event-budget.js';
@@ -9,11 +10,7 @@ import { Http2Message } from './http2-message.js';
 import { StreamBooks } from './http2-stream-books.js';
 import { UnansweredExchange } from './unanswered-exchange.js';
 
-const { NGHTTP2_ENHANCE_YOUR_CALM, NGHTTP2_NO_ERROR } = constants;
-/** RFC 9113 6.8: of a GOAWAY that only announces the end. */
-const ANY_STREAM = 2 ** 31 - 1;
-/** What is on its way when the end is announced has so long to arrive. */
-const NOTICE_MS = 1000;
+const { NGHTTP2_ENHANCE_YOUR_CALM } = constants;
 /** PING and SETTINGS, each of which costs an answer (CVE-2019-9512, CVE-2019-9515). */
 const CONTROL = { burst: 1000, perSecond: 100 };
 /** Streams that came to nothing by their client's doing: cancelled (CVE-2023-44487), or not even requests. */
@@ -34,11 +31,11 @@ export class Http2Session implements Session {
   readonly #waste: EventBudget;
   readonly #overhead = new EventBudget(OVERHEAD.burst, OVERHEAD.perSecond);
   readonly #books: StreamBooks;
+  readonly #lifetime: Http2Lifetime;
   readonly #scheme: 'http' | 'https';
   #readBefore: number;
   /** Octets that requests may account for, since the last sweep. */
   #allowance = 0;
-  #isEnding = false;
   #isBroken = false;
 
   constructor(
@@ -52,6 +49,7 @@ export class Http2Session implements Session {
     this.#waste = new EventBudget(Math.max(WASTE.burst, maxStreams * WASTE_PER_STREAM), WASTE.perSecond);
     this.#readBefore = socket.bytesRead;
     this.#books = new StreamBooks(session, (reason) => this.#unseen(reason));
+    this.#lifetime = new Http2Lifetime(session, socket);
     connection.session = this;
     socket.prependListener('close', () => this.#books.close()); // while the session can still be asked
     session.on('stream', (stream, headers, flags, rawHeaders?: string[]) =>
@@ -77,7 +75,9 @@ export class Http2Session implements Session {
     this.#allowance += HEAD_ALLOWANCE + octetsOf(rawHeaders) + (endsStream ? 0 : BODY_ALLOWANCE);
     const message = new Http2Message(stream, headers, rawHeaders, { scheme: this.#scheme, endsStream });
     const exchange = new HttpExchange(context, connection, context.snapshots.current, message);
+    const native = nativeOf(stream);
     stream.once('close', () => {
+      if (!message.isWhole) this.#lifetime.outlive(native);
       this.#allowance += exchange.takeReceived() * OVERHEAD_PER_BODY;
     });
     stream.once('aborted', () => {
@@ -102,11 +102,14 @@ export class Http2Session implements Session {
     if (!this.#control.spend()) this.#endFlood(`a flood of ${what}`);
   }
 
-  /** nghttp2 has refused a stream without a word to us. */
+  /** nghttp2 has refused a stream without a word to us: for its frames, or because it came behind the last one that is taken. */
   #unseen(reason: 'request_malformed' | 'request_timeout'): void {
     const { context, connection } = this;
     const detail = reason === 'request_timeout' ? 'its head never ended' : 'refused by its frames';
-    new UnansweredExchange(context, connection, context.snapshots.current).refuse(reason, detail);
+    const exchange = new UnansweredExchange(context, connection, context.snapshots.current);
+    const ended = connection.refusal ?? connection.terminatedBy;
+    if (ended !== undefined) return exchange.refuse(ended.reason, 'came behind the end of its access');
+    exchange.refuse(reason, detail);
     if (reason === 'request_timeout') connection.reset();
     else this.#wasted('malformed requests');
   }
@@ -134,29 +137,22 @@ export class Http2Session implements Session {
     new UnansweredExchange(context, connection, context.snapshots.current).refuse('protocol_error', detail);
   }
 
+  /**
+   * One GOAWAY, with the last stream that is taken. What its client has sent by then comes too late, and it knows that it may send
+   * it again (RFC 9113 6.8, 8.7). To announce the end first would leave it waiting: nghttp2 ignores streams behind any GOAWAY that
+   * Node can send.
+   */
   endAfterAnswers(): void {
-    if (this.#isEnding || this.session.destroyed || this.session.closed) return;
-    this.#isEnding = true;
-    if (this.connection.refusal !== undefined) return this.close(); // its one answer is under way
-    this.session.goaway(NGHTTP2_NO_ERROR, ANY_STREAM);
-    const end = setTimeout(() => this.close(), NOTICE_MS).unref();
-    // By the time that the client answers this, all that it sent before it knew has arrived (RFC 9113 6.8).
-    const isAsked = this.session.ping(() => {
-      clearTimeout(end);
-      this.close();
-    });
-    if (!isAsked) this.close();
+    this.close();
   }
 
   close(): void {
-    this.#isEnding = true;
     this.connection.closing = true;
     const { session } = this;
     if (!session.destroyed && !session.closed) session.close();
   }
 
   #goAway(code: number): void {
-    this.#isEnding = true;
     if (!this.session.destroyed) this.session.destroy(undefined, code);
   }
 

@@ -122,7 +122,9 @@ export class Listener {
     for (const socket of this.#sockets) if (socket.bytesRead === 0) socket.destroy();
     const timer = setTimeout(() => {
       this.live.destroyAll();
-      for (const socket of this.#sockets) socket.destroy(); // half-way through a handshake
+      setImmediate(() => {
+        for (const socket of this.#sockets) socket.destroy(); // half-way through a handshake
+      });
     }, deadlineMs);
     await closed;
     await this.live.emptied();

@@ -163,7 +163,9 @@ export class LiveConnections {
   destroyAll(): void {
     for (const connection of this.#all) {
       for (const exchange of connection.open) exchange.cut('deadline_exceeded');
-      connection.reset();
+      // Frames that reset streams go out with the next turn of the loop: without them a client may take the end for a clean one.
+      if (connection.session === undefined) connection.reset();
+      else setImmediate(() => connection.reset());
     }
   }
 

@@ -3,19 +3,20 @@ import type { RequestHead } from '../message/request-head.js';
 import { LongWatch } from './long-watch.js';
 import type { Admitted } from './pipeline.js';
 
-/**
- * The deadlines of an exchange that may stay open, as those of tunnels are configured; undefined where the caller's own word
- * (`grpc-timeout`) cannot be read: two readings of a deadline are two answers.
- */
+/** The deadlines of an exchange that may stay open: as those of tunnels are configured. @param timeoutMs its caller's own. */
 export function longWatchOf(
   startedMs: number,
-  head: RequestHead,
   { route, snapshot: { config } }: Admitted,
-): LongWatch | undefined {
+  timeoutMs = Number.POSITIVE_INFINITY,
+): LongWatch {
   const deadlines = { ...config.deadlines, ...route.deadlines };
-  const timeoutMs = timeoutOf(head.endToEnd);
-  if (timeoutMs === undefined) return undefined;
   return new LongWatch(startedMs, deadlines.tunnelIdleMs, deadlines.tunnelAgeMs, timeoutMs);
+}
+
+/** As longWatchOf; undefined where `grpc-timeout` cannot be read: two readings of a deadline are two answers. */
+export function callWatchOf(startedMs: number, head: RequestHead, admitted: Admitted): LongWatch | undefined {
+  const timeoutMs = timeoutOf(head.endToEnd);
+  return timeoutMs === undefined ? undefined : longWatchOf(startedMs, admitted, timeoutMs);
 }
 
 function timeoutOf(lines: readonly string[]): number | undefined {

@@ -43,6 +43,8 @@ export interface UpstreamServer {
   readonly target: string;
   /** Who it proved to be; undefined where nobody asked. */
   readonly identity: PrincipalFields | undefined;
+  /** What it is spoken to in; undefined = HTTP/1.1, or no HTTP at all. */
+  readonly httpVersion?: '2';
 }
 
 /**

@@ -28,6 +28,7 @@ export class TcpExchange extends TunnelExchange {
     const { socket } = connection;
     this.#ends = socket instanceof TLSSocket ? new EndWatch(socket) : undefined;
     this.#tellWhy = tellWhy;
+    this.socket.allowHalfOpen = true; // who says nothing may want to hear something, though the upstream is yet to be reached
     this.head = connectHead(connection.tls.serverName ?? '');
   }
 

@@ -45,8 +45,11 @@ export class ByteTunnel {
     // Else the system's end would end the way back as well (RFC 9293 3.6).
     client.allowHalfOpen = true;
     upstream.allowHalfOpen = true;
-    client.once('end', () => this.#clientEnded());
-    upstream.once('end', () => client.end());
+    // A way that brought nothing may have ended while its record was waited for, and says so only once.
+    if (client.readableEnded) this.#clientEnded();
+    else client.once('end', () => this.#clientEnded());
+    if (upstream.readableEnded) client.end();
+    else upstream.once('end', () => client.end());
     const isRead = reader !== undefined && client instanceof Socket && ClientReader.begin(client, upstream);
     if (!isRead) carry(client, upstream);
     carry(upstream, client); // brings nothing where a reader does
@@ -88,4 +91,5 @@ function carry(from: Duplex, to: Duplex): void {
     if (!to.write(chunk)) from.pause();
   });
   to.on('drain', resume);
+  from.resume(); // it may have been paused for what came before
 }

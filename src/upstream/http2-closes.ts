@@ -26,7 +26,8 @@ export function judgeClose(close: StreamClose): CallFailure {
   const { rstCode, isAnswering, connectionFailure } = close;
   if (connectionFailure !== undefined && connectionFailure.code !== 'upstream_reset')
     return { failure: connectionFailure, progress: 'final' };
-  if (close.isAboveLast || (rstCode === constants.NGHTTP2_REFUSED_STREAM && !isAnswering))
+  // What was answered was looked at, whatever the server says afterwards: a second answer would go behind the first.
+  if (!isAnswering && (close.isAboveLast || rstCode === constants.NGHTTP2_REFUSED_STREAM))
     return { failure: reset('the upstream did not take the call'), progress: 'unprocessed' };
   if (close.isConnectionGone) {
     const silent = close.hasServed ? 'stale' : 'lost';

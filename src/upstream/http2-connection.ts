@@ -5,6 +5,7 @@ import {
   type OutgoingHttpHeaders,
   type Settings,
 } from 'node:http2';
+import { Http2Lifetime } from '../http2-lifetime.js';
 import { Failure } from '../reasons.js';
 import type { Alpn, Carrier, Connector, Opening } from './connector.js';
 import { type CallFailure, givenUp, judgeClose, lost, nameOfCode, reset } from './http2-closes.js';
@@ -47,6 +48,7 @@ export class Http2Connection implements StreamOwner {
   readonly #opening: Opening;
   #carrier: Carrier | undefined;
   #session: ClientHttp2Session | undefined;
+  #lifetime: Http2Lifetime | undefined;
   #settingsTimer: NodeJS.Timeout | undefined;
   readonly #streams = new Set<Http2Stream>();
   readonly #liveness = new Http2Liveness(performance.now());
@@ -105,7 +107,7 @@ export class Http2Connection implements StreamOwner {
   run(call: UpstreamCall, fields: OutgoingHttpHeaders): void {
     const { body, bodyLength } = call.request;
     const { server } = this.#carrier!;
-    call.handler.onServer(server);
+    call.handler.onServer({ ...server, httpVersion: '2' });
     call.hasBegun = true;
     const stream = this.#session!.request(fields, { endStream: body === undefined || bodyLength === 0 });
     const carrier = new Http2Stream(this, stream, call, performance.now(), this.#heard);
@@ -147,6 +149,7 @@ export class Http2Connection implements StreamOwner {
 
   onStreamClosed(stream: Http2Stream): void {
     this.#streams.delete(stream);
+    if (!stream.isEndOfStream) this.#lifetime?.outlive(stream.native);
     if (this.#isGone) return;
     if (this.#streams.size === 0) {
       this.idleSinceMs = performance.now();
@@ -211,6 +214,7 @@ export class Http2Connection implements StreamOwner {
       createConnection: () => socket,
     });
     this.#session = session;
+    this.#lifetime = new Http2Lifetime(session, socket);
     session.on('error', (error) => this.onConnectionError(error));
     socket.on('error', (error) => this.onConnectionError(error));
     session.once('connect', () => {

@@ -1,5 +1,6 @@
 import { type ClientHttp2Stream, constants, type IncomingHttpHeaders } from 'node:http2';
 import { Readable } from 'node:stream';
+import { nativeOf } from '../http2-lifetime.js';
 import { Failure } from '../reasons.js';
 import { Http2BodyWriter } from './http2-body-writer.js';
 import { type CallFailure, PROTOCOL_ERROR } from './http2-closes.js';
@@ -35,6 +36,7 @@ export class Http2Stream implements CallCarrier {
   /** The server said that the answer ends here: without this no end is an end. */
   isEndOfStream = false;
   readonly id: number;
+  readonly native: object | undefined;
   readonly #owner: StreamOwner;
   readonly #stream: KeptStream;
   #call: UpstreamCall | undefined;
@@ -55,6 +57,7 @@ export class Http2Stream implements CallCarrier {
   ) {
     this.#owner = owner;
     this.id = stream.id ?? 0;
+    this.native = nativeOf(stream);
     this.#call = call;
     this.#stream = Object.assign(stream, { [KEEPER]: this, push: pushNoting });
     stream.on('response', onResponse).on('headers', onInformational).on('trailers', onTrailers);

@@ -167,6 +167,7 @@ t.test('limits.streams holds for a client that never reads our SETTINGS', async 
 t.test('a head that never ends is over at the head deadline', async (t) => {
   const world = await start(t, { extra: 'deadlines: { head: 500ms }' });
   const client = await open(world, { answersPings: false }); // nothing may come between the frames of one head
+  await client.until(() => client.frames.some(({ type }) => type === Frame.settings)); // and acknowledged
   client.frame(Frame.headers, 0, 1, HEADS);
   await client.untilClosed();
   await world.untilRecords(1);
@@ -225,17 +226,13 @@ t.test(
   },
 );
 
-t.test(
-  'the last request of a connection is announced, and what is sent before the word arrives is answered',
-  async (t) => {
-    const world = await start(t, { extra: 'limits: { requestsPerConnection: 3 }' });
-    const client = await open(world);
-    for (let id = 1; id <= 19; id += 2) client.get(id);
-    for (let id = 1; id <= 19; id += 2) await client.settled(id);
-    for (let id = 1; id <= 19; id += 2) t.equal(client.statusOf(id), 200);
-    await client.untilClosed();
-    t.equal(client.goaways[0]?.last, 2 ** 31 - 1, 'first an announcement');
-    t.equal(client.goaways.at(-1)?.last, 19, 'then what was the last');
-    await world.untilRecords(10);
-  },
-);
+t.test('the last request of a connection is announced, and what was sent before is answered', async (t) => {
+  const world = await start(t, { extra: 'limits: { requestsPerConnection: 3 }' });
+  const client = await open(world);
+  for (let id = 1; id <= 19; id += 2) client.get(id);
+  for (let id = 1; id <= 19; id += 2) await client.settled(id);
+  for (let id = 1; id <= 19; id += 2) t.equal(client.statusOf(id), 200);
+  await client.untilClosed();
+  t.same(client.goaways, [{ last: 19, code: 0 }]);
+  await world.untilRecords(10);
+});

@@ -3,81 +3,12 @@ import {
   type ClientDuplexStream,
   credentials,
   Metadata,
-  Server,
-  ServerCredentials,
-  type ServerDuplexStream,
-  type ServerReadableStream,
-  type ServerUnaryCall,
-  type ServerWritableStream,
-  type ServiceDefinition,
   type ServiceError,
-  type sendUnaryData,
   status,
 } from '@grpc/grpc-js';
 import t, { type Test } from 'tap';
+import { EchoService, whole } from '../support/echo-service.js';
 import { type ReadRecord, World, waitFor } from '../support/start-proxy.js';
-
-const whole = (bytes: Buffer): Buffer => bytes;
-const method = (path: string, requestStream: boolean, responseStream: boolean) => ({
-  path,
-  requestStream,
-  responseStream,
-  requestSerialize: whole,
-  requestDeserialize: whole,
-  responseSerialize: whole,
-  responseDeserialize: whole,
-});
-const ECHO: ServiceDefinition = {
-  unary: method('/test.Echo/Unary', false, false),
-  fail: method('/test.Echo/Fail', false, false),
-  hang: method('/test.Echo/Hang', false, false),
-  collect: method('/test.Echo/Collect', true, false),
-  list: method('/test.Echo/List', false, true),
-  chat: method('/test.Echo/Chat', true, true),
-};
-
-/** A service that somebody else's library serves. */
-class EchoService {
-  readonly server = new Server();
-  readonly cancelled: string[] = [];
-  port = 0;
-
-  async open(): Promise<this> {
-    this.server.addService(ECHO, {
-      unary: (call: ServerUnaryCall<Buffer, Buffer>, done: sendUnaryData<Buffer>) => {
-        const trailers = new Metadata();
-        trailers.set('x-who', String(call.metadata.get('x-spiffe-id')[0]));
-        trailers.set('x-spiffe-id', 'spiffe://a.test/forged');
-        done(null, call.request, trailers);
-      },
-      fail: (_call: ServerUnaryCall<Buffer, Buffer>, done: sendUnaryData<Buffer>) =>
-        done({ code: status.NOT_FOUND, details: 'no such thing' }),
-      hang: (call: ServerUnaryCall<Buffer, Buffer>) => {
-        call.on('cancelled', () => this.cancelled.push('hang'));
-      },
-      collect: (call: ServerReadableStream<Buffer, Buffer>, done: sendUnaryData<Buffer>) => {
-        const parts: Buffer[] = [];
-        call.on('data', (part: Buffer) => parts.push(part));
-        call.on('end', () => done(null, Buffer.concat(parts)));
-      },
-      list: (call: ServerWritableStream<Buffer, Buffer>) => {
-        for (let i = 0; i < 100; i++) call.write(Buffer.from(`${i};`));
-        call.end();
-      },
-      chat: (call: ServerDuplexStream<Buffer, Buffer>) => {
-        call.on('cancelled', () => this.cancelled.push('chat'));
-        call.on('data', (part: Buffer) => call.write(part));
-        call.on('end', () => call.end());
-      },
-    });
-    this.port = await new Promise<number>((resolve, reject) =>
-      this.server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, port) =>
-        error === null ? resolve(port) : reject(error),
-      ),
-    );
-    return this;
-  }
-}
 
 const POLICY = `version: 1
 default: deny

@@ -1,7 +1,9 @@
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { Client, credentials, type Metadata, status } from '@grpc/grpc-js';
 import t, { type Test } from 'tap';
+import { EchoService, whole } from '../support/echo-service.js';
 import { type Authority, mintRoot } from '../support/pki.js';
 import { Program } from '../support/program.js';
 import { RawClient } from '../support/raw-client.js';
@@ -20,7 +22,8 @@ class Pair {
   inbound!: Program;
   port = 0;
 
-  static async start(t: Test): Promise<Pair> {
+  /** @param service of the other side, as YAML, in place of our own. */
+  static async start(t: Test, service?: string): Promise<Pair> {
     const pair = new Pair();
     t.teardown(() => pair.close());
     cpSync('config', pair.dir, { recursive: true });
@@ -39,6 +42,8 @@ class Pair {
     }
     pair.#change('outbound-other-side.yaml', '0.0.0.0:8443', '127.0.0.1:0');
     pair.#change('outbound-other-side.yaml', '127.0.0.1:8080', `127.0.0.1:${pair.service.port}`);
+    if (service !== undefined)
+      pair.#change('outbound-other-side.yaml', `{ url: "http://127.0.0.1:${pair.service.port}" }`, service);
     pair.inbound = new Program(['run', '-c', join(pair.dir, 'outbound-other-side.yaml')]);
     const { inbound = '' } = await pair.inbound.ready();
     pair.#change('outbound.yaml', '127.0.0.1:9001', '127.0.0.1:0');
@@ -96,7 +101,7 @@ t.test('an app calls a service through two sidecars, and both records are joined
     new RegExp(`^By=${LEDGER};Hash=[0-9a-f]{64};.*URI=${SHOP}$`),
   );
   t.equal(seen?.header('host'), 'ledger.internal');
-  t.match(seen?.header('via'), /^1\.1 countersign-\w+, 1\.1 countersign-\w+$/);
+  t.match(seen?.header('via'), /^1\.1 countersign-\w+, 2 countersign-\w+$/);
 
   const [out] = await pair.records('outbound', 1);
   const [there] = await pair.records('inbound', 1);
@@ -142,4 +147,52 @@ t.test('a call that the other side refuses is joined as well', async (t) => {
   t.equal(there?.request.traceId, out?.request.traceId);
   t.equal(there?.request.requestId, out?.id);
   t.equal(pair.service.bytes, '');
+});
+
+t.test('gRPC calls and streams of an app that knows no TLS cross both sidecars', async (t) => {
+  const service = await new EchoService('/entries').open();
+  t.teardown(() => service.server.forceShutdown());
+  const pair = await Pair.start(t, `{ url: "http://127.0.0.1:${service.port}", protocol: http2 }`);
+  const client = new Client(`127.0.0.1:${pair.port}`, credentials.createInsecure(), {
+    'grpc.default_authority': 'ledger.internal',
+  });
+  t.teardown(() => client.close());
+  const unary = (method: string): Promise<{ code: status | undefined; answer: string; who: unknown }> =>
+    new Promise((resolve) => {
+      let who: unknown;
+      client
+        .makeUnaryRequest(`/entries/${method}`, whole, whole, Buffer.from('hello'), (error, answer) =>
+          setImmediate(() => resolve({ code: error?.code, answer: String(answer), who })),
+        )
+        .on('status', ({ metadata }: { metadata: Metadata }) => {
+          [who] = metadata.get('x-who');
+        });
+    });
+  t.same(await unary('Unary'), { code: undefined, answer: 'hello', who: SHOP });
+  t.equal((await unary('Fail')).code, status.NOT_FOUND);
+  t.equal((await unary('../admin')).code, status.INVALID_ARGUMENT);
+  const stream = client.makeBidiStreamRequest('/entries/Chat', whole, whole);
+  const heard: string[] = [];
+  stream.on('data', (part: Buffer) => heard.push(String(part)));
+  for (const part of ['a', 'b', 'c']) stream.write(Buffer.from(part));
+  stream.end();
+  await new Promise((resolve) => stream.on('end', resolve));
+  t.same(heard, ['a', 'b', 'c']);
+
+  const out = (await pair.records('outbound', 4)).filter(({ decision }) => decision.effect === 'allow');
+  const there = await pair.records('inbound', 3);
+  t.same(
+    there.map(({ request }) => request.requestId),
+    out.map(({ id }) => id),
+    'each call is joined',
+  );
+  for (const records of [out, there])
+    t.same(
+      records.map(({ request, response }) => [request.protocol, response.grpcStatus]),
+      [
+        ['http/2', 0],
+        ['http/2', 5],
+        ['http/2', 0],
+      ],
+    );
 });

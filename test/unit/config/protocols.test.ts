@@ -58,7 +58,7 @@ const cases: readonly Case[] = [
   {
     what: 'a mode that YAML read as a number',
     listener: inbound('socketMode: 0660'),
-    problems: ['7 listeners[0].socketMode: must be text, not 660'],
+    problems: ['7 listeners[0].socketMode: must be three octal digits in quotes, such as "0660"'],
   },
   {
     what: 'a mode of an address that is no file',
@@ -173,7 +173,7 @@ const cases: readonly Case[] = [
   {
     what: 'a place and places',
     upstream: '{ url: "http://a:1", targets: ["http://b:1"] }',
-    problems: ['8 upstreams.svc: needs either `url` or `targets`'],
+    problems: ['8 upstreams.svc: needs either `url` or `targets`, not both'],
   },
   {
     what: 'no places',
