@@ -4,6 +4,10 @@ import type { Connection, OpenExchange, Termination } from './connection.js';
 const SLICE_MS = 2;
 /** So long HTTP/2 calls are told, one by one, why they end. Where they are more than that, their connections just go. */
 const TELL_MS = 80;
+/** With more connections than this to be ended, no call is told. */
+const MOST_TOLD = 256;
+/** Node ends what is open on an HTTP/2 connection in one piece, right after it: no more calls than this in one turn, or one connection's. */
+const CALLS_A_TURN = 50;
 /** Those that were told have so long to take it, before their connections go. */
 const TAKE_MS = 80;
 
@@ -15,6 +19,10 @@ class Row {
   #ends: End[] = [];
   #next = 0;
 
+  get size(): number {
+    return this.#ends.length - this.#next;
+  }
+
   get isEmpty(): boolean {
     return this.#ends.length === 0;
   }
@@ -24,11 +32,11 @@ class Row {
   }
 
   /** @returns false where something is left. */
-  workOff(untilTickMs: number): boolean {
+  workOff(untilTickMs: number, isEnough: () => boolean): boolean {
     while (this.#next < this.#ends.length) {
       if (!this.#ends[this.#next]!(untilTickMs)) return false;
       this.#next++;
-      if (performance.now() >= untilTickMs) break;
+      if (isEnough() || performance.now() >= untilTickMs) break;
     }
     if (this.#next < this.#ends.length) return false;
     this.#ends = [];
@@ -46,6 +54,9 @@ export class EndQueue {
   readonly #after = new Row();
   #isWorking = false;
   #tellUntilTickMs = 0;
+  /** Ended with their connections in this turn. */
+  #calls = 0;
+  readonly #isEnough = (): boolean => this.#calls >= CALLS_A_TURN;
   /** They know, and are closing. */
   #told: Connection[] = [];
   #takes: NodeJS.Timeout | undefined;
@@ -82,8 +93,9 @@ export class EndQueue {
   }
 
   #end(connection: Connection, graceMs: number, untilTickMs: number): boolean {
-    const tellsCalls = performance.now() < this.#tellUntilTickMs;
+    const tellsCalls = this.#ends.size <= MOST_TOLD && performance.now() < this.#tellUntilTickMs;
     const isOver = connection.endAccess(graceMs, untilTickMs, tellsCalls);
+    if (connection.isSevered && connection.session !== undefined) this.#calls += connection.open.size;
     if (isOver && connection.session !== undefined && !connection.socket.destroyed)
       this.#awaitTaken(connection);
     return isOver;
@@ -95,15 +107,22 @@ export class EndQueue {
     this.#takes?.refresh();
     this.#takes ??= setTimeout(() => {
       this.#takes = undefined;
-      for (const told of this.#told) this.#ends.push(() => told.sever() || true);
+      for (const told of this.#told) this.#ends.push(() => this.#sever(told));
       this.#told = [];
       this.workOff();
     }, TAKE_MS).unref();
   }
 
+  #sever(connection: Connection): boolean {
+    if (connection.sever()) this.#calls += connection.open.size;
+    return true;
+  }
+
   #workSlice(): void {
     const untilTickMs = performance.now() + SLICE_MS;
-    if (this.#ends.workOff(untilTickMs) && performance.now() < untilTickMs) this.#after.workOff(untilTickMs);
+    this.#calls = 0;
+    if (this.#ends.workOff(untilTickMs, this.#isEnough) && performance.now() < untilTickMs)
+      this.#after.workOff(untilTickMs, this.#isEnough);
     if (!this.#ends.isEmpty || !this.#after.isEmpty) this.#goOn();
   }
 
