@@ -106,6 +106,10 @@ const io: CliIo = {
 main(process.argv.slice(2), io).then(
   (code) => {
     process.exitCode = code;
+    // Everything is closed and written by then. What an event loop that runs empty has Node free in its own order may abort the
+    // process instead, where clients of HTTP/2 broke off in odd ways (see http2-lifetime.ts).
+    if (process.argv[2] === 'run' && process.send === undefined)
+      process.stdout.write('', () => process.stderr.write('', () => process.exit()));
   },
   (error: unknown) => {
     io.stderr(`countersign: internal error: ${error instanceof Error ? error.stack : String(error)}\n`);

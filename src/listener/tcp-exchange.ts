@@ -1,11 +1,11 @@
 import { TLSSocket } from 'node:tls';
+import { EndWatch } from '../end-watch.js';
 import { CONNECT, connectHead } from '../message/connect-head.js';
 import { formatProxyHeader } from '../message/proxy-protocol.js';
 import type { Reason } from '../reasons.js';
 import type { Snapshot } from '../snapshot.js';
 import type { Connection } from './connection.js';
 import type { ListenerContext } from './context.js';
-import { EndWatch } from './end-watch.js';
 import { addressesOf } from './peer-address.js';
 import type { Admitted } from './pipeline.js';
 import { admitConnection } from './tcp-admission.js';

@@ -5,8 +5,8 @@ import { resetSocket } from './reset-socket.js';
 import type { TunnelReader } from './tunnel-reader.js';
 
 export interface TunnelEnds {
-  /** Where the client's end is no proof that it sent all it had (a TLS stream that was cut short). */
-  isCutShort(): boolean;
+  /** Where an end is no proof that its side sent all it had (a TLS stream that was cut short). */
+  isCutShort(side: 'client' | 'upstream'): boolean;
   /** Both sides have ended in good order, and all is out. */
   onDone(): void;
   /** One side broke off; the upstream's is reset by then, the client's is the owner's to reset. */
@@ -48,8 +48,8 @@ export class ByteTunnel {
     // A way that brought nothing may have ended while its record was waited for, and says so only once.
     if (client.readableEnded) this.#clientEnded();
     else client.once('end', () => this.#clientEnded());
-    if (upstream.readableEnded) client.end();
-    else upstream.once('end', () => client.end());
+    if (upstream.readableEnded) this.#upstreamEnded();
+    else upstream.once('end', () => this.#upstreamEnded());
     const isRead = reader !== undefined && client instanceof Socket && ClientReader.begin(client, upstream);
     if (!isRead) this.#carry(client, upstream);
     this.#carry(upstream, client); // brings nothing where a reader does
@@ -69,8 +69,14 @@ export class ByteTunnel {
 
   #clientEnded(): void {
     if (this.#isOver) return;
-    if (this.#ends.isCutShort()) this.#break('client', undefined);
+    if (this.#ends.isCutShort('client')) this.#break('client', undefined);
     else this.#upstream.end();
+  }
+
+  #upstreamEnded(): void {
+    if (this.#isOver) return;
+    if (this.#ends.isCutShort('upstream')) this.#break('upstream', undefined);
+    else this.#client.end();
   }
 
   #closed(side: 'client' | 'upstream'): void {

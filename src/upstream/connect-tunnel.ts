@@ -24,8 +24,9 @@ class ConnectTunnel extends TunnelCall {
     this.#reader = reader;
   }
 
-  isCutShort(): boolean {
-    return this.#request.isCutShort?.() === true;
+  isCutShort(side: 'client' | 'upstream'): boolean {
+    const from = side === 'client' ? this.#request : this.lease?.carrier;
+    return from?.isCutShort?.() === true;
   }
 
   protected begin({ carrier: { socket } }: TunnelLease): void {

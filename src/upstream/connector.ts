@@ -16,6 +16,8 @@ export interface Carrier {
   readonly alpn: Alpn | undefined;
   /** Why no further request may be sent on it now (revoked, expired, our SVID has rotated); undefined = it may. Cheap: asked before each. */
   refusal(): Failure | undefined;
+  /** Of TLS: an end that was reported came without its goodbye, so that what came may not be all (RFC 8446 6.1, RFC 9112 9.8). */
+  isCutShort?(): boolean;
 }
 
 export interface OpenOptions {

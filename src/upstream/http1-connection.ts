@@ -213,7 +213,7 @@ export class Http1Connection implements ResponseSink, CallCarrier {
   #ended(): void {
     const call = this.#call;
     if (call === undefined) this.destroy();
-    else if (this.#parser.end()) this.#endByClose(call);
+    else if (this.#parser.end() && this.#carrier?.isCutShort?.() !== true) this.#endByClose(call);
     else this.#fail(new Failure('upstream_reset', 'the upstream closed the connection'), true);
   }
 

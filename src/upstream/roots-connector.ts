@@ -1,6 +1,7 @@
 import { isIP } from 'node:net';
 import { checkServerIdentity, connect } from 'node:tls';
 import type { UpstreamTarget } from '../config/config.js';
+import { EndWatch } from '../end-watch.js';
 import { Failure } from '../reasons.js';
 import type { Carrier, Connector, Opening, OpenOptions } from './connector.js';
 import { RefusingConnector } from './refusing-connector.js';
@@ -45,12 +46,14 @@ export class RootsConnector implements Connector {
         return new Failure('upstream_untrusted', 'the certificate was not verified');
       const alpn =
         socket.alpnProtocol === 'h2' || socket.alpnProtocol === 'http/1.1' ? socket.alpnProtocol : undefined;
+      const ends = new EndWatch(socket);
       const server = { target: this.target.name, identity: undefined };
       return {
         socket,
         server,
         alpn,
         refusal: () => (this.roots.context === context ? undefined : outdated()),
+        isCutShort: () => ends.isCutShort,
       };
     };
     return new SocketOpening(socket, 'secureConnect', options.connectMs, ready, done);

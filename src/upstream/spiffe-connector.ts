@@ -1,6 +1,7 @@
 import { isIP } from 'node:net';
 import { connect, type SecureContextOptions, type TLSSocket } from 'node:tls';
 import type { UpstreamTarget } from '../config/config.js';
+import { EndWatch } from '../end-watch.js';
 import type { PrincipalPattern } from '../policy/pattern.js';
 import { Failure } from '../reasons.js';
 import type { Alpn, Carrier, Connector, Opening, OpenOptions, ServerTrust } from './connector.js';
@@ -37,6 +38,7 @@ export class SpiffeConnector implements Connector {
       const identified = trust.identify(socket, expected);
       if (!identified.ok) return untrusted(target, identified.error);
       const credential = identified.value;
+      const ends = new EndWatch(socket);
       return {
         socket,
         server: { target: target.name, identity: credential.fields },
@@ -48,6 +50,7 @@ export class SpiffeConnector implements Connector {
             ? undefined
             : new Failure('upstream_reset', 'our SVID has rotated');
         },
+        isCutShort: () => ends.isCutShort,
       };
     } catch (cause) {
       return new Failure('upstream_untrusted', `${target.name} could not be judged`, { cause });

@@ -49,7 +49,7 @@ export abstract class TunnelCall implements TunnelledCall, TunnelEnds {
     if (this.lease !== undefined) resetSocket(this.lease.carrier.socket);
   }
 
-  abstract isCutShort(): boolean;
+  abstract isCutShort(side: 'client' | 'upstream'): boolean;
 
   onDone(): void {
     if (this.isOver) return;

@@ -73,7 +73,8 @@ class UpgradeTunnel extends TunnelCall implements ResponseSink {
   };
 
   readonly #onEnd = (): void => {
-    if (this.#parser?.end() === true && this.#answer !== undefined) this.#finishAnswer();
+    const isCutShort = this.lease?.carrier.isCutShort?.() === true;
+    if (!isCutShort && this.#parser?.end() === true && this.#answer !== undefined) this.#finishAnswer();
     else this.#lost();
   };
 

@@ -104,7 +104,9 @@ t.test('hundreds of gRPC calls of one identity end together, told why or cut', a
   t.teardown(() => world.close());
   const fields = { ':method': 'POST', 'content-type': 'application/grpc', te: 'trailers' };
   const connections = await openMany(MANY / CALLS, () => Http2Client.open(world.port, world.web));
-  t.teardown(() => connections.forEach(({ session }) => session.destroy()));
+  t.teardown(() => {
+    for (const { session } of connections) session.destroy();
+  });
   const calls = connections.flatMap((client) =>
     Array.from({ length: CALLS }, () => client.send('/test.Echo/Chat', fields, null)),
   );

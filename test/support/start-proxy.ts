@@ -14,6 +14,8 @@ export type ReadRecord = Record<string, any>;
 export interface WorldOptions {
   /** Replaces or adds top-level YAML of the configuration. */
   readonly extra?: string;
+  /** Of the listener; http unless said otherwise. */
+  readonly protocol?: 'http' | 'tcp';
   readonly listenerExtra?: string;
   readonly drain?: string;
   readonly routes?: string;
@@ -115,7 +117,7 @@ revocations: revoked.yaml
 listeners:
   - name: inbound
     address: 127.0.0.1:0
-    protocol: http${options.listenerExtra ?? ''}
+    protocol: ${options.protocol ?? 'http'}${options.listenerExtra ?? ''}
     routes: ${options.routes ?? ROUTES}
 upstreams:${options.upstreams ?? `\n  u: { url: "http://127.0.0.1:${this.upstream.port}" }`}
 policy: policy.yaml

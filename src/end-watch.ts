@@ -1,9 +1,10 @@
 import type { Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
-import { transportOf } from './peer-address.js';
 
 /** What Node reads by; missing from the types. */
 interface ReadHandle {
+  /** Under TLS: the transport's own. */
+  _parent?: ReadHandle | null;
   reading?: boolean;
   onread?: (this: ReadHandle, bytes: ArrayBuffer | undefined) => unknown;
   readStart?(): number;
@@ -23,7 +24,7 @@ export class EndWatch {
     const told = handle?.onread;
     if (handle === undefined || told === undefined) return;
     const note = (): void => {
-      const transport = handleOf(transportOf(socket));
+      const transport = handle._parent;
       // Reading what is read already is refused; what begins to read again here finds the same FIN, and TLS has its end by then.
       this.#isVouchedFor = handle.reading === false || (transport?.readStart?.() ?? 0) < 0;
     };
