@@ -15,7 +15,7 @@ export interface EndingResult {
   readonly name: string;
   readonly streams: number;
   readonly ended: number;
-  /** At the proxy: from seeing the revocation to the last connection gone, as it records it. */
+  /** At the proxy: from seeing the revocation to the last connection off the wire, as it records it. */
   readonly recordedMs: number;
   /** From the order to the last one ended, as its client sees it: the client's own work is in it. */
   readonly lastMs: number;
@@ -50,8 +50,7 @@ export async function measureEnding(
       await revoke(site);
       const endedMs = await untilEnded(crowd, streams);
       const loop = await readLoop(site, file);
-      await pause(500); // its last records are out
-      const lines = readAuditLines(site.countersign.auditFile);
+      const lines = await untilEnforced(site);
       const ends = lines.filter(({ event, phase }) => event === 'access' && phase !== 'start');
       return {
         name: shape.name,
@@ -77,6 +76,17 @@ async function untilEnded(crowd: Crowd, count: number): Promise<readonly number[
     const ended = await crowd.ended();
     if (ended.length >= count || performance.now() > untilMs) return ended;
     await pause(100);
+  }
+}
+
+/** Its records follow; that all is done is the last of them. */
+async function untilEnforced({ countersign }: BenchSite): Promise<ReturnType<typeof readAuditLines>> {
+  const untilMs = performance.now() + PATIENCE_MS;
+  for (;;) {
+    await pause(500);
+    const lines = readAuditLines(countersign.auditFile);
+    const isDone = lines.some(({ event }) => event === 'revocation.enforced');
+    if (isDone || performance.now() > untilMs) return lines;
   }
 }
 

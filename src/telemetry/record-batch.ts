@@ -4,9 +4,9 @@ export type Confirmed = (isKept: boolean) => void;
 /** When a record counts as kept: not told at all, when the target has it, or when `sync` has it. */
 export type Confirms = 'never' | 'written' | 'synced';
 
-/** No more go out together, so that one seal never covers more than a line of it can say. */
-const MAX_LINES = 4096;
-const MAX_BYTES = 4 * 1024 * 1024;
+/** No more go out together: one seal never covers more than a line of it can say, and none stops the event loop for long. */
+const MAX_LINES = 1024;
+const MAX_BYTES = 1024 * 1024;
 
 /** Lines that go out together. */
 export class Batch {
