@@ -118,7 +118,7 @@ t.test('P127 a full disk: 503, not ready, counted; a rotation makes room, withou
   const [answer] = await client.ask(GET);
   t.equal(answer?.status, 200);
   proxy.child.kill('SIGTERM');
-  t.equal(await proxy.exited, 0);
+  t.equal(await proxy.exited, 0, `its last words: ${proxy.stderr.slice(-600)}`);
   const [before, after] = [full, join(proxy.world.dir, 'audit.ndjson')].map((file) =>
     linesOf(readFileSync(file, 'utf8')),
   );
