@@ -41,6 +41,7 @@ const arrows: Readonly<Record<string, readonly string[]>> = {
   admin: ['config'],
   dev: ['identity'],
   'app/app': ['*'],
+  'app/app-face': ['listener/ports', 'workers'],
   'app/supervisor': ['*'],
   'app/operator-desk': [
     'admin/ports',

@@ -1,7 +1,8 @@
 import cluster from 'node:cluster';
 import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
-import { type App, startApp } from '../app/app.js';
+import { startApp } from '../app/app.js';
+import type { App } from '../app/app-face.js';
 import { StartRefused } from '../app/start-refused.js';
 import { CrashLoop, Supervisor } from '../app/supervisor.js';
 import { loadAll, loadConfig, readWorkers } from '../config/load.js';

@@ -1,27 +1,16 @@
 import { join } from 'node:path';
-import t, { type Test } from 'tap';
+import t from 'tap';
 import { DecisionEngine, says } from '../support/decision-engine.js';
 import { RecordPipe } from '../support/record-pipe.js';
-import { type World, waitFor } from '../support/start-proxy.js';
-import { startTcpWorld, TcpService, type TcpWorldOptions } from '../support/tcp-world.js';
+import { waitFor } from '../support/start-proxy.js';
+import { startTcp } from '../support/tcp-world.js';
 
 const NO_ALPN = { ALPNProtocols: undefined as never };
-
-async function start(
-  t: Test,
-  options: TcpWorldOptions = {},
-): Promise<{ readonly world: World; readonly service: TcpService }> {
-  const service = await new TcpService().open();
-  t.teardown(() => service.close());
-  const world = await startTcpWorld(service, options);
-  t.teardown(() => world.close());
-  return { world, service };
-}
 
 t.test(
   'one connection more than maxConnections is refused, and there is room again when one ends',
   async (t) => {
-    const { world, service } = await start(t, { upstream: ', maxConnections: 2' });
+    const { world, service } = await startTcp(t, { upstream: ', maxConnections: 2' });
     const [one, two] = [await world.client(world.web, NO_ALPN), await world.client(world.web, NO_ALPN)];
     for (const client of [one, two]) {
       client.send('x');
@@ -43,7 +32,7 @@ t.test(
 t.test('an external engine is asked about a connection before the service hears of it', async (t) => {
   const engine = await new DecisionEngine().open();
   t.teardown(() => engine.close());
-  const { world, service } = await start(t, {
+  const { world, service } = await startTcp(t, {
     extra: `externalDecision: { url: "${engine.url}" }\n`,
   });
   engine.reply = says({ allow: true });
@@ -62,7 +51,7 @@ t.test('an external engine is asked about a connection before the service hears 
 t.test('where a record must be written first, no byte reaches the service before it is', async (t) => {
   const pipe = new RecordPipe(join(t.testdir(), 'records'));
   t.teardown(() => pipe.close());
-  const { world, service } = await start(t, { audit: `${pipe.path}, durability: written` });
+  const { world, service } = await startTcp(t, { audit: `${pipe.path}, durability: written` });
   await waitFor(() => pipe.read().length > 0);
   const client = await world.client(world.web, NO_ALPN);
   pipe.fill();

@@ -1,22 +1,10 @@
 import { createHash, randomBytes } from 'node:crypto';
-import t, { type Test } from 'tap';
-import type { World } from '../support/start-proxy.js';
+import t from 'tap';
 import { waitFor } from '../support/start-proxy.js';
-import { startTcpWorld, TcpService, type TcpWorldOptions } from '../support/tcp-world.js';
+import { startTcp, type TcpService } from '../support/tcp-world.js';
 
 const NO_ALPN = { ALPNProtocols: undefined as never };
 const MIB = 1024 * 1024;
-
-async function start(
-  t: Test,
-  options: TcpWorldOptions = {},
-): Promise<{ readonly world: World; readonly service: TcpService }> {
-  const service = await new TcpService().open();
-  t.teardown(() => service.close());
-  const world = await startTcpWorld(service, options);
-  t.teardown(() => world.close());
-  return { world, service };
-}
 
 /** What the service gets, as a digest. */
 class Sink {
@@ -46,7 +34,7 @@ t.test(
   'what a client sends arrives whole and in order, in whatever pieces, and its end behind it',
   async (t) => {
     const sizes = [1, 4095, 4096, 4097, 16_383, 16_384, 16_385, 65_536, 262_143, 262_144, 262_145, 3 * MIB];
-    const { world, service } = await start(t);
+    const { world, service } = await startTcp(t);
     for (const size of sizes) {
       const sink = new Sink(service);
       const bytes = randomBytes(size);
@@ -73,7 +61,7 @@ t.test(
 );
 
 t.test('several clients at once do not read into each other', async (t) => {
-  const { world, service } = await start(t);
+  const { world, service } = await startTcp(t);
   const digests = new Set<string>();
   service.onSocket = (socket) => {
     const hash = createHash('sha256');
@@ -95,7 +83,7 @@ t.test('several clients at once do not read into each other', async (t) => {
 });
 
 t.test('a service that reads slowly holds up its client, and gets all of it in the end', async (t) => {
-  const { world, service } = await start(t);
+  const { world, service } = await startTcp(t);
   const sink = new Sink(service);
   const read = service.onSocket;
   service.onSocket = (socket) => {
@@ -119,7 +107,7 @@ t.test('a service that reads slowly holds up its client, and gets all of it in t
 });
 
 t.test('what was sent before the service was there comes first', async (t) => {
-  const { world, service } = await start(t, { upstream: ', proxyProtocol: v2' });
+  const { world, service } = await startTcp(t, { upstream: ', proxyProtocol: v2' });
   const client = await world.client(world.web, NO_ALPN);
   client.send('first, ');
   client.send('then');

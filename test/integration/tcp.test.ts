@@ -1,20 +1,9 @@
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
-import t, { type Test } from 'tap';
+import t from 'tap';
 import type { RawClient } from '../support/raw-client.js';
 import { type ReadRecord, type World, waitFor } from '../support/start-proxy.js';
-import { startTcpWorld, TCP_POLICY, TcpService, type TcpWorldOptions } from '../support/tcp-world.js';
-
-async function start(
-  t: Test,
-  options: TcpWorldOptions = {},
-): Promise<{ readonly world: World; readonly service: TcpService }> {
-  const service = await new TcpService().open();
-  t.teardown(() => service.close());
-  const world = await startTcpWorld(service, options);
-  t.teardown(() => world.close());
-  return { world, service };
-}
+import { startTcp, TCP_POLICY } from '../support/tcp-world.js';
 
 const NO_ALPN = { ALPNProtocols: undefined as never };
 const decided = ({ decision, response }: ReadRecord): unknown => [
@@ -24,7 +13,7 @@ const decided = ({ decision, response }: ReadRecord): unknown => [
 ];
 
 t.test('bytes cross both ways, and two records tell who, how much and how long', async (t) => {
-  const { world } = await start(t);
+  const { world } = await startTcp(t);
   const client = await world.client(world.web, { ...NO_ALPN, servername: 'db.test' });
   client.send('hello');
   await client.until(() => client.received === 'hello');
@@ -51,7 +40,7 @@ t.test('bytes cross both ways, and two records tell who, how much and how long',
 });
 
 t.test('who is not allowed is hung up on before the service hears of it, with one record', async (t) => {
-  const { world, service } = await start(t);
+  const { world, service } = await startTcp(t);
   const cases = [
     [await world.client(world.admin, NO_ALPN), 'no_rule_matched'],
     [await world.client(world.bweb, NO_ALPN), 'no_rule_matched'],
@@ -73,7 +62,7 @@ t.test('who is not allowed is hung up on before the service hears of it, with on
 });
 
 t.test('a route may ask for the name that TLS was asked for', async (t) => {
-  const { world, service } = await start(t, { route: ', host: db.test' });
+  const { world, service } = await startTcp(t, { route: ', host: db.test' });
   for (const servername of ['other.test', 'db.test.', '']) {
     const client = await world.client(world.web, { ...NO_ALPN, servername });
     await client.untilClosed();
@@ -90,7 +79,7 @@ t.test('a route may ask for the name that TLS was asked for', async (t) => {
 });
 
 t.test('an end crosses and leaves the other way open, whoever it is from', async (t) => {
-  const { world, service } = await start(t);
+  const { world, service } = await startTcp(t);
   const size = 4 * 1024 * 1024;
   service.onSocket = (socket) => socket.once('end', () => socket.end(Buffer.alloc(size, 'u')));
   const client = await world.client(world.web, NO_ALPN);
@@ -116,7 +105,7 @@ t.test('an end crosses and leaves the other way open, whoever it is from', async
 });
 
 t.test('what breaks off on one side breaks off on the other: no cut stream looks whole', async (t) => {
-  const { world, service } = await start(t);
+  const { world, service } = await startTcp(t);
   const client = await world.client(world.web, NO_ALPN);
   client.send('x');
   await client.until(() => client.received === 'x');
@@ -147,7 +136,7 @@ async function overTransport(
 }
 
 t.test('a TLS stream that ends without its goodbye is broken off, never ended', async (t) => {
-  const { world, service } = await start(t);
+  const { world, service } = await startTcp(t);
   const cases = [
     // a FIN, under the TLS that knows nothing of it
     [true, (_: RawClient, transport: Socket) => transport.end()],
@@ -180,7 +169,7 @@ function cutWithinRecord(transport: Socket): void {
 }
 
 t.test('a service that is not there, or does not accept in time, is a failure with one record', async (t) => {
-  const { world, service } = await start(t);
+  const { world, service } = await startTcp(t);
   service.close();
   const client = await world.client(world.web, NO_ALPN);
   await client.untilClosed();
@@ -191,7 +180,7 @@ t.test('a service that is not there, or does not accept in time, is a failure wi
 });
 
 t.test('idle tunnels and old tunnels end, and say so', async (t) => {
-  const { world } = await start(t, { route: ', deadlines: { tunnelIdle: 400ms, tunnelAge: 1500ms }' });
+  const { world } = await startTcp(t, { route: ', deadlines: { tunnelIdle: 400ms, tunnelAge: 1500ms }' });
   const idle = await world.client(world.web, NO_ALPN);
   await idle.untilClosed();
   const busy = await world.client(world.web, NO_ALPN);
@@ -205,7 +194,7 @@ t.test('idle tunnels and old tunnels end, and say so', async (t) => {
 });
 
 t.test('a revocation, and a policy that no longer allows, end what is open at once', async (t) => {
-  const { world, service } = await start(t);
+  const { world, service } = await startTcp(t);
   const first = await world.client(world.web, NO_ALPN);
   first.send('x');
   await first.until(() => first.received === 'x');
@@ -234,7 +223,7 @@ async function untilAllowed(world: World): ReturnType<World['client']> {
 }
 
 t.test('limits count a connection as one request', async (t) => {
-  const { world } = await start(t, {
+  const { world } = await startTcp(t, {
     extra: 'limits: { requestsPerPrincipal: { rate: 1/m, burst: 2 }, connectionsPerPrincipal: 2 }',
   });
   const [one, two] = [await world.client(world.web, NO_ALPN), await world.client(world.web, NO_ALPN)];
@@ -255,7 +244,7 @@ t.test('limits count a connection as one request', async (t) => {
 });
 
 t.test('draining leaves tunnels until its deadline, then cuts them', async (t) => {
-  const { world } = await start(t, { drain: '{ delay: 0s, deadline: 700ms }' });
+  const { world } = await startTcp(t, { drain: '{ delay: 0s, deadline: 700ms }' });
   const client = await world.client(world.web, NO_ALPN);
   client.send('x');
   await client.until(() => client.received === 'x');
@@ -270,7 +259,7 @@ t.test('draining leaves tunnels until its deadline, then cuts them', async (t) =
 });
 
 t.test('a slow reader holds up its sender, and memory stays where it is', async (t) => {
-  const { world, service } = await start(t);
+  const { world, service } = await startTcp(t);
   let written = 0;
   service.onSocket = (socket) => {
     const more = (): void => {
@@ -293,7 +282,7 @@ t.test('a slow reader holds up its sender, and memory stays where it is', async 
 });
 
 t.test('plaintext and silence are refused handshakes', async (t) => {
-  const { world, service } = await start(t, { extra: 'deadlines: { handshake: 500ms }' });
+  const { world, service } = await startTcp(t, { extra: 'deadlines: { handshake: 500ms }' });
   for (const bytes of ['GET / HTTP/1.1\r\n\r\n', '\x16\x03\x01', '']) {
     const socket = connect(world.port, '127.0.0.1');
     socket.on('error', () => undefined);

@@ -1,7 +1,8 @@
 import { mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type App, startApp } from '../../src/app/app.js';
+import { startApp } from '../../src/app/app.js';
+import type { App } from '../../src/app/app-face.js';
 import { type Authority, mintRoot, type Svid } from './pki.js';
 import { type ClientOptions, RawClient } from './raw-client.js';
 import { RecordChecks } from './record-check.js';

@@ -1,4 +1,5 @@
 import { connect, createServer, type Server, type Socket } from 'node:net';
+import type { Test } from 'tap';
 import { World, type WorldOptions } from './start-proxy.js';
 
 /** A service that speaks whatever a test tells it to; either of its ends may come first. */
@@ -105,4 +106,16 @@ export class PlainClient {
   untilClosed(): Promise<void> {
     return this.#ended;
   }
+}
+
+/** With a service of its own; both end with the test. */
+export async function startTcp(
+  t: Test,
+  options: TcpWorldOptions = {},
+): Promise<{ readonly world: World; readonly service: TcpService }> {
+  const service = await new TcpService().open();
+  t.teardown(() => service.close());
+  const world = await startTcpWorld(service, options);
+  t.teardown(() => world.close());
+  return { world, service };
 }
