@@ -56,11 +56,17 @@ export class ProcessWorld {
       stdio: ['ignore', more.audit === undefined ? 'ignore' : 'pipe', 'pipe'],
     });
     const started = new ProcessWorld(world, child);
-    await waitFor(
-      () => started.stderr.includes('countersign is ready'),
-      15_000,
-      () => `the process: ${started.stderr}`,
-    );
+    try {
+      await waitFor(
+        () => child.exitCode !== null || started.stderr.includes('countersign is ready'),
+        15_000,
+        () => `the process: ${started.stderr}`,
+      );
+      if (child.exitCode !== null) throw new Error(`exit ${child.exitCode}: ${started.stderr}`);
+    } catch (error) {
+      await started.close(); // what is left open would keep the test waiting instead of failing
+      throw error;
+    }
     return started;
   }
 
