@@ -11,6 +11,7 @@ interface Meaning {
 const CERTIFICATE = 'Certificate not acceptable';
 const credential = (title = CERTIFICATE): Meaning => ({ status: 403, title, credential: true });
 const bad = (title: string, status = 400): Meaning => ({ status, title });
+const token = (title = 'Token not acceptable'): Meaning => ({ status: 401, title });
 
 const refusals = {
   // the handshake did not finish
@@ -47,6 +48,34 @@ const refusals = {
   path_length_exceeded: credential(),
   name_constraints: credential(),
   revocation_unknown: credential(),
+  // a token (JWT): in the answer all but the first are `token_invalid`
+  token_missing: token('A token is needed'),
+  token_invalid: token(),
+  /** Not one Authorization with one token (RFC 6750 2.1). */
+  authorization_malformed: bad('Malformed Authorization'),
+  token_malformed: token(),
+  token_algorithm: token(),
+  token_type: token(),
+  token_header: token(),
+  token_issuer_unknown: token(),
+  token_key_unknown: token(),
+  token_signature: token(),
+  token_claims: token(),
+  token_audience: token(),
+  token_subject: token(),
+  token_expired: token(),
+  token_not_yet_valid: token(),
+  token_lifetime_too_long: token(),
+  token_binding: token(),
+  token_replayed: token(),
+  token_revoked: token(),
+  /** The keys of its issuer, or whoever validates it, cannot be asked. */
+  token_unverifiable: bad('Token cannot be verified', 503),
+  // on whose behalf
+  delegation_missing: { status: 403, title: 'It must be said on whose behalf' },
+  delegation_untrusted: { status: 403, title: 'On whose behalf cannot be verified' },
+  delegation_too_deep: { status: 403, title: 'Too many actors' },
+  delegation_denied: { status: 403, title: 'Forbidden' },
   // policy
   policy_denied: { status: 403, title: 'Forbidden' },
   no_rule_matched: { status: 403, title: 'Forbidden' },
@@ -142,7 +171,13 @@ const POLICY_NOES: ReadonlySet<Reason> = new Set<Reason>([
   'no_rule_matched',
   'identity_unregistered',
   'external_denied',
+  'delegation_denied',
 ]);
+/** A caller must not learn from the answer how far a forged token got. */
+export const isTokenFault = (reason: Reason): boolean => meaningOf(reason).status === 401;
 /** The reason an answer may show: every policy no reads the same, so that a caller cannot probe the rules (PRODUCT §8). */
-export const publicReason = (reason: Reason): Reason => (POLICY_NOES.has(reason) ? 'policy_denied' : reason);
+export const publicReason = (reason: Reason): Reason => {
+  if (POLICY_NOES.has(reason)) return 'policy_denied';
+  return isTokenFault(reason) && reason !== 'token_missing' ? 'token_invalid' : reason;
+};
 export const allReasons = Object.keys(meanings) as readonly Reason[];

@@ -2,6 +2,7 @@ import type { Config, ListenerConfig, RouteConfig } from './config/config.js';
 import type { Certificate } from './identity/certificate.js';
 import type { RevocationList, RevocationPolicy } from './identity/revocation.js';
 import type { SpiffeId } from './identity/spiffe-id.js';
+import type { TokenTrust } from './identity/token-trust.js';
 import type { TrustBundleSet } from './identity/trust-bundle.js';
 import type { ForwardPlan } from './message/forward-policy.js';
 import type { PathTemplates } from './policy/path-template.js';
@@ -12,6 +13,14 @@ import type { RouteTable } from './policy/route-table.js';
 export interface OwnSvid {
   readonly id: SpiffeId;
   readonly leaf: Certificate;
+  readonly certificatePem: string;
+  readonly keyPem: string;
+}
+
+/** A server certificate for names that clients ask for by SNI. */
+export interface ServerCertificate {
+  /** Lower case; `*.` stands for one label. */
+  readonly names: readonly string[];
   readonly certificatePem: string;
   readonly keyPem: string;
 }
@@ -52,4 +61,10 @@ export interface Snapshot {
   readonly gateways: ReadonlySet<string>;
   /** Digest over every bundle, CRL and the revocation list: the same on every replica that has the same files. */
   readonly trustRevision: string;
+  /** Whose tokens count, and by which keys. */
+  readonly tokens: TokenTrust;
+  /** By listener: what clients see that know no SPIFFE. */
+  readonly serverCertificates: ReadonlyMap<string, ServerCertificate>;
+  /** By route: the whole value of the header that is put in. Never to be shown or logged. */
+  readonly injected: ReadonlyMap<string, string>;
 }

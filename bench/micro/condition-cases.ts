@@ -4,7 +4,7 @@ import type { ConditionInput } from '../../src/policy/facts.js';
 import { must } from '../support/bench-rules.js';
 import type { MicroCase } from './harness.js';
 
-const reads: PolicyReads = { headers: ['x-region'], query: ['dry_run'] };
+const reads: PolicyReads = { headers: ['x-region'], query: ['dry_run'], claims: [] };
 const NOW_MS = Date.UTC(2026, 10, 20, 10, 30);
 const HOUR_MS = 3_600_000;
 
@@ -44,6 +44,7 @@ const input: ConditionInput = {
     facts: {
       header: (name) => (name === 'x-region' ? 'ch' : undefined),
       query: (name) => (name === 'dry_run' ? 'true' : undefined),
+      claim: () => undefined,
       credential: {
         kind: 'x509',
         issuer: 'CN=ca',

@@ -81,6 +81,10 @@ export async function exchangeCase(
     ...parts,
     name: 'inbound',
     upstream,
+    tokens: {
+      refreshKeys: async () => false,
+      validate: async () => ({ ok: false, error: { kind: 'unsupported', message: '' } }),
+    },
     external: { ask: () => Promise.reject(new Error('no engine is configured')) },
     diagnostics: { info: () => undefined, warn: () => undefined, error: (detail) => console.error(detail) },
     ids: new Ids(),

@@ -383,6 +383,7 @@ class RunningApp implements App {
       name,
       snapshots: this.#keeper,
       credentials: this.#credentials,
+      tokens: this.#keeper,
       upstream: this.#upstreams,
       external: this.#external,
       upstreams: this.#upstreams,

@@ -17,6 +17,8 @@ type Access = Complete<
   | 'event'
   | 'id'
   | 'phase'
+  | 'behalfOf'
+  | 'token'
   | 'decision'
   | 'request'
   | 'response'
@@ -55,6 +57,7 @@ type Request = Complete<
   | 'traceId'
   | 'headers'
   | 'query'
+  | 'claims'
   | 'secrets'
   | 'redacted'
   | 'truncated'
@@ -72,10 +75,11 @@ export function formatConnectionFields({ principal, tls, peer }: Pick<AccessReco
  * time. It is written for every request, at the request's own cost.
  */
 export function formatAccessFields(seq: number, record: Access): string {
-  const { id, phase, decision, request, response, upstream, timing } = record;
+  const { id, phase, behalfOf, token, decision, request, response, upstream, timing } = record;
   const begin = `,"seq":${seq},"time":"${record.time}","event":"${record.event}","id":${quoted(id)}`;
   const which = phase === undefined ? '' : `,"phase":"${phase}"`;
-  return `${begin}${which}${decisionText(decision)}${requestText(request)}${responseText(response)}${json(',"upstream":', upstream)}${timingText(timing)}}\n`;
+  const who = json(',"behalfOf":', behalfOf) + json(',"token":', token);
+  return `${begin}${which}${who}${decisionText(decision)}${requestText(request)}${responseText(response)}${json(',"upstream":', upstream)}${timingText(timing)}}\n`;
 }
 
 function decisionText(decision: Decision): string {
@@ -95,7 +99,7 @@ function externalText(external: External | undefined): string {
 }
 
 function requestText(request: Request): string {
-  const { listener, bytes, redacted, truncated, headers, query, secrets } = request;
+  const { listener, bytes, redacted, truncated, headers, query, claims, secrets } = request;
   const route = member(',"route":', request.route) + member(',"destination":', request.destination);
   const line = member(',"method":', request.method) + member(',"host":', request.host);
   const rest =
@@ -104,7 +108,11 @@ function requestText(request: Request): string {
     member(',"direction":', request.direction) +
     member(',"upgrade":', request.upgrade);
   const trace = member(',"traceId":', request.traceId) + member(',"requestId":', request.requestId);
-  const read = json(',"headers":', headers) + json(',"query":', query) + json(',"secrets":', secrets);
+  const read =
+    json(',"headers":', headers) +
+    json(',"query":', query) +
+    json(',"claims":', claims) +
+    json(',"secrets":', secrets);
   const hidden = redacted === undefined ? '' : ',"redacted":true';
   const cut = truncated === undefined ? '' : ',"truncated":true';
   return `,"request":{"listener":${quoted(listener)}${route}${line}${rest},"bytes":${bytes}${trace}${read}${hidden}${cut}}`;

@@ -4,19 +4,51 @@ import type { Reason, RefusalReason } from '../reasons.js';
 
 export interface PrincipalFields {
   readonly id: string;
-  readonly kind: 'workload' | 'none';
+  /** `workload`: it has a SPIFFE ID. `token`: a name in the namespace of a token's issuer. `none`: nobody vouches for it. */
+  readonly kind: 'workload' | 'token' | 'none';
+  /** What it showed; left out = a certificate. */
+  readonly credential?: 'jwt-svid' | 'oidc' | undefined;
   readonly trustDomain: string;
-  readonly serial: string;
-  readonly sha256: string;
-  readonly keySha256: string;
+  /** This and the next two: of a certificate. */
+  readonly serial?: string | undefined;
+  readonly sha256?: string | undefined;
+  readonly keySha256?: string | undefined;
   readonly issuer: string;
-  /** SHA-256 of the authority (trust anchor) that verified it. */
+  /** SHA-256 of the authority (trust anchor) that verified it; of a token the thumbprint of the key (RFC 7638). */
   readonly authority: string | undefined;
   readonly notBefore: string;
   readonly notAfter: string;
   /** By the registry, of the ID as it stands here; left out where it names nobody. */
   readonly owner?: string | undefined;
   /** Whether the registry knows the ID; left out without a registry. */
+  readonly registered?: boolean | undefined;
+}
+
+/** A verified token that came with the request: enough to find it again, nothing that could be shown again. */
+export interface TokenFields {
+  /** The entry of `tokens`. */
+  readonly entry: string;
+  readonly issuer: string;
+  readonly jti?: string | undefined;
+  /** Of its text. */
+  readonly sha256: string;
+  readonly notAfter: string;
+  /** It was good with this client certificate alone (RFC 8705). */
+  readonly bound?: true | undefined;
+}
+
+/** On whose behalf the caller acted. */
+export interface DelegationFields {
+  /** Whom the call was for. */
+  readonly id: string;
+  readonly trustDomain: string;
+  readonly by: 'token' | 'assertion' | 'xfcc';
+  /** Who acted, the first for the subject itself; the last is the caller. */
+  readonly actors: readonly string[];
+  /** Of the assertion that said so. */
+  readonly issuer?: string | undefined;
+  readonly jti?: string | undefined;
+  readonly owner?: string | undefined;
   readonly registered?: boolean | undefined;
 }
 
@@ -78,6 +110,8 @@ export interface RequestFields {
   /** What conditions may read of it, and what the configuration names. */
   readonly headers?: ReadValues | undefined;
   readonly query?: ReadValues | undefined;
+  /** Of the token. */
+  readonly claims?: ReadValues | undefined;
   /** Secrets that do not change from request to request and came with it: of what kind, and nothing of them. */
   readonly secrets?: readonly SecretKind[] | undefined;
   /** `path` is the template that stands for it, not what was asked for. */
@@ -135,6 +169,10 @@ export interface UpstreamFields {
   readonly attempts?: number | undefined;
   /** The server's verified identity. */
   readonly server?: PrincipalFields | undefined;
+  /** `jti` of the assertion that it got. */
+  readonly assertion?: string | undefined;
+  /** The header in which a secret was put in for it. */
+  readonly injected?: string | undefined;
 }
 
 export interface TlsFields {
@@ -152,6 +190,8 @@ export interface AccessRecord {
   /** A long-lived exchange (upgrade) has two records of one id: at its start and at its end. */
   readonly phase: 'start' | 'end' | undefined;
   readonly principal: PrincipalFields | undefined;
+  readonly behalfOf?: DelegationFields | undefined;
+  readonly token?: TokenFields | undefined;
   readonly decision: DecisionFields;
   readonly request: RequestFields;
   readonly response: ResponseFields;

@@ -11,6 +11,8 @@ import { readQueryParameter } from '../policy/query-parameter.js';
 export interface Told {
   /** By lower-case name; `null` where the request has none. */
   readonly headers: ReadonlyMap<string, string | null>;
+  /** Of the caller's token; `null` where it has none. */
+  readonly claims?: ReadonlyMap<string, string | null> | undefined;
   /** The request has no header that is not told. */
   readonly isAllOfHeaders: boolean;
   /** Where the query is, which is known whole. */
@@ -47,6 +49,12 @@ export class ToldFacts implements RequestFacts {
     const value = this.told.headers.get(name) ?? undefined;
     if (value !== undefined || this.told.headers.has(name) || this.told.isAllOfHeaders) return value;
     throw new UnknownFact(`request.headers["${name}"]`);
+  }
+
+  claim(name: string): string | undefined {
+    const value = this.told.claims?.get(name);
+    if (value === undefined) throw new UnknownFact(`credential.claims["${name}"]`);
+    return value ?? undefined;
   }
 
   query(name: string): string | undefined {

@@ -1,3 +1,4 @@
+import { toAssertion, toDelegate } from './assertions.js';
 import { toIdentity, trustOf, workloadApiOf } from './compile-trust.js';
 import type { Config, Deadlines, ForwardSettings, Limits, RecordedValues } from './config.js';
 import type { RawConfig } from './config-schema.js';
@@ -10,6 +11,7 @@ import type { Problem } from './problem.js';
 import { toPrincipalLimits } from './request-rates.js';
 import { toSeal } from './seal-schema.js';
 import { signalsOf } from './signal-schema.js';
+import { toToken } from './tokens.js';
 import { toUpstream } from './upstream-schema.js';
 import type { YamlText } from './yaml-text.js';
 
@@ -37,6 +39,7 @@ export function compileConfig(
         : { flagSvidLifetimeMs: raw.identity.flagSvidLifetime }),
     },
     ...trustOf(raw, places),
+    tokens: raw.tokens.map((token, i) => toToken(token, i, places)),
     ...(revocations === undefined ? {} : { revocationsFile: places.file(['revocations'], revocations) }),
     ...(emergency === undefined
       ? {}
@@ -60,8 +63,11 @@ export function compileConfig(
       : { shadowPolicyFile: places.file(['shadowPolicy'], raw.shadowPolicy) }),
     ...(registry === undefined ? {} : { registryFile: places.file(['registry'], registry) }),
     ...externalDecisionOf(raw.externalDecision, places),
-    trustedPeers: { gateways: raw.trustedPeers.gateways.map((gateway) => gateway.spiffeId) },
-    forward: toForward(raw.forward),
+    trustedPeers: {
+      gateways: raw.trustedPeers.gateways.map((gateway) => gateway.spiffeId),
+      delegates: raw.trustedPeers.delegates.map((delegate, i) => toDelegate(delegate, i, places)),
+    },
+    forward: toForward(raw.forward, places),
     audit: {
       file: places.recordPlace(['audit', 'file'], raw.audit.file),
       durability: raw.audit.durability,
@@ -99,11 +105,12 @@ const toLimits = ({
   ...toPrincipalLimits({ requestsPerPrincipal, concurrentPerPrincipal }),
 });
 
-const toForward = (raw: RawConfig['forward']): ForwardSettings => ({
+const toForward = (raw: RawConfig['forward'], places: Places): ForwardSettings => ({
   xfcc: raw.xfcc,
   spiffeId: raw.spiffeId,
   clientCert: raw.clientCert,
   headers: Object.entries(raw.headers).map(([name, template]) => ({ name, template })),
+  ...(raw.assertion === undefined ? {} : { assertion: toAssertion(raw.assertion, places) }),
 });
 
 const toRecorded = ({ headers, query, pathTemplates }: RawConfig['audit']): RecordedValues => ({

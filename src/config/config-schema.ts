@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { parseAddress } from './address.js';
+import { assertion, delegates } from './assertion-schema.js';
 import { externalDecision } from './external-schema.js';
 import { listeners } from './listener-schema.js';
 import { otlp } from './otlp-schema.js';
@@ -19,6 +20,7 @@ import {
 } from './schema-values.js';
 import { seal } from './seal-schema.js';
 import { metrics, signals } from './signal-schema.js';
+import { tokens } from './token-schema.js';
 import { identity, trust } from './trust-schema.js';
 import { upstreams } from './upstream-schema.js';
 
@@ -41,6 +43,7 @@ const forward = z
       .record(z.string(), text('Template of {fields}, such as {id}.'))
       .default({})
       .describe('Further headers for services that already read some header.'),
+    assertion: assertion.optional(),
   })
   .describe('What the service behind sees of the caller.');
 
@@ -92,6 +95,13 @@ const limits = z.strictObject({
     1,
     1_000_000,
   ).default(1000),
+  connectionsWithoutCertificate: count(
+    'Most connections at once on a listener of clients without a certificate.',
+    1,
+    1_000_000,
+  ).default(1000),
+  tokens: count('Verified tokens that are remembered.', 10, 1_000_000).default(10_000),
+  delegationDepth: count('Most actors between the subject of a call and us.', 1, 8).default(2),
   headerBytes: size('Largest request head.', 1024, 1024 ** 2).prefault('16KiB'),
   // Node drops headers past about 1,000 without a word: what policy and upstream see must be all there is.
   headerCount: count('Most header lines of a request.', 8, 1000).default(100),
@@ -147,6 +157,7 @@ export const configSchema = z
     version,
     identity,
     trust,
+    tokens: tokens.default([]),
     revocations: place('revoked.yaml').optional(),
     emergencyRevocations: place('Where `POST /revocations` keeps what it is told.').optional(),
     exceptions: exceptions.prefault({}),
@@ -161,6 +172,7 @@ export const configSchema = z
     trustedPeers: z
       .strictObject({
         gateways: z.array(z.strictObject({ spiffeId: workloadId('Exact SPIFFE ID.') })).default([]),
+        delegates,
       })
       .prefault({})
       .describe('Whose forwarded headers and request ids count.'),

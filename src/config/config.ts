@@ -1,8 +1,9 @@
 import type { BundleEndpointUrl } from '../identity/bundle-endpoint-url.js';
 import type { SpiffeId, TrustDomain } from '../identity/spiffe-id.js';
+import type { AssertionIssuer, JwtSvidIssuer, OidcIssuer } from '../identity/token-issuer.js';
 import type { XfccMode } from '../message/forward-policy.js';
 import type { PathTemplate } from '../policy/path-template.js';
-import type { PathPattern, PrincipalPattern } from '../policy/pattern.js';
+import type { PathPattern, SpiffePattern } from '../policy/pattern.js';
 import type { DecisionUrl } from './decision-url.js';
 import type { OtlpConfig } from './otlp.js';
 
@@ -26,6 +27,8 @@ export interface Config {
   readonly trust: readonly TrustConfig[];
   /** Folders with one bundle a file, named after its trust domain. */
   readonly trustFolders: readonly TrustFolderConfig[];
+  /** Tokens that callers may bring, in the order of the file. */
+  readonly tokens: readonly TokenConfig[];
   readonly revocationsFile?: string;
   /** Written by POST /revocations; need not be there yet. */
   readonly emergencyRevocationsFile?: string;
@@ -43,7 +46,11 @@ export interface Config {
   /** Who owns which identity. */
   readonly registryFile?: string;
   readonly externalDecision?: ExternalDecisionConfig;
-  readonly trustedPeers: { readonly gateways: readonly SpiffeId[] };
+  readonly trustedPeers: {
+    readonly gateways: readonly SpiffeId[];
+    /** Whose word counts on whose behalf it acts. */
+    readonly delegates: readonly DelegateConfig[];
+  };
   readonly forward: ForwardSettings;
   readonly audit: AuditConfig;
   /** How many identities have a series of their own; 0 = none, and no such metric. */
@@ -77,6 +84,35 @@ export interface BundleEndpointConfig {
   readonly bootstrapFile?: string;
   /** Where the last good bundle is kept across restarts. */
   readonly storeFile?: string;
+}
+
+export interface TokenConfig {
+  readonly issuer: OidcIssuer | JwtSvidIssuer;
+  /** Of an `oidc` issuer. */
+  readonly keys?: KeySetOrigin;
+}
+
+/** Where the keys of somebody who signs tokens come from. `discovery`: by the metadata of the issuer (OpenID Discovery 4). */
+export type KeySetOrigin =
+  | { readonly kind: 'file'; readonly file: string }
+  | ({ readonly kind: 'url'; readonly url: BundleEndpointUrl } & KeyFetching)
+  | ({ readonly kind: 'discovery' } & KeyFetching);
+
+interface KeyFetching {
+  readonly refreshMs: number;
+  /** The last good keys count no longer than this without a fetch that succeeded. */
+  readonly maxStaleMs: number;
+  /** PEM, in place of the public roots. */
+  readonly caFile?: string;
+}
+
+/** A peer that may say on whose behalf it acts, in one way. */
+export interface DelegateConfig {
+  readonly id: SpiffeId;
+  /** Its forwarded assertion is verified; its XFCC is believed. */
+  readonly by:
+    | { readonly kind: 'xfcc' }
+    | { readonly kind: 'assertion'; readonly issuer: AssertionIssuer; readonly keys: KeySetOrigin };
 }
 
 export interface TrustFolderConfig {
@@ -113,6 +149,12 @@ export interface ListenerConfig {
   readonly proxyProtocol?: { readonly from: readonly AddressRange[] };
   /** The plaintext that comes before TLS. */
   readonly startTls?: 'postgres';
+  /** For clients that know no SPIFFE and ask for one of these names (SNI); undefined = the DNS names of the certificate. */
+  readonly serverCertificate?: {
+    readonly certificateFile: string;
+    readonly keyFile: string;
+    readonly names?: readonly string[];
+  };
   /** Of a `tcp` listener: each takes all paths, and `host` is the name that TLS was asked for. */
   readonly routes: readonly RouteConfig[];
 }
@@ -134,13 +176,34 @@ export interface RouteConfig {
   readonly pathText: string;
   readonly upstream: string;
   readonly upgrade: readonly 'websocket'[];
-  readonly accept: 'mtls';
+  readonly accept: Accept;
+  /** Entries of `tokens` that count here; undefined = all. */
+  readonly tokens?: readonly string[];
+  /** The token goes on to the service. */
+  readonly forwardsToken: boolean;
+  /** On whose behalf a trusted peer says that it acts: not looked at, verified where it is said, or demanded. */
+  readonly delegation: 'off' | 'accept' | 'require';
+  /** Of the assertion that its service gets; false = none, undefined = by `forward.assertion.audience`. */
+  readonly assertion?: false | { readonly audience: string };
+  readonly injects?: InjectedCredential;
   readonly encodedSlash: boolean;
   /** Replaces limits.bodyBytes on this route; Infinity = unlimited. */
   readonly bodyBytes?: number;
   readonly limits?: RouteLimits;
   /** Replace the global ones on this route; these beat the upstream's timeouts too. */
   readonly deadlines?: Partial<RouteDeadlines>;
+}
+
+/** `token`: no certificate is needed. `either`: a certificate or a token; both are judged where both are there. */
+export type Accept = 'mtls' | 'mtls+token' | 'token' | 'either';
+
+/** A secret that the service still wants, put in so that no caller need have it. */
+export interface InjectedCredential {
+  /** Lower case. */
+  readonly header: string;
+  /** Stands before the secret: `Bearer `, or nothing. */
+  readonly prefix: string;
+  readonly file: string;
 }
 
 export interface UpstreamConfig {
@@ -173,7 +236,7 @@ export interface UpstreamTarget {
 
 /** `spiffe`: our own SVID is shown, and the server's must be this one. `roots`: a server certificate for its host name. */
 export type UpstreamTls =
-  | { readonly kind: 'spiffe'; readonly id: PrincipalPattern }
+  | { readonly kind: 'spiffe'; readonly id: SpiffePattern }
   | {
       readonly kind: 'roots';
       /** PEM, in place of the public roots. */
@@ -217,6 +280,20 @@ export interface ForwardSettings {
   readonly spiffeId: boolean;
   readonly clientCert: boolean;
   readonly headers: readonly { readonly name: string; readonly template: string }[];
+  readonly assertion?: AssertionConfig;
+}
+
+/** `x-identity-assertion`, signed by us. */
+export interface AssertionConfig {
+  /** Private JWK, or a set of them: the first signs, all are published. */
+  readonly keyFile: string;
+  readonly lifetimeMs: number;
+  /** For how long a key that is gone from the file is still published. */
+  readonly overlapMs: number;
+  /** Of routes that name none; undefined = those get no assertion. */
+  readonly audience?: string;
+  /** Where the public keys are kept as a JWK Set as well. */
+  readonly jwksFile?: string;
 }
 
 export interface AuditConfig {
@@ -281,6 +358,12 @@ export interface Limits {
   readonly connections: number;
   /** Open at once on one listener by one verified SPIFFE ID. */
   readonly connectionsPerPrincipal: number;
+  /** Open at once on one listener by clients without a certificate, of all together. */
+  readonly connectionsWithoutCertificate: number;
+  /** Verified tokens that are remembered. */
+  readonly tokens: number;
+  /** Most actors between the subject and us. */
+  readonly delegationDepth: number;
   readonly headerBytes: number;
   readonly headerCount: number;
   /** Infinity = unlimited. */

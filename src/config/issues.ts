@@ -4,16 +4,6 @@ import type { KeyPath, YamlText } from './yaml-text.js';
 
 type Issue = z.core.$ZodIssue;
 
-/** Keys that are promised but that this version does not do: it must say so, never silently do without. */
-const LATER = new Set([
-  'tokens',
-  'listeners.*.serverCertificate',
-  'listeners.*.routes.*.assertion',
-  'listeners.*.routes.*.injectCredential',
-  'forward.assertion',
-  'tests.*.behalfOf',
-]);
-
 /** Who mends these asks again. A large file may hold a hundred thousand. */
 const MAX_PROBLEMS = 1000;
 
@@ -26,13 +16,8 @@ export function checkShape<S extends z.ZodType>(
   const result = schema.safeParse(text.value, { reportInput: true });
   if (result.success) return { value: result.data, problems: [] };
   const { issues } = result.error;
-  const later = issues.flatMap((issue) => laterParents(issue));
   const keysAt = knownKeysOf(schema);
-  const problems = issues
-    .slice(0, MAX_PROBLEMS)
-    // Where a key is not built yet, what it would have stood in for is missing: one message is enough.
-    .filter((issue) => !(isMissing(issue) && later.includes(genericPath(issue.path.slice(0, -1)))))
-    .flatMap((issue) => describe(issue, keysAt, text));
+  const problems = issues.slice(0, MAX_PROBLEMS).flatMap((issue) => describe(issue, keysAt, text));
   return { value: undefined, problems: issues.length > MAX_PROBLEMS ? withMore(problems) : problems };
 }
 
@@ -89,25 +74,10 @@ function show(input: unknown): string {
 }
 
 function unknownKey(path: KeyPath, key: string, keysAt: KeysAt): string {
-  if (LATER.has(genericPath([...path, key]))) return `\`${key}\` is not built yet in this version`;
   const nearest = nearestKey(key, keysAt(path));
   const hint = nearest === undefined ? '' : `; did you mean \`${nearest}\`?`;
   return `unknown key \`${key}\`${hint}`;
 }
-
-const isMissing = (issue: Issue): boolean => issue.input === undefined && issue.code !== 'custom';
-
-function laterParents(issue: Issue): string[] {
-  if (issue.code !== 'unrecognized_keys') return [];
-  const parent = genericPath(issue.path);
-  return issue.keys.some((key) => LATER.has(genericPath([...issue.path, key]))) ? [parent] : [];
-}
-
-/** Positions in lists, and names of upstreams, read `*`. */
-const genericPath = (path: KeyPath): string =>
-  path
-    .map((key, i) => (typeof key === 'number' || (i === 1 && path[0] === 'upstreams') ? '*' : String(key)))
-    .join('.');
 
 interface SchemaNode {
   readonly properties?: Readonly<Record<string, SchemaNode>>;

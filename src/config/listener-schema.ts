@@ -13,10 +13,13 @@ import {
   oneOf,
   parsed,
   pathPattern,
+  place,
   placeLike,
   routeHost,
   sizeOrUnlimited,
+  text,
 } from './schema-values.js';
+import type { KeyPath } from './yaml-text.js';
 
 const routeDeadlines = z.strictObject({
   body: duration('The whole request body.').optional(),
@@ -36,6 +39,21 @@ const routeLimits = z.strictObject({
   concurrentPerPrincipal,
 });
 
+const injectCredential = z
+  .strictObject({
+    header: z
+      .string()
+      .regex(/^[a-z0-9-]{1,64}$/, 'must be a header name in lower case')
+      .describe('Header that the service reads; what a caller sends by this name is dropped.'),
+    file: place('File with the secret: its one line.'),
+    prefix: z
+      .string()
+      .regex(/^[ -~]{0,64}$/, 'must be plain text')
+      .default('')
+      .describe('Stands before the secret, such as "Bearer ".'),
+  })
+  .describe('A credential that the service still wants, so that no caller need have it.');
+
 const route = z.strictObject({
   name: name('Unique name; policy may use it as a destination.'),
   host: routeHost('One exact host, lower-case; left out = any.').optional(),
@@ -45,7 +63,25 @@ const route = z.strictObject({
     .array(oneOf('Protocol that may be upgraded to.', ['websocket']))
     .default([])
     .describe('Protocols that may be upgraded to; none unless named.'),
-  accept: oneOf('Credential that is asked for.', ['mtls'], ['mtls+token', 'token', 'either']).default('mtls'),
+  accept: oneOf('Credential that is asked for.', ['mtls', 'mtls+token', 'token', 'either']).default('mtls'),
+  tokens: z
+    .array(name('Name of an entry of `tokens`.'))
+    .min(1, 'must name at least one; leave it out for all of them')
+    .optional()
+    .describe('Tokens that count here; left out = all.'),
+  forwardToken: z
+    .boolean()
+    .default(false)
+    .describe('The token goes on to the service; else it is taken off.'),
+  delegation: oneOf(
+    'What a trusted peer says of whom it acts for: not looked at, verified where it is there, demanded.',
+    ['off', 'accept', 'require'],
+  ).default('off'),
+  assertion: z
+    .union([z.literal(false), z.strictObject({ audience: text('`aud` of the assertion.', 512) })])
+    .optional()
+    .describe('x-identity-assertion for its service: with this audience, or false for none.'),
+  injectCredential: injectCredential.optional(),
   encodedSlash: oneOf('Paths that hold %2F: policy must allow both readings.', ['refuse', 'allow']).default(
     'refuse',
   ),
@@ -102,6 +138,18 @@ export const listeners = z
         .optional()
         .describe('Load balancers whose connections begin with a PROXY header, v1 or v2.'),
       startTls: oneOf('Plaintext that comes before TLS.', ['postgres']).optional(),
+      serverCertificate: z
+        .strictObject({
+          certificate: place('PEM: the certificate, then its intermediates.'),
+          key: place('PEM: its private key.'),
+          names: z
+            .array(z.string().regex(/^(\*\.)?[a-z0-9.-]{1,253}$/, 'must be a DNS name in lower case'))
+            .min(1, 'must name at least one')
+            .optional()
+            .describe('Server names (SNI) that it is shown for; left out = its own DNS names.'),
+        })
+        .optional()
+        .describe('A certificate that clients without SPIFFE can verify.'),
       routes: z.array(route).min(1, 'must hold at least one route'),
     }),
   )
@@ -116,6 +164,7 @@ const ANY_PATH = parsePathPattern('/**');
 export function toListener(raw: RawListener, i: number, places: Places): ListenerConfig {
   const at = ['listeners', i];
   const { name: listenerName, protocol, direction, http2, proxyProtocol, startTls, socketMode } = raw;
+  const { serverCertificate: shown } = raw;
   const problem = (key: string, message: string): void => {
     places.problems.push(places.yaml.problemAt([...at, key], message));
   };
@@ -123,7 +172,7 @@ export function toListener(raw: RawListener, i: number, places: Places): Listene
   if (socketMode !== undefined && address.kind !== 'unix')
     problem('socketMode', 'needs a unix:/path address');
   if (startTls !== undefined && protocol !== 'tcp') problem('startTls', 'goes with `protocol: tcp`');
-  for (const [key, value] of Object.entries({ startTls, proxyProtocol })) {
+  for (const [key, value] of Object.entries({ startTls, proxyProtocol, serverCertificate: shown })) {
     if (value !== undefined && direction === 'outbound') problem(key, 'goes with `direction: inbound`');
   }
   if (proxyProtocol !== undefined && address.kind === 'unix')
@@ -137,17 +186,36 @@ export function toListener(raw: RawListener, i: number, places: Places): Listene
     http2,
     ...(proxyProtocol === undefined ? {} : { proxyProtocol }),
     ...(startTls === undefined ? {} : { startTls }),
+    ...(shown === undefined
+      ? {}
+      : {
+          serverCertificate: {
+            certificateFile: places.file([...at, 'serverCertificate', 'certificate'], shown.certificate),
+            keyFile: places.file([...at, 'serverCertificate', 'key'], shown.key),
+            ...(shown.names === undefined ? {} : { names: shown.names }),
+          },
+        }),
     routes: raw.routes.map((one, j) =>
-      toRoute(one, protocol, (key, message) => {
+      toRoute(one, protocol, injectedBy(one, [...at, 'routes', j], places), (key, message) => {
         places.problems.push(places.yaml.problemAt([...at, 'routes', j, key], message));
       }),
     ),
   };
 }
 
+function injectedBy(
+  { injectCredential: raw }: RawRoute,
+  at: KeyPath,
+  places: Places,
+): Pick<RouteConfig, 'injects'> {
+  if (raw === undefined) return {};
+  return { injects: { ...raw, file: places.file([...at, 'injectCredential', 'file'], raw.file) } };
+}
+
 function toRoute(
   raw: RawRoute,
   protocol: RawListener['protocol'],
+  injected: Pick<RouteConfig, 'injects'>,
   problem: (key: string, message: string) => void,
 ): RouteConfig {
   const isTcp = protocol === 'tcp';
@@ -165,6 +233,11 @@ function toRoute(
     upstream: raw.upstream,
     upgrade: [...new Set(raw.upgrade)],
     accept: raw.accept,
+    ...(raw.tokens === undefined ? {} : { tokens: raw.tokens }),
+    forwardsToken: raw.forwardToken,
+    delegation: raw.delegation,
+    ...(raw.assertion === undefined ? {} : { assertion: raw.assertion }),
+    ...injected,
     encodedSlash: raw.encodedSlash === 'allow',
     ...(raw.bodyBytes === undefined ? {} : { bodyBytes: raw.bodyBytes }),
     ...(raw.limits === undefined ? {} : { limits: toRouteLimits(raw.limits) }),

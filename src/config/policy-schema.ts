@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { problemOfReadHeader } from '../message/header-names.js';
 import { exceptionSchema } from './exception-schema.js';
 import { policyTestSchema } from './policy-test.js';
-import { MAX_READS, recordedHeader, recordedParameter } from './recorded-values.js';
+import { MAX_READS, recordedClaim, recordedHeader, recordedParameter } from './recorded-values.js';
 import { method, name, oneOf, pathPattern, principalPattern, text } from './schema-values.js';
 
 const MAX_CONDITION = 2048;
@@ -41,6 +41,11 @@ const reads = z
       .array(recordedHeader(problemOfReadHeader))
       .max(MAX_READS, `must name at most ${MAX_READS}`)
       .default([]),
+    claims: z
+      .array(recordedClaim)
+      .max(MAX_READS, `must name at most ${MAX_READS}`)
+      .default([])
+      .describe("Claims of the caller's token, by name or JSON Pointer."),
     query: z.array(recordedParameter).max(MAX_READS, `must name at most ${MAX_READS}`).default([]),
   })
   .describe('What conditions may read of a request beyond its line; their values are recorded.');

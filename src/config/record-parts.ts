@@ -44,19 +44,53 @@ export const id = some('Of the request or the connection.');
 export const principal = z
   .strictObject({
     id: z.string().describe('SPIFFE ID; as it stands in the certificate, acceptable or not.'),
-    kind: z.enum(['workload', 'none']).describe('none: nothing verified it, and the ID is a claim.'),
+    kind: z
+      .enum(['workload', 'token', 'none'])
+      .describe(
+        "token: a name that a token's issuer vouches for. none: nothing verified it, and the ID is a claim.",
+      ),
+    credential: z.enum(['jwt-svid', 'oidc']).optional().describe('What it showed; left out: a certificate.'),
     trustDomain: z.string(),
-    serial: z.string().describe('Of the certificate, in hexadecimal.'),
-    sha256: sha256('Of the certificate.'),
-    keySha256: sha256('Of its public key.'),
+    serial: z.string().optional().describe('Of the certificate, in hexadecimal.'),
+    sha256: sha256('Of the certificate.').optional(),
+    keySha256: sha256('Of its public key.').optional(),
     issuer: z.string(),
-    authority: sha256('Of the trust anchor that verified it.').optional(),
+    authority: z
+      .string()
+      .optional()
+      .describe(
+        'SHA-256 of the trust anchor that verified it; of a token the thumbprint of the key (RFC 7638).',
+      ),
     notBefore: time,
     notAfter: time,
     owner: z.string().optional().describe('By the registry.'),
     registered: z.boolean().optional().describe('Whether the registry knows the ID.'),
   })
-  .describe('The certificate that was presented.');
+  .describe('Who called, by what was presented.');
+
+export const token = z
+  .strictObject({
+    entry: some('Name under `tokens`.'),
+    issuer: z.string(),
+    jti: z.string().optional(),
+    sha256: sha256('Of its text.'),
+    notAfter: time,
+    bound: z.literal(true).optional().describe('Good with this client certificate alone.'),
+  })
+  .describe('A verified token that came with the request.');
+
+export const behalfOf = z
+  .strictObject({
+    id: some('Whom the call was for.'),
+    trustDomain: z.string(),
+    by: z.enum(['token', 'assertion', 'xfcc']).describe('What said so.'),
+    actors: z.array(z.string()).describe('Who acted; the last is the caller.'),
+    issuer: z.string().optional().describe('Of the assertion.'),
+    jti: z.string().optional().describe('Of the assertion.'),
+    owner: z.string().optional().describe('By the registry.'),
+    registered: z.boolean().optional().describe('Whether the registry knows the subject.'),
+  })
+  .describe('On whose behalf the caller acted.');
 
 export const decision = z
   .strictObject({
@@ -120,6 +154,7 @@ export const request = z
     query: values
       .optional()
       .describe('Those that the policy reads or `audit.query` names; null = not there.'),
+    claims: values.optional().describe('Those of the token that the policy reads; null = not there.'),
     secrets: z.array(secretKind).optional().describe('Kinds of static secrets that arrived with it.'),
     redacted: z.literal(true).optional().describe('`path` is a template.'),
     truncated: z.literal(true).optional().describe('A value was cut to 4096 characters.'),
@@ -150,6 +185,8 @@ export const upstream = z
     target: z.string().optional().describe('Of several targets.'),
     attempts: count('How often it was sent, where more than once.').optional(),
     server: principal.optional().describe('Identity that the server proved.'),
+    assertion: z.string().optional().describe('`jti` of the assertion that it got.'),
+    injected: z.string().optional().describe('Header in which a secret was put in.'),
   })
   .describe('Where it went to.');
 

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import {
   atListener,
+  behalfOf,
   connections,
   decision,
   endReason,
@@ -16,6 +17,7 @@ import {
   time,
   timing,
   tls,
+  token,
   upstream,
 } from './record-parts.js';
 
@@ -35,6 +37,8 @@ const access = z.strictObject({
   id,
   phase: z.enum(['start', 'end']).optional(),
   principal: principal.optional(),
+  behalfOf: behalfOf.optional(),
+  token: token.optional(),
   decision,
   request,
   response,

@@ -22,6 +22,15 @@ export const recordedParameter = z
   .superRefine(refused(problemOfRecordedParameter))
   .describe('Query parameter, by its exact name.');
 
+/** A claim of a token by its name, or by a JSON Pointer (RFC 6901) that begins with `/`. */
+export const recordedClaim = z
+  .string()
+  .regex(
+    /^[A-Za-z0-9_.:~/-]{1,128}$/,
+    'must be a claim name, or a JSON Pointer such as /kubernetes.io/namespace',
+  )
+  .describe("Claim of the caller's token, by name or JSON Pointer.");
+
 /** Keys of `audit` that say what records hold of a request. */
 export const recordedValues = {
   headers: z

@@ -1,7 +1,8 @@
 import { z } from 'zod';
+import { parsePrincipalId } from '../identity/principal-id.js';
 import { parseSpiffeId, parseTrustDomain } from '../identity/spiffe-id.js';
 import { parseNamingTemplate } from '../policy/naming.js';
-import { parsePathPattern, parsePrincipalPattern } from '../policy/pattern.js';
+import { parsePathPattern, parsePrincipalPattern, parseSpiffePattern } from '../policy/pattern.js';
 import { err, ok, type Result } from '../reasons.js';
 import { parseRouteHost } from './address.js';
 import {
@@ -133,6 +134,18 @@ export const spiffeId = (description: string) => parsed(parseSpiffeId, z.string(
 
 export const principalPattern = (description: string) =>
   parsed(parsePrincipalPattern, z.string().describe(description));
+
+/** Of principals that have certificates. */
+export const spiffePattern = (description: string) =>
+  parsed(parseSpiffePattern, z.string().describe(description));
+
+/** A workload, or a principal that tokens name. */
+export const principalId = (description: string) =>
+  parsed((value) => {
+    const id = parsePrincipalId(value);
+    if (!id.ok) return id;
+    return id.value.path === '' ? err('names a trust domain, not a workload: it has no path') : id;
+  }, z.string().describe(description));
 
 export const namingTemplate = (description: string) =>
   parsed(parseNamingTemplate, z.string().describe(description));

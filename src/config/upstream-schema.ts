@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { parseUpstreamUrl, type UpstreamUrl } from './address.js';
 import type { Deadlines, HealthCheckConfig, UpstreamConfig, UpstreamTls } from './config.js';
 import type { Places } from './places.js';
-import { count, duration, name, oneOf, place, placeLike, principalPattern } from './schema-values.js';
+import { count, duration, name, oneOf, place, placeLike, spiffePattern } from './schema-values.js';
 import type { KeyPath } from './yaml-text.js';
 
 const target = placeLike(
@@ -48,7 +48,7 @@ const upstream = z.strictObject({
     'auto',
     'tcp',
   ]).optional(),
-  spiffeId: principalPattern(
+  spiffeId: spiffePattern(
     'SPIFFE ID, or a pattern, that the server must have; our own SVID is shown to it.',
   ).optional(),
   tls: z

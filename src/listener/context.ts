@@ -7,6 +7,7 @@ import type {
   ListenerMetrics,
   RecordSink,
   SnapshotHolder,
+  TokenAuthority,
   UpstreamPort,
 } from './ports.js';
 import type { RequestLimits } from './request-limits.js';
@@ -18,6 +19,7 @@ export interface ListenerContext {
   readonly name: string;
   readonly snapshots: SnapshotHolder;
   readonly credentials: CredentialIndex;
+  readonly tokens: TokenAuthority;
   readonly upstream: UpstreamPort;
   readonly external: ExternalDecisions;
   readonly records: RecordSink;

@@ -1,7 +1,8 @@
 import type { Duplex, Readable } from 'node:stream';
 import type { AuditRecord, PrincipalFields, SecretKind } from '../audit/record.js';
+import type { SpiffeId } from '../identity/spiffe-id.js';
 import type { Permit } from '../policy/permit.js';
-import type { Failure, Reason } from '../reasons.js';
+import type { Failure, Reason, Result } from '../reasons.js';
 import type { Snapshot } from '../snapshot.js';
 
 /** What the listener needs of the rest; `app` hands it in. */
@@ -19,6 +20,20 @@ export interface PeerCertificates {
 
 /** Reads what the peer presented in the handshake (the one file that knows Node's TLS differences). */
 export type PeerReader = (socket: Duplex) => PeerCertificates | undefined;
+
+/** Why a token could not be validated elsewhere: it is bad, nobody there ever validates any, or nobody knows now. */
+export interface NotValidated {
+  readonly kind: 'rejected' | 'unsupported' | 'unavailable';
+  readonly message: string;
+}
+
+/** What of verifying tokens has to be asked for elsewhere. */
+export interface TokenAuthority {
+  /** A token names a key that is not in its issuer's set. Resolves when it has been fetched again: true where the set is another one now. */
+  refreshKeys(issuer: string): Promise<boolean>;
+  /** The agent's word on a JWT-SVID (SPIFFE Workload API 6.3). */
+  validate(audience: string, token: string): Promise<Result<SpiffeId, NotValidated>>;
+}
 
 /** What goes out. Framing, Host and Connection are the upstream's to write; they are not in `headers`. */
 export interface ForwardRequest {

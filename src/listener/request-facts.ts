@@ -39,6 +39,10 @@ export class LiveFacts implements RequestFacts {
     return readQueryParameter(this.head.target.query, name);
   }
 
+  claim(_name: string): string | undefined {
+    return undefined;
+  }
+
   get credential(): CredentialFacts {
     const { leaf } = this.of.credential!.svid!;
     return {

@@ -12,6 +12,8 @@ export interface ConditionProblem {
 export interface PolicyReads {
   readonly headers: readonly string[];
   readonly query: readonly string[];
+  /** Of tokens. */
+  readonly claims: readonly string[];
 }
 
 /** What a walk through an expression finds. Each method gives the steps that evaluating what it notes takes at most. */

@@ -1,13 +1,15 @@
-import type { SpiffeId } from '../identity/spiffe-id.js';
+import type { PrincipalId } from '../identity/principal-id.js';
 import { ConditionRun } from './condition-run.js';
+import type { Delegation } from './delegation.js';
 import type { RequestFacts } from './facts.js';
 import type { Effect, Policy } from './policy.js';
 import { isTurnedAway } from './registry.js';
 
 /** The question: may this principal do this, there, now? */
 export interface AccessRequest {
-  readonly principal: SpiffeId;
-  readonly behalfOf?: undefined;
+  readonly principal: PrincipalId;
+  /** Undefined: it asks for itself. */
+  readonly behalfOf?: Delegation | undefined;
   readonly method: string;
   /** Lower-case, without port; empty where the request names none. */
   readonly host: string;
@@ -31,7 +33,9 @@ export type DecisionReason =
   | 'external_allowed'
   | 'policy_denied'
   | 'no_rule_matched'
-  | 'identity_unregistered';
+  | 'identity_unregistered'
+  /** The registry does not let the caller act for this subject. */
+  | 'delegation_denied';
 
 /** A condition that could not be evaluated: no match in an allow, a match in a deny. */
 export interface ConditionError {

@@ -2,11 +2,11 @@ import type { AccessRequest } from './decision.js';
 import type { RegistryEntry } from './registry.js';
 
 export interface CredentialFacts {
-  readonly kind: 'x509';
+  readonly kind: 'x509' | 'jwt-svid' | 'oidc';
   /** Unix milliseconds. */
   readonly notBeforeMs: number;
   readonly notAfterMs: number;
-  /** Distinguished name of whoever issued it, as records have it. */
+  /** Whoever issued it: a distinguished name, or the `iss` of a token, as records have it. */
   readonly issuer: string;
 }
 
@@ -25,6 +25,11 @@ export interface RequestFacts {
   header(name: string): string | undefined;
   /** Decoded value of a query parameter. Throws a ConditionFault where it is there twice, or cannot be decoded. */
   query(name: string): string | undefined;
+  /**
+   * Of the verified token that names the caller, or whom it acts for: a text, number or truth value as text; undefined where the
+   * token has none, and where there is no token. Throws a ConditionFault where it is something else.
+   */
+  claim(name: string): string | undefined;
   readonly credential: CredentialFacts;
   readonly connection: ConnectionFacts;
 }

@@ -7,6 +7,7 @@ export type GivenValues = ReadonlyMap<string, string | null>;
 export interface Given {
   readonly headers?: GivenValues | undefined;
   readonly query?: GivenValues | undefined;
+  readonly claims?: GivenValues | undefined;
   readonly credential?: CredentialFacts | undefined;
   readonly connection?: ConnectionFacts | undefined;
 }
@@ -21,6 +22,10 @@ export class GivenFacts implements RequestFacts {
 
   query(name: string): string | undefined {
     return readValue(this.given.query, name, `request.query["${name}"]`);
+  }
+
+  claim(name: string): string | undefined {
+    return readValue(this.given.claims, name, `credential.claims["${name}"]`);
   }
 
   get credential(): CredentialFacts {

@@ -20,7 +20,7 @@ export function* lintPolicy(
   const reach = new Reach(around, budget);
   const denies = new CoverIndex(reach, true, budget);
   const allows = new CoverIndex(reach, false, budget);
-  const conditions = new ConditionLint(policy.reads ?? { headers: [], query: [] });
+  const conditions = new ConditionLint(policy.reads ?? { headers: [], query: [], claims: [] });
   const useful: LintSubject[] = [];
   for (const subject of subjectsOf(policy)) {
     yield* conditions.findingsOf(subject);

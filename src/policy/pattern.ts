@@ -1,5 +1,5 @@
-import type { SpiffeId, TrustDomain } from '../identity/spiffe-id.js';
-import { parseSpiffeId, parseTrustDomain } from '../identity/spiffe-id.js';
+import { namespaceOf, type PrincipalId, whyNoSegment } from '../identity/principal-id.js';
+import { parseSpiffeId, parseTrustDomain, type TrustDomain } from '../identity/spiffe-id.js';
 import { err, ok, type Result } from '../reasons.js';
 
 /** Segments of a pattern: a literal, `*` (exactly one, not empty) or `**` (any number). A literal never holds `*`. */
@@ -7,8 +7,14 @@ export type PatternSegments = readonly string[];
 
 export interface PrincipalPattern {
   readonly text: string;
-  readonly trustDomain: TrustDomain;
+  /** As of a PrincipalId: a trust domain, or another namespace (`ci:`). */
+  readonly trustDomain: string;
   readonly segments: PatternSegments;
+}
+
+/** One that only SPIFFE IDs match. */
+export interface SpiffePattern extends PrincipalPattern {
+  readonly trustDomain: TrustDomain;
 }
 
 export interface PathPattern {
@@ -20,8 +26,23 @@ const MAX_SEGMENTS = 128;
 const MAX_BYTES = 2048;
 const SCHEME = 'spiffe://';
 
-// Reads `spiffe://td/ns/*/sa/**`: all but its whole-segment wildcards must be a valid SPIFFE ID as it stands.
+// Reads `spiffe://td/ns/*/sa/**`, and `ci:octo/*` of principals that tokens name.
 export function parsePrincipalPattern(text: string): Result<PrincipalPattern, string> {
+  const namespace = namespaceOf(text);
+  if (namespace === undefined) return parseSpiffePattern(text);
+  if (text.length > MAX_BYTES) return err('longer than 2048 bytes');
+  const segments = text.slice(namespace.length).split('/');
+  const wild = checkWildcards(segments);
+  if (wild !== undefined) return err(wild);
+  for (const segment of segments) {
+    const wrong = isWildcard(segment) ? undefined : whyNoSegment(segment);
+    if (wrong !== undefined) return err(wrong);
+  }
+  return ok({ text, trustDomain: namespace, segments: collapse(segments) });
+}
+
+// All but its whole-segment wildcards must be a valid SPIFFE ID as it stands.
+export function parseSpiffePattern(text: string): Result<SpiffePattern, string> {
   if (text.length > MAX_BYTES) return err('longer than 2048 bytes');
   if (!text.startsWith(SCHEME)) return err('must begin with spiffe:// in lower case');
   const slash = text.indexOf('/', SCHEME.length);
@@ -54,7 +75,7 @@ export function parsePathPattern(text: string): Result<PathPattern, string> {
   return ok({ text, segments: collapse(segments) });
 }
 
-export function matchPrincipal(pattern: PrincipalPattern, id: SpiffeId): boolean {
+export function matchPrincipal(pattern: PrincipalPattern, id: PrincipalId): boolean {
   return pattern.trustDomain === id.trustDomain && matchSegments(pattern.segments, id.segments);
 }
 

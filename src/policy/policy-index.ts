@@ -1,4 +1,4 @@
-import type { SpiffeId } from '../identity/spiffe-id.js';
+import type { PrincipalId } from '../identity/principal-id.js';
 import type { ConditionRun } from './condition-run.js';
 import type { AccessRequest } from './decision.js';
 import { isLive } from './exception.js';
@@ -113,14 +113,14 @@ export class PolicyIndex {
   }
 
   /** True when some rule still lets this principal reach something; one with a condition may. */
-  hasAnyAllow(principal: SpiffeId): boolean {
+  hasAnyAllow(principal: PrincipalId): boolean {
     const view = this.#viewOf(principal);
     view.anyAllow ??= someAllow(view.entries);
     return view.anyAllow;
   }
 
   /** True when some rule that names this principal is of use at this moment. */
-  hasAnyLive(principal: SpiffeId, nowMs: number): boolean {
+  hasAnyLive(principal: PrincipalId, nowMs: number): boolean {
     for (const { rules } of this.#viewOf(principal).entries) {
       for (const list of rules.values())
         if (list.some(({ term }) => term === undefined || isLive(term, nowMs))) return true;
@@ -128,7 +128,7 @@ export class PolicyIndex {
     return false;
   }
 
-  #viewOf(principal: SpiffeId): View {
+  #viewOf(principal: PrincipalId): View {
     const known = this.#principals.get(principal.uri);
     if (known !== undefined) return known;
     const trie = this.#domains.get(principal.trustDomain);

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import type { SpiffeId } from '../identity/spiffe-id.js';
+import type { PrincipalId } from '../identity/principal-id.js';
 import { type Condition, compileCondition } from './condition.js';
 import type { PolicyReads } from './condition-shape.js';
 import { Decisions } from './decisions.js';
@@ -19,6 +19,8 @@ export interface RuleInput {
   /** `shadow`: it decides nothing, and records say what it would have decided. */
   readonly mode?: 'enforce' | 'shadow' | undefined;
   readonly principals: readonly PrincipalPattern[];
+  /** Only for calls on behalf of one of these. Without it an allow is for calls of the caller's own alone, a deny for all. */
+  readonly behalfOf?: readonly PrincipalPattern[] | undefined;
   readonly destinations: readonly string[];
   readonly methods?: readonly string[] | undefined;
   readonly paths?: readonly PathPattern[] | undefined;
@@ -38,6 +40,7 @@ export interface Rule {
   readonly effect: Effect;
   readonly mode: 'enforce' | 'shadow';
   readonly principals: readonly PrincipalPattern[];
+  readonly behalfOf: readonly PrincipalPattern[] | undefined;
   readonly destinations: ReadonlySet<string>;
   readonly methods: ReadonlySet<string> | undefined;
   readonly paths: readonly PathPattern[] | undefined;
@@ -101,7 +104,7 @@ export { DEFAULT_RULE, REGISTRY_RULE } from './decisions.js';
 
 /** Rules compiled in one step: a millisecond or two where each has a condition of its own. */
 const RULES_A_STEP = 25;
-const NOTHING_READ: PolicyReads = { headers: [], query: [] };
+const NOTHING_READ: PolicyReads = { headers: [], query: [], claims: [] };
 
 /** Compiles what was read and checked; ids must be unique. `candidate` is tried out beside it. */
 export function compilePolicy(input: PolicyInput, registry?: Registry, candidate?: PolicyInput): Policy {
@@ -136,7 +139,7 @@ export function withGrants(policy: Policy, grants: readonly ExceptionInput[]): P
 }
 
 /** Could this identity still reach anything at all? Conservative: an allow that only narrow denies touch counts. */
-export function hasAnyAllow(policy: Policy, principal: SpiffeId, nowMs: number): boolean {
+export function hasAnyAllow(policy: Policy, principal: PrincipalId, nowMs: number): boolean {
   const { registry, index, exceptionIndex } = policy;
   if (isTurnedAway(registry, principal)) return false;
   return index.hasAnyAllow(principal) || exceptionIndex?.hasAnyLive(principal, nowMs) === true;
@@ -200,6 +203,7 @@ function assemble(parts: PolicyParts, grants: readonly ExceptionInput[] = []): P
 const joinReads = (a: PolicyReads, b: PolicyReads): PolicyReads => ({
   headers: [...new Set([...a.headers, ...b.headers])],
   query: [...new Set([...a.query, ...b.query])],
+  claims: [...new Set([...a.claims, ...b.claims])],
 });
 
 /** Conditions by their text: many rules say the same one. */
@@ -228,12 +232,13 @@ const toRule = (input: RuleInput, index: number, conditions: ConditionTexts): Ru
   effect: input.effect,
   mode: input.mode ?? 'enforce',
   principals: input.principals,
+  behalfOf: input.behalfOf,
   destinations: new Set(input.destinations),
   methods: input.methods === undefined ? undefined : new Set(input.methods),
   paths: input.paths,
   condition: input.when === undefined ? undefined : conditions.compile(input.when),
   term: undefined,
-  isConditional: input.when !== undefined,
+  isConditional: input.when !== undefined || input.behalfOf !== undefined,
   index,
 });
 

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import type { SpiffeId } from '../identity/spiffe-id.js';
+import type { PrincipalId } from '../identity/principal-id.js';
 import { type PrincipalPattern, parsePrincipalPattern } from './pattern.js';
 import { compareSpecificity, RankedPatterns } from './ranked-patterns.js';
 
@@ -10,6 +10,15 @@ export interface RegistryEntry {
   readonly environment: string | undefined;
   readonly contact: string | undefined;
   readonly purpose: string | undefined;
+  /** For whom it may act; for nobody unless it is said. */
+  readonly delegations?: readonly DelegationGrant[] | undefined;
+}
+
+/** Leave to act on behalf of others. */
+export interface DelegationGrant {
+  readonly for: readonly PrincipalPattern[];
+  /** Upstreams or routes; undefined = all. */
+  readonly destinations?: readonly string[] | undefined;
 }
 
 /** What becomes of a verified identity that no entry knows; `flag` lets it in and says so. */
@@ -31,11 +40,11 @@ export interface Registry extends RegistryInput {
   /** SHA-256 (16 hex digits) of what it says, in whatever order. */
   readonly revision: string;
   /** The most specific entry for this identity. */
-  find(id: SpiffeId): RegistryEntry | undefined;
+  find(id: PrincipalId): RegistryEntry | undefined;
 }
 
 /** Whether a registry turns this identity away because no entry knows it. */
-export const isTurnedAway = (registry: Registry | undefined, id: SpiffeId): boolean =>
+export const isTurnedAway = (registry: Registry | undefined, id: PrincipalId): boolean =>
   registry?.unregistered === 'deny' && registry.find(id) === undefined;
 
 /** Compiles checked entries at once. */
@@ -128,7 +137,7 @@ class RegistryIndex {
     domain.append(entry, segments);
   }
 
-  find(id: SpiffeId): RegistryEntry | undefined {
+  find(id: PrincipalId): RegistryEntry | undefined {
     const exact = this.#exact.get(id.uri);
     if (exact !== undefined) return exact;
     const domain = this.#domains.get(id.trustDomain);

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { Config } from '../config/config.js';
 import { createRevocationList, type RevocationList } from '../identity/revocation.js';
+import { NO_TOKENS } from '../identity/token-trust.js';
 import { createTrustBundle, type TrustBundle } from '../identity/trust-bundle.js';
 import { compileForwardPlan, type ForwardPlan } from '../message/forward-policy.js';
 import { pseudonymOf } from '../message/via.js';
@@ -38,6 +39,9 @@ export function joinSnapshot(
     outboundPlan: forwardPlan('outbound', config, own, before),
     gateways: new Set(config.trustedPeers.gateways.map((id) => id.uri)),
     trustRevision: trustRevision(trust, sources),
+    tokens: NO_TOKENS,
+    serverCertificates: new Map(),
+    injected: new Map(),
   };
 }
 

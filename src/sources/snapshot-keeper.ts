@@ -2,10 +2,11 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { SealKey } from '../audit/seal-key.js';
 import type { Config } from '../config/config.js';
 import { judgeSvid } from '../identity/revocation.js';
+import type { SpiffeId } from '../identity/spiffe-id.js';
 import type { TrustBundleSet } from '../identity/trust-bundle.js';
 import type { VerifiedSvid } from '../identity/x509-svid.js';
 import type { Policy } from '../policy/policy.js';
-import type { Refusal } from '../reasons.js';
+import { err, type Refusal, type Result } from '../reasons.js';
 import type { Snapshot } from '../snapshot.js';
 import { ConfigReader, hasLostDeny, type Loaded } from './config-reader.js';
 import { DirectoryWatch } from './directory-watch.js';
@@ -15,6 +16,7 @@ import type { PeerReader } from './endpoint-connection.js';
 import { FileSource } from './file-source.js';
 import type { GrantStore } from './grant-store.js';
 import { joinSnapshot, revocationsOf } from './join-snapshot.js';
+import type { NotValidated } from './jwt-svid-validator.js';
 import { restartNeededFor } from './restart-needed.js';
 import type { Source, SourceHost, SourceStatus } from './source.js';
 import {
@@ -211,6 +213,14 @@ export class SnapshotKeeper implements SourceHost {
     if (this.#closed || !this.#sourceSet().has(source)) return;
     this.#report(source);
     this.#sayStale();
+  }
+
+  async refreshKeys(_issuer: string): Promise<boolean> {
+    return false;
+  }
+
+  async validate(_audience: string, _token: string): Promise<Result<SpiffeId, NotValidated>> {
+    return err({ kind: 'unsupported', message: '' });
   }
 
   noted(source: Source, note: string): void {

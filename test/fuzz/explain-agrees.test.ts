@@ -160,6 +160,13 @@ class FilledIn {
     readonly other: AccessRequest['facts'],
   ) {}
 
+  claim(name: string) {
+    return orElse(
+      () => this.some.claim(name),
+      () => this.other.claim(name),
+    );
+  }
+
   header(name: string) {
     return orElse(
       () => this.some.header(name),

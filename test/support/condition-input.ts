@@ -4,7 +4,11 @@ import { type ConditionInput, type RequestFacts, UnknownFact } from '../../src/p
 import { parsePrincipalPattern } from '../../src/policy/pattern.js';
 import type { RegistryEntry } from '../../src/policy/registry.js';
 
-export const READS: PolicyReads = { headers: ['x-region', 'x-tier'], query: ['dry_run', '__proto__'] };
+export const READS: PolicyReads = {
+  headers: ['x-region', 'x-tier'],
+  query: ['dry_run', '__proto__'],
+  claims: ['repository'],
+};
 /** A Saturday, 21 November 2026. */
 export const NOW_MS = Date.UTC(2026, 10, 21, 10, 30, 15, 250);
 
@@ -40,6 +44,7 @@ export function inputOf(sample: Sample = {}): ConditionInput {
     of !== undefined && Object.hasOwn(of, name) ? of[name] : undefined;
   const facts = {
     header: (name: string) => own(sample.headers, name),
+    claim: () => undefined,
     query: (name: string) => own(sample.query, name),
     credential: {
       kind: 'x509',
@@ -77,6 +82,7 @@ const unknown = (fact: string): never => {
 /** Of a request of which nothing was written down. */
 export const noFacts: RequestFacts = {
   header: (name) => unknown(`header ${name}`),
+  claim: (name) => unknown(`claim ${name}`),
   query: (name) => unknown(`query parameter ${name}`),
   get credential() {
     return unknown('credential');

@@ -32,7 +32,7 @@ export const routes = [
   { name: 'r3', upstream: 'v', path: path('/**'), encodedSlash: true },
 ];
 export const methods: ReadonlySet<string> = new Set(['GET', 'POST']);
-export const reads = { headers: ['x-a'], query: ['q'] };
+export const reads = { headers: ['x-a'], query: ['q'], claims: [] };
 
 const principals = fc.uniqueArray(
   fc

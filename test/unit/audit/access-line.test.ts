@@ -22,10 +22,11 @@ function pinoLine(seq: number, record: AccessRecord): string {
       },
     },
   );
-  const { principal, tls, peer, time, event, id, phase, decision, request, ...rest } = record;
+  const { principal, tls, peer, time, event, id, phase, behalfOf, token, decision, request, ...rest } =
+    record;
   const { response, upstream, timing } = rest;
   const child = log.child(principal === undefined ? { tls, peer } : { principal, tls, peer });
-  child.info({ seq, time, event, id, phase, decision, request, response, upstream, timing });
+  child.info({ seq, time, event, id, phase, behalfOf, token, decision, request, response, upstream, timing });
   return escapeUnseen(written);
 }
 
