@@ -6,7 +6,7 @@ import type { SpiffeId } from '../identity/spiffe-id.js';
 import type { TrustBundleSet } from '../identity/trust-bundle.js';
 import type { VerifiedSvid } from '../identity/x509-svid.js';
 import type { Policy } from '../policy/policy.js';
-import { err, type Refusal, type Result } from '../reasons.js';
+import type { Refusal, Result } from '../reasons.js';
 import type { Snapshot } from '../snapshot.js';
 import { ConfigReader, hasLostDeny, type Loaded } from './config-reader.js';
 import { DirectoryWatch } from './directory-watch.js';
@@ -27,6 +27,7 @@ import {
   sourcesOf,
   trustOf,
 } from './source-set.js';
+import { TokenDesk } from './token-desk.js';
 import { revocationPolicyOf, staleLists } from './trust-source.js';
 
 const POLL_MS = 1000;
@@ -43,6 +44,8 @@ export interface KeptStatus extends SourceStatus {
   readonly awaited: boolean;
   /** Its files have said something else than what is in force for more than a minute. */
   readonly drifted: boolean;
+  /** We are ready without it. */
+  readonly optional: boolean;
 }
 
 /** Told of every change; `app` turns it into logs, metrics, records and listeners that adopt. */
@@ -75,6 +78,10 @@ export class SnapshotKeeper implements SourceHost {
   readonly #polled = new Set<Source>();
   readonly #reported = new Map<string, string>();
   readonly #drift = new DriftWatch();
+  readonly #tokenDesk = new TokenDesk(() => {
+    const loaded = this.#configSource.value;
+    return loaded && { tokens: loaded.sources.tokens, agent: loaded.config.workloadApi?.socket };
+  });
   #stale: ReadonlyMap<string, string> = new Map();
   #poll: NodeJS.Timeout | undefined;
   #gathering: NodeJS.Timeout | undefined;
@@ -133,6 +140,7 @@ export class SnapshotKeeper implements SourceHost {
     clearInterval(this.#poll);
     clearTimeout(this.#gathering);
     this.#watch.close();
+    this.#tokenDesk.close();
     this.emergency?.close();
     this.grants?.close();
   }
@@ -179,12 +187,18 @@ export class SnapshotKeeper implements SourceHost {
     if (!this.#closed && this.#sources().includes(source)) this.#adopt(source, this.nowMs());
   }
 
+  /** Its own value is in force and out of date. */
+  isOutdated(name: string): boolean {
+    return this.#sources().some((source) => source.name === name && source.stale !== undefined);
+  }
+
   get status(): readonly KeptStatus[] {
     return this.#sources().map((source) => ({
       ...source.status,
       stale: source.stale ?? this.#stale.get(source.name),
       awaited: source.isAwaited,
       drifted: this.#drift.drifted.has(source.name),
+      optional: source.isOptional ?? false,
     }));
   }
 
@@ -215,12 +229,12 @@ export class SnapshotKeeper implements SourceHost {
     this.#sayStale();
   }
 
-  async refreshKeys(_issuer: string): Promise<boolean> {
-    return false;
+  refreshKeys(issuer: string): Promise<boolean> {
+    return this.#tokenDesk.refreshKeys(issuer);
   }
 
-  async validate(_audience: string, _token: string): Promise<Result<SpiffeId, NotValidated>> {
-    return err({ kind: 'unsupported', message: '' });
+  validate(audience: string, token: string): Promise<Result<SpiffeId, NotValidated>> {
+    return this.#tokenDesk.validate(audience, token);
   }
 
   noted(source: Source, note: string): void {
