@@ -10,9 +10,11 @@ import { HttpExchange } from '../../src/listener/http-exchange.js';
 import { Http1Message } from '../../src/listener/http1-message.js';
 import { Ids } from '../../src/listener/ids.js';
 import type {
+  Diagnostics,
   ForwardCall,
   ForwardHandler,
   RecordSink,
+  TokenAuthority,
   TunnelledCall,
   UpstreamPort,
 } from '../../src/listener/ports.js';
@@ -82,12 +84,9 @@ export async function exchangeCase(
     ...parts,
     name: 'inbound',
     upstream,
-    tokens: new TokenIndex(parts.snapshots, {
-      refreshKeys: async () => false,
-      validate: async () => ({ ok: false, error: { kind: 'unsupported', message: '' } }),
-    }),
+    tokens: new TokenIndex({ ...parts, diagnostics: DIAGNOSTICS, authority: NO_AUTHORITY }),
     external: { ask: () => Promise.reject(new Error('no engine is configured')) },
-    diagnostics: { info: () => undefined, warn: () => undefined, error: (detail) => console.error(detail) },
+    diagnostics: DIAGNOSTICS,
     ids: new Ids(),
     unregistered: new UnregisteredLog(),
     signals: new Signals(parts),
@@ -131,6 +130,17 @@ export async function exchangeCase(
     },
   };
 }
+
+const DIAGNOSTICS: Diagnostics = {
+  info: () => undefined,
+  warn: () => undefined,
+  error: (detail) => console.error(detail),
+};
+
+const NO_AUTHORITY: TokenAuthority = {
+  refreshKeys: async () => false,
+  validate: async () => ({ ok: false, error: { kind: 'unsupported', message: '' } }),
+};
 
 const NO_RECORDS: RecordSink = { available: true, confirms: false, write: () => undefined };
 

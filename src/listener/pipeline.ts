@@ -86,7 +86,8 @@ export function admit(exchange: Exchange, request: RawRequest): Admitted | Pendi
   const unproven = isBeside ? takeToken(exchange, head, route, snapshot) : undefined;
   if (unproven !== undefined) return unproven;
   const untrusted = whyNotForItself(exchange);
-  if (untrusted !== undefined) return untrusted;
+  const refused = untrusted ?? exchange.useUp(snapshot);
+  if (refused !== undefined) return refused;
   return decide(exchange, exchange.head!, route, snapshot);
 }
 
