@@ -1,5 +1,6 @@
 import type { Config } from '../config/config.js';
 import { ExternalEngine } from '../external/external-engine.js';
+import type { BorrowingExchange } from '../listener/borrowed.js';
 import { CredentialIndex } from '../listener/credential.js';
 import { Ids } from '../listener/ids.js';
 import { Listener, type ListenerTls } from '../listener/listener.js';
@@ -403,6 +404,7 @@ class RunningApp implements App {
       unregistered: this.#unregistered,
       signals: this.#signals!,
       limits: this.#limits,
+      borrowed: new Set<BorrowingExchange>(),
       draining: false,
     };
     const listener = new Listener(context, listenerTls, snapshot);

@@ -1,3 +1,4 @@
+import type { BorrowingExchange } from './borrowed.js';
 import type { CredentialIndex } from './credential.js';
 import type { Ids } from './ids.js';
 import type {
@@ -33,6 +34,8 @@ export interface ListenerContext {
   readonly signals: Signals;
   /** One for all listeners: a caller does not get more by calling at several. */
   readonly limits: RequestLimits;
+  /** What is under way and rests on more than its connection's credential. */
+  readonly borrowed: Set<BorrowingExchange>;
   /** Set while draining: every answer carries `Connection: close`. */
   draining: boolean;
 }
