@@ -10,14 +10,17 @@ import { HttpExchange } from '../../src/listener/http-exchange.js';
 import { Http1Message } from '../../src/listener/http1-message.js';
 import { Ids } from '../../src/listener/ids.js';
 import type {
+  Diagnostics,
   ForwardCall,
   ForwardHandler,
   RecordSink,
+  TokenAuthority,
   TunnelledCall,
   UpstreamPort,
 } from '../../src/listener/ports.js';
 import { RequestLimits } from '../../src/listener/request-limits.js';
 import { Signals } from '../../src/listener/signals.js';
+import { TokenIndex } from '../../src/listener/token-index.js';
 import { UnregisteredLog } from '../../src/listener/unregistered.js';
 import type { Snapshot } from '../../src/snapshot.js';
 import { SnapshotKeeper } from '../../src/sources/snapshot-keeper.js';
@@ -81,16 +84,14 @@ export async function exchangeCase(
     ...parts,
     name: 'inbound',
     upstream,
-    tokens: {
-      refreshKeys: async () => false,
-      validate: async () => ({ ok: false, error: { kind: 'unsupported', message: '' } }),
-    },
+    tokens: new TokenIndex({ ...parts, diagnostics: DIAGNOSTICS, authority: NO_AUTHORITY }),
     external: { ask: () => Promise.reject(new Error('no engine is configured')) },
-    diagnostics: { info: () => undefined, warn: () => undefined, error: (detail) => console.error(detail) },
+    diagnostics: DIAGNOSTICS,
     ids: new Ids(),
     unregistered: new UnregisteredLog(),
     signals: new Signals(parts),
     limits: new RequestLimits(),
+    borrowed: new Set(),
     draining: false,
   };
   const leaf = new X509Certificate(pki.caller.certificate).raw;
@@ -130,6 +131,17 @@ export async function exchangeCase(
     },
   };
 }
+
+const DIAGNOSTICS: Diagnostics = {
+  info: () => undefined,
+  warn: () => undefined,
+  error: (detail) => console.error(detail),
+};
+
+const NO_AUTHORITY: TokenAuthority = {
+  refreshKeys: async () => false,
+  validate: async () => ({ ok: false, error: { kind: 'unsupported', message: '' } }),
+};
 
 const NO_RECORDS: RecordSink = { available: true, confirms: false, write: () => undefined };
 
