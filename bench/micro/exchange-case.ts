@@ -3,6 +3,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { devNull } from 'node:os';
 import type { TLSSocket } from 'node:tls';
 import { parseSealKey } from '../../src/audit/seal-key.js';
+import { Assertions } from '../../src/listener/assertions.js';
 import { Connection } from '../../src/listener/connection.js';
 import type { ListenerContext } from '../../src/listener/context.js';
 import { CredentialIndex } from '../../src/listener/credential.js';
@@ -71,6 +72,7 @@ export async function exchangeCase(
   const file = new RecordWriter(new RecordFile(path), events, 'never', sealer);
   const credentials = new CredentialIndex();
   const upstream = new InstantUpstream();
+  const ids = new Ids();
   const parts = {
     snapshots: { current: snapshot },
     credentials,
@@ -86,9 +88,10 @@ export async function exchangeCase(
       refreshKeys: async () => false,
       validate: async () => ({ ok: false, error: { kind: 'unsupported', message: '' } }),
     }),
+    assertions: new Assertions(ids, () => undefined),
     external: { ask: () => Promise.reject(new Error('no engine is configured')) },
     diagnostics: { info: () => undefined, warn: () => undefined, error: (detail) => console.error(detail) },
-    ids: new Ids(),
+    ids,
     unregistered: new UnregisteredLog(),
     signals: new Signals(parts),
     limits: new RequestLimits(),

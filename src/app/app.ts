@@ -1,5 +1,6 @@
 import type { Config } from '../config/config.js';
 import { ExternalEngine } from '../external/external-engine.js';
+import { Assertions } from '../listener/assertions.js';
 import { CredentialIndex } from '../listener/credential.js';
 import { Ids } from '../listener/ids.js';
 import { Listener, type ListenerTls } from '../listener/listener.js';
@@ -59,6 +60,7 @@ class RunningApp implements App {
   readonly #endpoints = new Endpoints();
   readonly #keeper: SnapshotKeeper;
   readonly #tokens: TokenIndex;
+  readonly #assertions: Assertions;
   readonly #serverTrust: SpiffeServerTrust;
   readonly #nowMs: () => number;
   #records: Records | undefined;
@@ -119,6 +121,7 @@ class RunningApp implements App {
       (socket) => readPeerChain(socket),
       options.worker?.workers,
     );
+    this.#assertions = new Assertions(this.#ids, () => this.#metrics.countAssertion());
     this.#tokens = new TokenIndex(this.#keeper, this.#keeper);
     this.#serverTrust = new SpiffeServerTrust({
       snapshots: this.#keeper,
@@ -387,6 +390,7 @@ class RunningApp implements App {
       snapshots: this.#keeper,
       credentials: this.#credentials,
       tokens: this.#tokens,
+      assertions: this.#assertions,
       upstream: this.#upstreams,
       external: this.#external,
       upstreams: this.#upstreams,

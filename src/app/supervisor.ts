@@ -1,7 +1,7 @@
 import type { AdminView } from '../admin/ports.js';
 import type { LifecycleRecord } from '../audit/record.js';
-import { jwksOf, type PublicSigningKey } from '../identity/signing-key.js';
 import type { Config } from '../config/config.js';
+import { jwksOf, type PublicSigningKey } from '../identity/signing-key.js';
 import { Ids } from '../listener/ids.js';
 import type { Diagnostics } from '../listener/ports.js';
 import { shareSockets, unshareSockets } from '../listener/unix-socket.js';

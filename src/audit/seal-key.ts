@@ -2,8 +2,8 @@ import type { KeyObject } from 'node:crypto';
 import { CompactSign } from 'jose/jws/compact/sign';
 import { compactVerify } from 'jose/jws/compact/verify';
 import {
-  type KeyPair,
   jwksIn,
+  type KeyPair,
   keyObjectOf,
   type PublicSigningKey,
   parseKeyPair,

@@ -33,7 +33,6 @@ export interface SealPayload {
   readonly last: boolean;
 }
 
-
 /** A seal as its line says it; the signature is not checked yet. */
 export interface SealLine {
   readonly alg: SigningAlgorithm;

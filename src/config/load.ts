@@ -2,6 +2,7 @@ import { readFile, stat } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { withGrants } from '../policy/policy.js';
 import { packRegistry } from '../policy/registry.js';
+import { checkAssertionKey } from './assertion-check.js';
 import { listBundleFolder } from './bundle-folder.js';
 import { compileConfig } from './compile-config.js';
 import type { Config } from './config.js';
@@ -69,12 +70,24 @@ export async function loadAll(file: string, env: Environment, nowMs: number): Pr
   const trust = await checkTrust(config, draft.problemAt, { read: readBytes, list: listBundleFolder }, nowMs);
   const grants = await readGrants(config, draft.problemAt, readBytes, nowMs);
   const seal = await checkSealKey(config, draft.problemAt, readBytes, modeOf);
-  const problems = [...draft.problems, ...trust.problems, ...(grants?.problems ?? []), ...seal.problems];
+  const signer = await checkAssertionKey(config, draft.problemAt, readBytes, modeOf);
+  const keys = [seal, signer];
+  const problems = [
+    ...draft.problems,
+    ...trust.problems,
+    ...(grants?.problems ?? []),
+    ...keys.flatMap((key) => key.problems),
+  ];
   const loaded = await compileData(
     finish({
       ...draft,
       problems,
-      warnings: [...draft.warnings, ...draft.lint(), ...trust.warnings, ...seal.warnings],
+      warnings: [
+        ...draft.warnings,
+        ...draft.lint(),
+        ...trust.warnings,
+        ...keys.flatMap((key) => key.warnings),
+      ],
     }),
   );
   if (grants === undefined || loaded.policy === undefined) return loaded;

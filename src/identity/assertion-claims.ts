@@ -30,9 +30,9 @@ export interface AssertionSubject {
 export interface Assertion {
   readonly text: string;
   readonly jti: string;
+  /** Both Unix milliseconds. */
   readonly madeAtMs: number;
-  /** From then on another one, which lives longer, is to be made; Infinity = none could. */
-  readonly renewAtMs: number;
+  readonly endMs: number;
 }
 
 /** Who acts, outermost the caller (RFC 8693 4.1). */
@@ -50,16 +50,14 @@ export function makeAssertion(
   nowMs: number,
 ): Assertion {
   const { principal, delegation, certificateSha256, notAfterMs } = subject;
-  const iat = Math.floor(nowMs / 1000);
-  const ownEnd = Math.floor((nowMs + lifetimeMs) / 1000);
-  const end = Math.floor(notAfterMs / 1000);
+  const exp = Math.floor(Math.min(nowMs + lifetimeMs, notAfterMs) / 1000);
   const claims = {
     iss: issuer,
     sub: (delegation?.subject ?? principal).uri,
     ...(delegation && { act: actorsOf(principal, delegation.through) }),
     aud: audience,
-    iat,
-    exp: Math.min(ownEnd, end),
+    iat: Math.floor(nowMs / 1000),
+    exp,
     jti,
     ...(certificateSha256 && { cnf: { 'x5t#S256': thumbprint(certificateSha256) } }),
   };
@@ -67,7 +65,7 @@ export function makeAssertion(
     text: signer.sign(ASSERTION_TYPE, JSON.stringify(claims)),
     jti,
     madeAtMs: nowMs,
-    renewAtMs: end <= ownEnd ? Number.POSITIVE_INFINITY : nowMs + lifetimeMs / 2,
+    endMs: exp * 1000,
   };
 }
 

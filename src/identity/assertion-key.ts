@@ -2,8 +2,8 @@ import { type KeyObject, sign, verify } from 'node:crypto';
 import { err, ok, type Result } from '../reasons.js';
 import {
   eachKey,
-  type KeyPair,
   jwksIn,
+  type KeyPair,
   keyObjectOf,
   type PublicSigningKey,
   parseKeyPair,

@@ -77,7 +77,11 @@ const NOT_FOR_OTHERS: ReadonlySet<string> = new Set([
 export function problemOfForwardHeader(name: string): string | undefined {
   if (name.length > MAX_NAME_LENGTH || !isAll(name, TOKEN)) return 'is not a header name';
   const normalised = normaliseHeaderName(name);
-  if (normalised.startsWith('proxy-') || normalised.startsWith('sec-websocket-') || NOT_FOR_OTHERS.has(normalised)) {
+  if (
+    normalised.startsWith('proxy-') ||
+    normalised.startsWith('sec-websocket-') ||
+    NOT_FOR_OTHERS.has(normalised)
+  ) {
     return 'is written by the proxy itself or by HTTP';
   }
   return undefined;

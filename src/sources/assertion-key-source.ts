@@ -71,7 +71,10 @@ export class AssertionKeySource extends FileSource<AssertionKeys> {
     const warning = warnOfKeyMode(keyFile, mode);
     if (warning !== undefined) this.host.noted(this, warning);
     if (jwksFile === undefined) return keys;
-    const written = await this.#write(jwksFile, this.#withRetired([...keys.value.published, ...this.#before]));
+    const written = await this.#write(
+      jwksFile,
+      this.#withRetired([...keys.value.published, ...this.#before]),
+    );
     return written.ok ? keys : written;
   }
 

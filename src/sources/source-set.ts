@@ -76,7 +76,8 @@ export function connectSources(
 
 /** In the order in which they depend on each other: a bundle stands behind its lists and the own SVID. */
 export function sourcesOf(set: SourceSet): Source[] {
-  const { workloadApi, entries, folders, revocations, emergency, grants, identity, sealKey, assertionKey } = set;
+  const { workloadApi, entries, folders, revocations, emergency, grants, identity, sealKey, assertionKey } =
+    set;
   const sources: (Source | undefined)[] = [
     emergency?.source, // first: nothing else has as much hurry
     revocations,
