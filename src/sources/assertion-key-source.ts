@@ -41,7 +41,7 @@ export class AssertionKeySource extends FileSource<AssertionKeys> {
       name: ASSERTION_KEY,
       files: () => [settings.keyFile],
       parse: (contents) => this.#parse(contents.get(settings.keyFile) ?? Buffer.alloc(0)),
-      adopted: (next, before) => this.#retire(next, before?.published ?? this.#before),
+      adopted: (next, before) => this.#retire(next, before?.published ?? this.#from?.published ?? []),
     });
     this.#from = from;
   }
