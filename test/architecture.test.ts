@@ -64,6 +64,7 @@ const arrows: Readonly<Record<string, readonly string[]>> = {
   ],
   'app/upstream-view': ['upstream'],
   'app/view': [
+    'identity',
     'listener',
     'snapshot',
     'workers',

@@ -26,6 +26,7 @@ import { compareProblems, type Problem } from './problem.js';
 import { crossWarnRegistry } from './registry-check.js';
 import { type RegistryFile, readRegistryFile } from './registry-file.js';
 import { checkSealKey } from './seal-check.js';
+import { checkTokenFiles } from './token-files-check.js';
 import { checkTrust, type FileRead, type FileReader, NO_SUCH_FILE } from './trust-check.js';
 import { formatPath, type KeyPath, readYaml, type YamlText } from './yaml-text.js';
 
@@ -71,23 +72,18 @@ export async function loadAll(file: string, env: Environment, nowMs: number): Pr
   const grants = await readGrants(config, draft.problemAt, readBytes, nowMs);
   const seal = await checkSealKey(config, draft.problemAt, readBytes, modeOf);
   const signer = await checkAssertionKey(config, draft.problemAt, readBytes, modeOf);
-  const keys = [seal, signer];
+  const tokens = await checkTokenFiles(config, draft.problemAt, { read: readBytes, modeOf }, nowMs);
+  const files = [trust, seal, signer, tokens];
   const problems = [
     ...draft.problems,
-    ...trust.problems,
     ...(grants?.problems ?? []),
-    ...keys.flatMap((key) => key.problems),
+    ...files.flatMap((found) => found.problems),
   ];
   const loaded = await compileData(
     finish({
       ...draft,
       problems,
-      warnings: [
-        ...draft.warnings,
-        ...draft.lint(),
-        ...trust.warnings,
-        ...keys.flatMap((key) => key.warnings),
-      ],
+      warnings: [...draft.warnings, ...draft.lint(), ...files.flatMap((found) => found.warnings)],
     }),
   );
   if (grants === undefined || loaded.policy === undefined) return loaded;

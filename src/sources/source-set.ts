@@ -10,9 +10,11 @@ import { AssertionKeySource } from './assertion-key-source.js';
 import { EmergencyRevocations } from './emergency-revocations.js';
 import { FileSource } from './file-source.js';
 import { GrantStore } from './grant-store.js';
+import { connectListeners, type ListenerSources, listenerSourcesOf } from './listener-sources.js';
 import { type LoadedSvid, loadOwnSvid, verifyOwnSvid } from './own-svid.js';
 import { sealKeySource } from './seal-key-source.js';
 import type { Source, SourceHost } from './source.js';
+import { connectTokens, keySourcesOf, type TokenSources } from './token-sources.js';
 import { TrustFolder } from './trust-folder.js';
 import { connectTrust, type TrustOrigins, type TrustSources } from './trust-source.js';
 import { WorkloadApiSource } from './workload-api-source.js';
@@ -30,6 +32,8 @@ export interface SourceSet {
   readonly identity: FileSource<LoadedSvid> | undefined;
   readonly sealKey: FileSource<SealKey> | undefined;
   readonly assertionKey: AssertionKeySource | undefined;
+  readonly tokens: TokenSources;
+  readonly listeners: ListenerSources;
 }
 
 /** What the own SVID is checked against, at the moment of the check. */
@@ -71,6 +75,8 @@ export function connectSources(
           identitySource(identity.certificateFile, identity.keyFile, against)),
     sealKey: connectSealKey(config, known, host),
     assertionKey: connectAssertionKey(config, known?.assertionKey, host),
+    tokens: connectTokens(config, known?.tokens, host),
+    listeners: connectListeners(config, known?.listeners, host),
   };
 }
 
@@ -89,6 +95,8 @@ export function sourcesOf(set: SourceSet): Source[] {
     identity,
     sealKey,
     assertionKey,
+    ...keySourcesOf(set.tokens),
+    ...listenerSourcesOf(set.listeners),
   ];
   return sources.filter((source) => source !== undefined);
 }
@@ -133,7 +141,7 @@ function connectFolders(
 }
 
 function connectWorkloadApi(
-  { workloadApi, identity }: Config,
+  { workloadApi, identity, tokens }: Config,
   known: WorkloadApiSource | undefined,
   host: SourceHost,
 ): WorkloadApiSource | undefined {
@@ -141,7 +149,9 @@ function connectWorkloadApi(
   const { socket } = workloadApi;
   const wants = { socket, identity: identity.kind === 'workloadApi' ? identity : undefined };
   const isKept = JSON.stringify(known?.wants) === JSON.stringify(wants);
-  return isKept && known !== undefined ? known : new WorkloadApiSource(wants, host);
+  const source = isKept && known !== undefined ? known : new WorkloadApiSource(wants, host);
+  if (tokens.some(({ issuer }) => issuer.kind === 'jwt-svid')) source.wantJwtBundles();
+  return source;
 }
 
 function reuse<T>(source: FileSource<T> | undefined, ...files: string[]): FileSource<T> | undefined {
