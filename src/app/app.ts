@@ -1,5 +1,6 @@
 import type { Config } from '../config/config.js';
 import { ExternalEngine } from '../external/external-engine.js';
+import { Assertions } from '../listener/assertions.js';
 import type { BorrowingExchange } from '../listener/borrowed.js';
 import { CredentialIndex } from '../listener/credential.js';
 import { Ids } from '../listener/ids.js';
@@ -60,6 +61,7 @@ class RunningApp implements App {
   readonly #endpoints = new Endpoints();
   readonly #keeper: SnapshotKeeper;
   readonly #tokens: TokenIndex;
+  readonly #assertions: Assertions;
   readonly #serverTrust: SpiffeServerTrust;
   readonly #nowMs: () => number;
   #records: Records | undefined;
@@ -126,6 +128,7 @@ class RunningApp implements App {
       clock: { nowMs: this.#nowMs },
       diagnostics,
     });
+    this.#assertions = new Assertions(this.#ids, () => this.#metrics.countAssertion());
     this.#serverTrust = new SpiffeServerTrust({
       snapshots: this.#keeper,
       clock: { nowMs: this.#nowMs },
@@ -393,6 +396,7 @@ class RunningApp implements App {
       snapshots: this.#keeper,
       credentials: this.#credentials,
       tokens: this.#tokens,
+      assertions: this.#assertions,
       upstream: this.#upstreams,
       external: this.#external,
       upstreams: this.#upstreams,

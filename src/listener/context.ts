@@ -1,3 +1,4 @@
+import type { Assertions } from './assertions.js';
 import type { BorrowingExchange } from './borrowed.js';
 import type { CredentialIndex } from './credential.js';
 import type { Ids } from './ids.js';
@@ -22,6 +23,8 @@ export interface ListenerContext {
   readonly credentials: CredentialIndex;
   /** One for all listeners. */
   readonly tokens: TokenIndex;
+  /** One for all listeners. */
+  readonly assertions: Assertions;
   readonly upstream: UpstreamPort;
   readonly external: ExternalDecisions;
   readonly records: RecordSink;

@@ -78,6 +78,8 @@ export abstract class Exchange {
   /** Where it was sent, the last time, and how often. */
   server: UpstreamServer | undefined;
   attempts = 0;
+  /** `jti` of the assertion that its service gets. */
+  assertion: string | undefined;
   /** Of a gRPC call. */
   grpcStatus: number | undefined;
   traceId: string | undefined;
@@ -375,6 +377,7 @@ export abstract class Exchange {
       seconds,
     );
     if (this.reason !== undefined) metrics.countRefusal(name, this.reason);
+    if (record.upstream?.injected !== undefined) metrics.countInjected(this.route?.name ?? '');
     const { decision } = this;
     const used = this.permit?.decision.exception;
     if (used !== undefined) metrics.countException(used);

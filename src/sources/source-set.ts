@@ -6,6 +6,7 @@ import type { RevocationList } from '../identity/revocation.js';
 import type { TrustBundle, TrustBundleSet } from '../identity/trust-bundle.js';
 import { err, ok } from '../reasons.js';
 import type { OwnSvid } from '../snapshot.js';
+import { AssertionKeySource } from './assertion-key-source.js';
 import { EmergencyRevocations } from './emergency-revocations.js';
 import { FileSource } from './file-source.js';
 import { GrantStore } from './grant-store.js';
@@ -30,6 +31,7 @@ export interface SourceSet {
   /** undefined = it comes from the Workload API. */
   readonly identity: FileSource<LoadedSvid> | undefined;
   readonly sealKey: FileSource<SealKey> | undefined;
+  readonly assertionKey: AssertionKeySource | undefined;
   readonly tokens: TokenSources;
   readonly listeners: ListenerSources;
 }
@@ -72,6 +74,7 @@ export function connectSources(
         : (reuse(known?.identity, identity.certificateFile, identity.keyFile) ??
           identitySource(identity.certificateFile, identity.keyFile, against)),
     sealKey: connectSealKey(config, known, host),
+    assertionKey: connectAssertionKey(config, known?.assertionKey, host),
     tokens: connectTokens(config, known?.tokens, host),
     listeners: connectListeners(config, known?.listeners, host),
   };
@@ -79,7 +82,8 @@ export function connectSources(
 
 /** In the order in which they depend on each other: a bundle stands behind its lists and the own SVID. */
 export function sourcesOf(set: SourceSet): Source[] {
-  const { workloadApi, entries, folders, revocations, emergency, grants, identity, sealKey } = set;
+  const { workloadApi, entries, folders, revocations, emergency, grants, identity, sealKey, assertionKey } =
+    set;
   const sources: (Source | undefined)[] = [
     emergency?.source, // first: nothing else has as much hurry
     revocations,
@@ -90,6 +94,7 @@ export function sourcesOf(set: SourceSet): Source[] {
     ...folders.flatMap(({ trust }) => trust.flatMap(({ own }) => own)),
     identity,
     sealKey,
+    assertionKey,
     ...keySourcesOf(set.tokens),
     ...listenerSourcesOf(set.listeners),
   ];
@@ -170,6 +175,19 @@ function connectSealKey(
   if (known !== undefined) return known.sealKey;
   if (audit.seal === undefined) return undefined;
   return sealKeySource(audit.seal.keyFile, (source, note) => host.noted(source, note));
+}
+
+/** Another file, overlap or place is another source; what the old one published it publishes on. */
+function connectAssertionKey(
+  { forward: { assertion } }: Config,
+  known: AssertionKeySource | undefined,
+  host: SourceHost,
+): AssertionKeySource | undefined {
+  if (assertion === undefined) return undefined;
+  const { keyFile, overlapMs, jwksFile } = assertion;
+  const now = known?.settings;
+  const isSame = now?.keyFile === keyFile && now.overlapMs === overlapMs && now.jwksFile === jwksFile;
+  return isSame ? known : new AssertionKeySource(assertion, host, known);
 }
 
 /** A shorter bound is held against what stands in the file as well: that makes it another source. */

@@ -70,6 +70,12 @@ export class Metrics implements ListenerMetrics {
     'Static secrets that came with requests of verified identities.',
     ['route', 'kind'],
   );
+  readonly #injected = this.#counter(
+    'injected_credential_requests_total',
+    'Requests that went to their service with a credential put in for it.',
+    ['route'],
+  );
+  readonly #assertions = this.#counter('assertions_signed_total', 'Assertions that were signed.', []);
   readonly #terminated = this.#counter(
     'connections_terminated_total',
     'Open connections ended because access ended.',
@@ -211,6 +217,14 @@ export class Metrics implements ListenerMetrics {
 
   countUnregistered(listener: string): void {
     this.#unregistered.inc({ listener });
+  }
+
+  countInjected(route: string): void {
+    this.#injected.inc({ route });
+  }
+
+  countAssertion(): void {
+    this.#assertions.inc();
   }
 
   countStaticSecret(route: string, kind: SecretKind): void {
