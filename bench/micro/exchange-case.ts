@@ -18,6 +18,7 @@ import type {
 } from '../../src/listener/ports.js';
 import { RequestLimits } from '../../src/listener/request-limits.js';
 import { Signals } from '../../src/listener/signals.js';
+import { TokenIndex } from '../../src/listener/token-index.js';
 import { UnregisteredLog } from '../../src/listener/unregistered.js';
 import type { Snapshot } from '../../src/snapshot.js';
 import { SnapshotKeeper } from '../../src/sources/snapshot-keeper.js';
@@ -81,10 +82,10 @@ export async function exchangeCase(
     ...parts,
     name: 'inbound',
     upstream,
-    tokens: {
+    tokens: new TokenIndex(parts.snapshots, {
       refreshKeys: async () => false,
       validate: async () => ({ ok: false, error: { kind: 'unsupported', message: '' } }),
-    },
+    }),
     external: { ask: () => Promise.reject(new Error('no engine is configured')) },
     diagnostics: { info: () => undefined, warn: () => undefined, error: (detail) => console.error(detail) },
     ids: new Ids(),

@@ -5,6 +5,7 @@ import { Ids } from '../listener/ids.js';
 import { Listener, type ListenerTls } from '../listener/listener.js';
 import { RequestLimits } from '../listener/request-limits.js';
 import { Signals } from '../listener/signals.js';
+import { TokenIndex } from '../listener/token-index.js';
 import { UnregisteredLog } from '../listener/unregistered.js';
 import type { Snapshot } from '../snapshot.js';
 import { SnapshotKeeper } from '../sources/snapshot-keeper.js';
@@ -57,6 +58,7 @@ class RunningApp implements App {
   readonly #listeners: Listener[] = [];
   readonly #endpoints = new Endpoints();
   readonly #keeper: SnapshotKeeper;
+  readonly #tokens: TokenIndex;
   readonly #serverTrust: SpiffeServerTrust;
   readonly #nowMs: () => number;
   #records: Records | undefined;
@@ -117,6 +119,7 @@ class RunningApp implements App {
       (socket) => readPeerChain(socket),
       options.worker?.workers,
     );
+    this.#tokens = new TokenIndex(this.#keeper, this.#keeper);
     this.#serverTrust = new SpiffeServerTrust({
       snapshots: this.#keeper,
       clock: { nowMs: this.#nowMs },
@@ -383,7 +386,7 @@ class RunningApp implements App {
       name,
       snapshots: this.#keeper,
       credentials: this.#credentials,
-      tokens: this.#keeper,
+      tokens: this.#tokens,
       upstream: this.#upstreams,
       external: this.#external,
       upstreams: this.#upstreams,

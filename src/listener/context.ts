@@ -7,11 +7,11 @@ import type {
   ListenerMetrics,
   RecordSink,
   SnapshotHolder,
-  TokenAuthority,
   UpstreamPort,
 } from './ports.js';
 import type { RequestLimits } from './request-limits.js';
 import type { Signals } from './signals.js';
+import type { TokenIndex } from './token-index.js';
 import type { UnregisteredLog } from './unregistered.js';
 
 /** What every exchange of one listener works with. */
@@ -19,7 +19,8 @@ export interface ListenerContext {
   readonly name: string;
   readonly snapshots: SnapshotHolder;
   readonly credentials: CredentialIndex;
-  readonly tokens: TokenAuthority;
+  /** One for all listeners. */
+  readonly tokens: TokenIndex;
   readonly upstream: UpstreamPort;
   readonly external: ExternalDecisions;
   readonly records: RecordSink;

@@ -23,13 +23,15 @@ export function accessRecord(
   phase: 'start' | 'end' | undefined,
   tickMs: number,
 ): AccessRecord {
-  const { connection, startedAtMs, startedMs, upstreamMs } = exchange;
+  const { connection, snapshot, startedAtMs, startedMs, upstreamMs } = exchange;
   return {
     time: isoTime.format(startedAtMs),
     event: 'access',
     id: exchange.id,
     phase,
     principal: exchange.principal ?? connection.credential?.principalFields(),
+    behalfOf: snapshot && exchange.delegation?.fields(snapshot),
+    token: exchange.token?.tokenFields,
     decision: decisionFields(exchange),
     request: requestFields(exchange),
     response: {
@@ -122,11 +124,12 @@ function pathFields({
 }
 
 /** What conditions may have read, so that the decision can be taken again from the record alone, and what was asked for. */
-function readValues({ head, connection, snapshot }: Exchange): Pick<RequestFields, 'headers' | 'query'> {
+function readValues(exchange: Exchange): Pick<RequestFields, 'headers' | 'query'> {
+  const { head, snapshot } = exchange;
   if (snapshot === undefined || head === undefined) return NOTHING_READ;
   const { headers, query } = snapshot.recording;
   if (headers.length === 0 && query.length === 0) return NOTHING_READ;
-  const facts = new LiveFacts(head, connection);
+  const facts = new LiveFacts(head, exchange);
   return {
     headers: valuesOf(headers, (name) => facts.header(name)),
     query: valuesOf(query, (name) => facts.query(name)),

@@ -6,11 +6,12 @@ import type {
   RequestFields,
 } from '../audit/record.js';
 import type { RouteConfig, UpstreamConfig } from '../config/config.js';
+import type { PrincipalId } from '../identity/principal-id.js';
 import type { RequestHead } from '../message/request-head.js';
 import type { Decision } from '../policy/decision.js';
 import { authorize, authorizeExternally, isStillPermitted, type Permit } from '../policy/permit.js';
 import { matchRoute } from '../policy/route-table.js';
-import type { Reason, Refusal } from '../reasons.js';
+import type { Reason, Refusal, Result } from '../reasons.js';
 import type { Snapshot } from '../snapshot.js';
 import type { Connection } from './connection.js';
 import { unregisteredRecord } from './connection-record.js';
@@ -21,6 +22,10 @@ import type { Admitted, Pending } from './pipeline.js';
 import type { ExternalAnswer, UpstreamServer } from './ports.js';
 import type { RouteLimiter } from './route-limiter.js';
 import type { FoundSecret } from './signal-secrets.js';
+import type { Unproven } from './token-admission.js';
+import type { TokenCredential } from './token-credential.js';
+import type { Readings } from './token-index.js';
+import type { VerifiedDelegation } from './verified-delegation.js';
 
 const NONE: readonly string[] = [];
 const PROTOCOLS = { '1.0': 'http/1.0', '1.1': 'http/1.1', '2': 'http/2' } as const;
@@ -41,6 +46,16 @@ function isSameService(
   );
 }
 
+/** Whether what it showed is still what its route asks for. */
+const isStillAccepted = (
+  now: RouteConfig,
+  before: RouteConfig,
+  token: TokenCredential | undefined,
+): boolean =>
+  now.accept === before.accept &&
+  now.delegation === before.delegation &&
+  (token === undefined || now.tokens === undefined || now.tokens.includes(token.token.entry));
+
 /** One request from accept to close, whatever carries it. Writes its one record (two for a tunnel) exactly once. */
 export abstract class Exchange {
   readonly id: string;
@@ -52,6 +67,14 @@ export abstract class Exchange {
   decision: Decision | undefined;
   /** As it was judged; what becomes of the credential later is not this request's. */
   principal: PrincipalFields | undefined;
+  /** That it brought, where its route looks at one. */
+  token: TokenCredential | undefined;
+  /** The token says who calls; else the certificate does. */
+  isNamedByToken = false;
+  /** What came of verifying its token, where that had to be awaited. */
+  proof: Result<Readings> | undefined;
+  /** On whose behalf it is made. */
+  delegation: VerifiedDelegation | undefined;
   refusal: Refusal | undefined;
   /** What an external engine said of it last. */
   external: ExternalFields | undefined;
@@ -78,6 +101,7 @@ export abstract class Exchange {
   /** What it was counted by, for as long as it is under way, and as whose. */
   #limiter: RouteLimiter | undefined;
   #countedAs = '';
+  #isCounted = false;
   #recorded = false;
   /** What was recorded before the answer's last byte was sent. */
   #recordedFirst: AccessRecord | undefined;
@@ -85,8 +109,8 @@ export abstract class Exchange {
   constructor(
     readonly listener: ListenerContext,
     readonly connection: Connection,
-    /** Pinned at the request's start: what it is judged, forwarded and recorded under. */
-    readonly snapshot: Snapshot | undefined,
+    /** Pinned at the request's start, or when its token was verified: what it is judged, forwarded and recorded under. */
+    public snapshot: Snapshot | undefined,
     /** As the client sent them: kept for the record of a request that never became a head. */
     readonly rawMethod: string | undefined,
     readonly rawTarget: string | undefined,
@@ -114,11 +138,28 @@ export abstract class Exchange {
     return this.#secrets;
   }
 
+  /** Who calls; undefined where nothing that was verified says so. */
+  get caller(): PrincipalId | undefined {
+    return this.isNamedByToken ? this.token?.caller : this.connection.credential?.svid?.id;
+  }
+
+  /** Its token has to be verified before anything else. The newest keys verify it, and what they belong to judges it. */
+  unproven(text: string): Unproven {
+    return {
+      prove: async () => {
+        this.proof = await this.listener.tokens.verify(text);
+        this.snapshot = this.listener.snapshots.current ?? this.snapshot;
+      },
+    };
+  }
+
   /** Counts it as one more of its caller's, whatever becomes of it later; where that is one too many, why. */
   takeShare(): Refusal | undefined {
-    const { snapshot, connection, listener, route, startedMs } = this;
-    const id = connection.credential?.svid?.id.uri;
+    const { snapshot, listener, route, startedMs } = this;
+    const id = this.caller?.uri;
     if (snapshot === undefined || id === undefined) return undefined; // nobody's, and refused for that
+    if (this.#isCounted) return undefined;
+    this.#isCounted = true;
     const limiter = listener.limits.limiterOf(snapshot.config, route?.name, startedMs);
     if (limiter === undefined) return undefined;
     const refusal = limiter.enter(id, startedMs);
@@ -142,9 +183,11 @@ export abstract class Exchange {
   isStillAllowed(snapshot: Snapshot, nowMs: number): boolean {
     const { permit, head, route } = this;
     if (permit === undefined || route === undefined) return true; // nothing was let through
+    if (this.judgeBorrowed(snapshot, nowMs) !== undefined) return false;
     const view = snapshot.listeners.get(this.listener.name);
     const now = view && matchRoute(view.routes, permit.request.host, permit.request.path);
     if (now === undefined || now.name !== route.name || now.upstream !== route.upstream) return false;
+    if (!isStillAccepted(now, route, this.token)) return false;
     if (head?.upgrade !== undefined && !(now.upgrade as readonly string[]).includes(head.upgrade))
       return false;
     const before = this.snapshot?.config.upstreams.get(route.upstream);
@@ -154,13 +197,18 @@ export abstract class Exchange {
     return isStillPermitted(snapshot.policy, permit, nowMs, mayAllow);
   }
 
+  /** What of it rests on something else than its connection, and holds no more. */
+  judgeBorrowed(snapshot: Snapshot, nowMs: number): Refusal | undefined {
+    return this.token?.judge(snapshot, nowMs) ?? this.delegation?.judge(snapshot, nowMs);
+  }
+
   /** What stands against it at this moment, when it is only now to be sent: what is true now decides. */
   protected judgeAgain(): Refusal | undefined {
     const { connection, listener } = this;
     const snapshot = listener.snapshots.current;
     if (snapshot === undefined) return { reason: 'not_ready', detail: '' };
     const nowMs = listener.clock.nowMs();
-    const refusal = connection.judge(snapshot, nowMs);
+    const refusal = connection.judge(snapshot, nowMs) ?? this.judgeBorrowed(snapshot, nowMs);
     if (refusal !== undefined) return refusal;
     // A request may wait for its turn longer than what let it in lives.
     const isSameMoment = nowMs === this.permit?.request.nowMs || !snapshot.policy.isTimeBound;
@@ -202,10 +250,11 @@ export abstract class Exchange {
     if (!listener.records.available) return { reason: 'audit_unavailable', detail: '' };
     // First of all, and by what is true now: conditions cannot read a credential that is none any more.
     const { current = snapshot } = listener.snapshots;
-    const ended = connection.judge(current, listener.clock.nowMs());
+    const nowMs = listener.clock.nowMs();
+    const ended = connection.judge(current, nowMs) ?? this.judgeBorrowed(current, nowMs);
     if (ended !== undefined) return ended;
     const mayAllow = snapshot.config.externalDecision?.mayAllow === true;
-    const request = { ...asks, nowMs: listener.clock.nowMs() };
+    const request = { ...asks, nowMs };
     const permit = authorizeExternally(snapshot.policy, request, { ...answer, mayAllow });
     this.decision = permit.ok ? permit.value.decision : permit.error.decision;
     if (!permit.ok) return permit.error;

@@ -23,6 +23,7 @@ import {
 import type { ForwardCall, ForwardHandler } from './ports.js';
 import { ProgressWatch } from './progress-watch.js';
 import { type BodyFault, RequestBody } from './request-body.js';
+import { isUnproven, type Unproven } from './token-admission.js';
 
 /** Open for so long it gets a record of its start. */
 const START_RECORD_MS = 1000;
@@ -64,11 +65,18 @@ export class HttpExchange extends Exchange implements ForwardHandler, AnswerSend
   run(expectsContinue: boolean): void {
     try {
       const answer = admit(this, this.#client.request);
-      if (isPending(answer)) void this.#askFirst(answer, expectsContinue);
+      if (isUnproven(answer)) void this.#proveFirst(answer, expectsContinue);
+      else if (isPending(answer)) void this.#askFirst(answer, expectsContinue);
       else this.#goOn(answer, expectsContinue);
     } catch (cause) {
       this.#fail(cause);
     }
+  }
+
+  /** As below, while its token is verified; then all is judged anew. */
+  async #proveFirst(unproven: Unproven, expectsContinue: boolean): Promise<void> {
+    await unproven.prove();
+    if (!this.#done) this.run(expectsContinue);
   }
 
   /** Meanwhile nothing of the body is read, no 100 is sent, and what is pipelined behind waits. */

@@ -184,6 +184,7 @@ export class Listener {
       credential,
       clock.nowMs(),
       this.#direction,
+      this.context.name,
     );
     this.live.add(connection);
     socket.once('close', () => this.#onClosed(connection));
