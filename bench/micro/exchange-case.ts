@@ -6,6 +6,7 @@ import { parseSealKey } from '../../src/audit/seal-key.js';
 import { Connection } from '../../src/listener/connection.js';
 import type { ListenerContext } from '../../src/listener/context.js';
 import { CredentialIndex } from '../../src/listener/credential.js';
+import { DelegationIndex } from '../../src/listener/delegation-index.js';
 import { HttpExchange } from '../../src/listener/http-exchange.js';
 import { Http1Message } from '../../src/listener/http1-message.js';
 import { Ids } from '../../src/listener/ids.js';
@@ -86,6 +87,7 @@ export async function exchangeCase(
       refreshKeys: async () => false,
       validate: async () => ({ ok: false, error: { kind: 'unsupported', message: '' } }),
     }),
+    delegations: new DelegationIndex(parts.snapshots, { refreshKeys: async () => false }, parts.clock),
     external: { ask: () => Promise.reject(new Error('no engine is configured')) },
     diagnostics: { info: () => undefined, warn: () => undefined, error: (detail) => console.error(detail) },
     ids: new Ids(),

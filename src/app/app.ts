@@ -1,6 +1,7 @@
 import type { Config } from '../config/config.js';
 import { ExternalEngine } from '../external/external-engine.js';
 import { CredentialIndex } from '../listener/credential.js';
+import { DelegationIndex } from '../listener/delegation-index.js';
 import { Ids } from '../listener/ids.js';
 import { Listener, type ListenerTls } from '../listener/listener.js';
 import { RequestLimits } from '../listener/request-limits.js';
@@ -59,6 +60,7 @@ class RunningApp implements App {
   readonly #endpoints = new Endpoints();
   readonly #keeper: SnapshotKeeper;
   readonly #tokens: TokenIndex;
+  readonly #delegations: DelegationIndex;
   readonly #serverTrust: SpiffeServerTrust;
   readonly #nowMs: () => number;
   #records: Records | undefined;
@@ -120,6 +122,7 @@ class RunningApp implements App {
       options.worker?.workers,
     );
     this.#tokens = new TokenIndex(this.#keeper, this.#keeper);
+    this.#delegations = new DelegationIndex(this.#keeper, this.#keeper, { nowMs: this.#nowMs });
     this.#serverTrust = new SpiffeServerTrust({
       snapshots: this.#keeper,
       clock: { nowMs: this.#nowMs },
@@ -387,6 +390,7 @@ class RunningApp implements App {
       snapshots: this.#keeper,
       credentials: this.#credentials,
       tokens: this.#tokens,
+      delegations: this.#delegations,
       upstream: this.#upstreams,
       external: this.#external,
       upstreams: this.#upstreams,

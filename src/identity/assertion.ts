@@ -1,4 +1,5 @@
 import { ok, type Result, refuse } from '../reasons.js';
+import { readConfirmation } from './confirmation.js';
 import type { PrincipalId } from './principal-id.js';
 import { parseToken, type VerifiedToken, verifyToken } from './token.js';
 import type { TrustedIssuer } from './token-trust.js';
@@ -10,6 +11,8 @@ export interface VerifiedAssertion {
   readonly subject: PrincipalId;
   /** Who acted between the subject and the presenter, the first for the subject itself; the last called the presenter. */
   readonly actors: readonly string[];
+  /** Hex SHA-256 of the certificate that the last of them showed there, the subject where nobody else acted. */
+  readonly shownSha256: string | undefined;
 }
 
 /**
@@ -30,8 +33,14 @@ export async function verifyAssertion(
   if (!parsed.ok) return parsed;
   const verified = await verifyToken(parsed.value, trusted, bundles, nowMs);
   if (!verified.ok) return verified;
-  const { principal: subject, actorSub, through } = verified.value;
+  const { principal: subject, actor, through } = verified.value;
   // The outermost actor called whoever was given the assertion (RFC 8693 4.1).
-  const actors = actorSub === undefined ? through : [...through, actorSub];
-  return ok({ token: verified.value, subject, actors });
+  const actors = actor === undefined ? through : [...through, actor.uri];
+  const shown = readConfirmation(verified.value.claims);
+  return ok({
+    token: verified.value,
+    subject,
+    actors,
+    shownSha256: shown.ok ? shown.value : undefined,
+  });
 }

@@ -1,4 +1,5 @@
 import type { CredentialIndex } from './credential.js';
+import type { DelegationIndex } from './delegation-index.js';
 import type { Ids } from './ids.js';
 import type {
   Clock,
@@ -21,6 +22,8 @@ export interface ListenerContext {
   readonly credentials: CredentialIndex;
   /** One for all listeners. */
   readonly tokens: TokenIndex;
+  /** One for all listeners. */
+  readonly delegations: DelegationIndex;
   readonly upstream: UpstreamPort;
   readonly external: ExternalDecisions;
   readonly records: RecordSink;

@@ -22,6 +22,7 @@ export function takeDelegation(
   route: RouteConfig,
   snapshot: Snapshot,
 ): Unproven | Refusal | undefined {
+  exchange.delegation = undefined; // admitted again, it may be by another route
   const byToken = ofToken(exchange);
   if (!byToken.ok) return byToken.error;
   const claim = route.delegation === 'off' ? undefined : claimOf(exchange, head, snapshot);
@@ -53,14 +54,14 @@ const ofTokens = new WeakMap<VerifiedToken, HeldDelegation>();
 /** A token that names somebody else than the caller makes the call one on that somebody's behalf (RFC 8693 1.1). */
 function ofToken({ token, caller, isNamedByToken }: Exchange): Result<HeldDelegation | undefined> {
   if (token === undefined || caller === undefined) return ok(undefined);
-  const { principal: subject, actorSub, through, boundTo } = token.token;
+  const { principal: subject, actorSub, through } = token.token;
   // The actor is whoever shows the token: one that says otherwise was meant for somebody else's hands.
   if (!isNamedByToken && actorSub !== undefined && actorSub !== caller.uri)
     return refuse('delegation_untrusted', `the token is for ${actorSub} to act with`);
   const known = ofTokens.get(token.token);
   if (known?.caller.uri === caller.uri) return ok(known);
   if (subject.uri === caller.uri && through.length === 0) return ok(undefined);
-  const held = new HeldDelegation({ subject, through, by: 'token' }, caller, token.token, boundTo);
+  const held = new HeldDelegation({ subject, through, by: 'token' }, caller, token.token, undefined);
   ofTokens.set(token.token, held);
   return ok(held);
 }
@@ -92,10 +93,23 @@ function verified(
   if (text === undefined || others.length > 0)
     return refuse('delegation_untrusted', 'several x-identity-assertion lines');
   if (exchange.claim !== undefined) return exchange.claim;
-  const { delegations, clock } = exchange.listener;
-  const known = delegations.find(peer, text, snapshot, clock.nowMs());
-  return known === undefined ? exchange.unprovenClaim(peer, text) : ok(known);
+  const known = exchange.listener.delegations.find(peer, text);
+  return known === undefined ? unproven(exchange, peer, text) : ok(known);
 }
+
+/** The newest keys verify it, and what they belong to judges it. */
+const unproven = (exchange: Exchange, peer: PrincipalId, text: string): Unproven => ({
+  prove: async () => {
+    const { delegations, snapshots, diagnostics } = exchange.listener;
+    try {
+      exchange.claim = await delegations.verify(peer, text);
+    } catch (cause) {
+      diagnostics.error({ err: cause, id: exchange.id }, 'an assertion could not be verified');
+      exchange.claim = refuse('token_unverifiable', 'its verification broke');
+    }
+    exchange.snapshot = snapshots.current ?? exchange.snapshot;
+  },
+});
 
 /**
  * The last element is the peer's own word of who called it; those before it are only what it was told (XF-7), and count for

@@ -1,7 +1,6 @@
 import { verifyAssertion } from '../identity/assertion.js';
 import type { PrincipalId } from '../identity/principal-id.js';
 import { err, ok, type Result, refuse } from '../reasons.js';
-import type { Snapshot } from '../snapshot.js';
 import { asUntrusted, HeldDelegation } from './delegation.js';
 import type { Clock, SnapshotHolder, TokenAuthority } from './ports.js';
 
@@ -21,13 +20,9 @@ export class DelegationIndex {
     return this.#held.size;
   }
 
-  /** @returns undefined where it has to be verified: it was not before, or not by what counts now. */
-  find(peer: PrincipalId, text: string, snapshot: Snapshot, nowMs: number): HeldDelegation | undefined {
-    const key = keyOf(peer, text);
-    const held = this.#held.get(key);
-    if (held === undefined || !held.isToBeVerified(snapshot, nowMs)) return held;
-    this.#held.delete(key);
-    return undefined;
+  /** @returns undefined where it has to be verified. */
+  find(peer: PrincipalId, text: string): HeldDelegation | undefined {
+    return this.#held.get(keyOf(peer, text));
   }
 
   /** Verifies it under the snapshot in force. */
@@ -79,6 +74,6 @@ function asClaim(
   verified: Awaited<ReturnType<typeof verifyAssertion>>,
 ): Result<HeldDelegation> {
   if (!verified.ok) return err(asUntrusted(verified.error));
-  const { token, subject, actors } = verified.value;
-  return ok(new HeldDelegation({ subject, through: actors, by: 'assertion' }, peer, token, token.boundTo));
+  const { token, subject, actors, shownSha256 } = verified.value;
+  return ok(new HeldDelegation({ subject, through: actors, by: 'assertion' }, peer, token, shownSha256));
 }

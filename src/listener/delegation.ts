@@ -1,6 +1,6 @@
 import type { DelegationFields } from '../audit/record.js';
 import { type PrincipalId, parsePrincipalId } from '../identity/principal-id.js';
-import { judgeToken, type VerifiedToken } from '../identity/token.js';
+import { judgeToken, reviseToken, type VerifiedToken } from '../identity/token.js';
 import { type Delegation, depthOf } from '../policy/delegation.js';
 import type { Refusal } from '../reasons.js';
 import type { Snapshot } from '../snapshot.js';
@@ -20,7 +20,7 @@ export class HeldDelegation implements VerifiedDelegation {
 
   /**
    * @param said the token or the assertion that says so; an XFCC is the peer's own word.
-   * @param sha256 hex, of the certificate that the subject showed, where that is known.
+   * @param sha256 hex, of the certificate that whoever called the caller showed, where that is known.
    */
   constructor(
     readonly delegation: Delegation,
@@ -46,14 +46,6 @@ export class HeldDelegation implements VerifiedDelegation {
     return this.#refusal;
   }
 
-  /** Whether nobody can tell any more without looking at the signature again. */
-  isToBeVerified({ tokens, bundles, revocations }: Snapshot, nowMs: number): boolean {
-    return (
-      this.said !== undefined &&
-      judgeToken(this.said, { tokens, bundles, revocations, nowMs }) === 'verify again'
-    );
-  }
-
   #judgeNow(snapshot: Snapshot, nowMs: number): Refusal | undefined {
     const { delegation, caller } = this;
     const { limits, trustedPeers } = snapshot.config;
@@ -70,7 +62,9 @@ export class HeldDelegation implements VerifiedDelegation {
     if (this.said === undefined) return untrusted('no assertion');
     const verdict = judgeToken(this.said, { tokens, bundles, revocations, nowMs });
     if (verdict === undefined) return undefined;
-    return verdict === 'verify again' ? untrusted('its assertion is to be verified again') : asUntrusted(verdict);
+    if (verdict !== 'verify again') return asUntrusted(verdict);
+    const revised = reviseToken(this.said, { tokens, bundles, revocations, nowMs });
+    return revised.ok ? undefined : asUntrusted(revised.error);
   }
 
   /**
@@ -78,10 +72,10 @@ export class HeldDelegation implements VerifiedDelegation {
    * there an entry with `issuedBefore` means every one.
    */
   #revoked({ revocations }: Snapshot, nowMs: number): Refusal | undefined {
-    const { said, sha256, delegation } = this;
+    const { said, sha256 } = this;
     const issuedMs = said?.issuedMs ?? said?.notBeforeMs ?? 0;
     for (const id of this.#named) {
-      const at = id === delegation.subject && sha256 !== undefined ? { issuedMs, sha256 } : { issuedMs };
+      const at = id === this.#named.at(-1) && sha256 !== undefined ? { issuedMs, sha256 } : { issuedMs };
       const entry = revocations.findPrincipal(id, at, nowMs);
       if (entry !== undefined) return untrusted(`${id.uri} is revoked: ${entry.reason}`);
     }

@@ -10,6 +10,7 @@ import { matchRoute } from '../policy/route-table.js';
 import type { Refusal, Result } from '../reasons.js';
 import type { ListenerView, Snapshot } from '../snapshot.js';
 import type { Connection } from './connection.js';
+import { takeDelegation } from './delegation-claim.js';
 import type { Exchange } from './exchange.js';
 import { isAskedAbout } from './external-question.js';
 import { isTrustedPeer } from './joined-ids.js';
@@ -85,8 +86,8 @@ export function admit(exchange: Exchange, request: RawRequest): Admitted | Pendi
   const isBeside = !isNamed && route.accept !== 'mtls';
   const unproven = isBeside ? takeToken(exchange, head, route, snapshot) : undefined;
   if (unproven !== undefined) return unproven;
-  const untrusted = whyNotForItself(exchange);
-  if (untrusted !== undefined) return untrusted;
+  const unclaimed = takeDelegation(exchange, head, route, snapshot);
+  if (unclaimed !== undefined) return unclaimed;
   return decide(exchange, exchange.head!, route, snapshot);
 }
 
@@ -116,13 +117,6 @@ function whyUnfit(
   if (body.kind === 'length' && body.length > (route.bodyBytes ?? limits.bodyBytes))
     return no('body_too_large');
   return undefined;
-}
-
-/** A token that names somebody else than its bearer would make the call one on behalf of another. */
-function whyNotForItself({ token, caller, delegation }: Exchange): Refusal | undefined {
-  if (token === undefined || delegation !== undefined) return undefined;
-  if (token.token.principal.uri === caller?.uri && token.token.actor === undefined) return undefined;
-  return no('delegation_untrusted', 'the token names somebody else than the caller');
 }
 
 /** What a listener is changes with a restart; until then nobody is let through by routes that are for something else. */
