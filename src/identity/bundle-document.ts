@@ -1,4 +1,3 @@
-import { createPublicKey } from 'node:crypto';
 import type { JWK } from 'jose';
 import { createLocalJWKSet } from 'jose/jwks/local';
 import { err, ok, type Result } from '../reasons.js';
@@ -9,6 +8,7 @@ import {
   type TrustBundle,
   type TrustBundleSet,
 } from './create-trust-bundle.js';
+import { readPublicJwk } from './json-web-key.js';
 import { decodeBase64 } from './pem.js';
 import { parseTrustDomain, type TrustDomain } from './spiffe-id.js';
 import {
@@ -137,38 +137,18 @@ function readX509Key(key: JsonObject, authorities: Certificate[]): string | unde
 }
 
 const knownKeyTypes: ReadonlySet<string> = new Set(['EC', 'RSA', 'OKP', 'AKP']);
-const privateMembers = ['d', 'p', 'q', 'dp', 'dq', 'qi', 'k', 'oth', 'priv'] as const;
-const jwtMembers = { EC: ['crv', 'x', 'y'], RSA: ['n', 'e'] } as const;
-const jwtCurves: ReadonlySet<unknown> = new Set(['P-256', 'P-384', 'P-521']);
-const MIN_RSA_BITS = 2048; // RFC 7518 3.3
+const knownJwtKeyTypes: ReadonlySet<unknown> = new Set(['EC', 'RSA']);
 
 function readJwtKey(key: JsonObject, jwtKeys: Map<string, JWK>): string | undefined {
-  // A published private key signs for everybody: say so, and never keep, show or use it.
-  if (privateMembers.some((member) => key.has(member))) return 'it holds a private key';
+  const reading = readPublicJwk(key);
+  if (reading.kind === 'secret') return 'it holds a private key';
   const kid = key.get('kid');
-  const kty = key.get('kty');
   if (typeof kid !== 'string' || kid === '') return undefined; // JWT-SVID 6.1: no token could name it
-  if (kty !== 'EC' && kty !== 'RSA') return undefined; // outside the JWT-SVID algorithms (JWT-SVID 2.1)
-  if (kty === 'EC' && !jwtCurves.has(key.get('crv'))) return undefined;
-  const jwk: JWK = { kty, kid };
-  for (const member of jwtMembers[kty]) {
-    const value = key.get(member);
-    if (typeof value !== 'string') return undefined;
-    jwk[member] = value;
-  }
-  if (!isUsable(jwk)) return undefined;
+  // What is outside the JWT-SVID algorithms (JWT-SVID 2.1), or weak, is ignored.
+  if (!knownJwtKeyTypes.has(key.get('kty')) || reading.kind === 'unusable') return undefined;
   if (jwtKeys.has(kid)) return `the key id ${JSON.stringify(kid)} is there twice`;
-  jwtKeys.set(kid, jwk);
+  jwtKeys.set(kid, { ...reading.jwk, kid });
   return undefined;
-}
-
-function isUsable(jwk: JWK): boolean {
-  try {
-    const key = createPublicKey({ key: { ...jwk }, format: 'jwk' });
-    return jwk.kty === 'EC' || (key.asymmetricKeyDetails?.modulusLength ?? 0) >= MIN_RSA_BITS;
-  } catch {
-    return false;
-  }
 }
 
 function readSequence(value: JsonValue | undefined): Result<bigint | undefined, string> {

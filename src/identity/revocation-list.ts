@@ -1,17 +1,19 @@
 import type { Certificate } from './certificate.js';
+import type { PrincipalId } from './principal-id.js';
 import { findSignatureTwin } from './signature-twin.js';
 import type { VerifiedSvid } from './x509-svid.js';
 
 /** One line of the operator's own list. Exactly one of the keys, or serial and issuer together, says what it is about. */
 export interface RevocationEntry {
+  /** A SPIFFE ID, or the name of another principal: `ci:octo/app`. */
   readonly id?: string;
-  /** Ends at a segment: `spiffe://a.test/ns/dev` also means all below it, never `/ns/dev-x`. */
+  /** Ends at a segment: `spiffe://a.test/ns/dev` also means all below it, never `/ns/dev-x`. `ci:octo` likewise. */
   readonly idPrefix?: string;
   /** Hex, with or without colons and leading zeros. */
   readonly serial?: string;
   /** The issuer's name in text; the order and spacing of its parts do not count. */
   readonly issuer?: string;
-  /** Of the leaf or of any issuer in the path: revoking a CA revokes what it issued. */
+  /** Of the leaf or of any issuer in the path: revoking a CA revokes what it issued. Or of the text of a token. */
   readonly sha256?: string;
   readonly keySha256?: string;
   readonly reason: string;
@@ -19,7 +21,7 @@ export interface RevocationEntry {
   readonly author?: string;
   /** In force from, Unix ms. */
   readonly at?: number;
-  /** Unix ms: only certificates whose notBefore is before this, so that a reissued one gets in. */
+  /** Unix ms: only certificates whose notBefore, and tokens whose `iat`, is before this, so that a reissued one gets in. */
   readonly issuedBefore?: number;
   /** No longer in force from, Unix ms. */
   readonly until?: number;
@@ -30,8 +32,18 @@ export interface RevocationList {
   readonly revision: string;
   /** The entry that revokes this credential now, if any. */
   find(svid: VerifiedSvid, nowMs: number): RevocationEntry | undefined;
+  /** The entry that revokes a principal now by its name, or what it showed by its fingerprint. */
+  findPrincipal(id: PrincipalId, at: CredentialMark, nowMs: number): RevocationEntry | undefined;
   /** When an `at` or `until` will next change an answer; Infinity if never. */
   nextChangeMs(nowMs: number): number;
+}
+
+/** What is known of a credential that is no certificate. */
+export interface CredentialMark {
+  /** Of its text, hex. */
+  readonly sha256?: string;
+  /** Unix ms. */
+  readonly issuedMs: number;
 }
 
 type Index = ReadonlyMap<string, readonly RevocationEntry[]>;
@@ -49,26 +61,32 @@ export function createRevocationList(entries: readonly RevocationEntry[], revisi
     .sort((a, b) => a - b);
 
   const findForCertificate = (certificate: Certificate, nowMs: number): RevocationEntry | undefined =>
-    active(bySha256.get(certificate.sha256), certificate, nowMs) ??
+    active(bySha256.get(certificate.sha256), certificate.notBeforeMs, nowMs) ??
     (bySha256.size === 0 ? undefined : findTwin(bySha256, certificate, nowMs)) ??
-    active(byKey.get(certificate.keySha256), certificate, nowMs) ??
-    active(bySerial.get(certificate.serial), certificate, nowMs, isIssuerNamed);
+    active(byKey.get(certificate.keySha256), certificate.notBeforeMs, nowMs) ??
+    active(bySerial.get(certificate.serial), certificate.notBeforeMs, nowMs, certificate);
+  const findByName = (id: PrincipalId, issuedMs: number, nowMs: number): RevocationEntry | undefined =>
+    active(byId.get(id.uri), issuedMs, nowMs) ?? findPrefix(byPrefix, id, issuedMs, nowMs);
 
   return {
     entries,
     revision,
     find(svid, nowMs) {
       if (entries.length === 0) return undefined;
-      const found =
-        active(byId.get(svid.id.uri), svid.leaf, nowMs) ??
-        findPrefix(byPrefix, svid, nowMs) ??
-        findForCertificate(svid.leaf, nowMs);
+      const found = findByName(svid.id, svid.leaf.notBeforeMs, nowMs) ?? findForCertificate(svid.leaf, nowMs);
       if (found !== undefined) return found;
       for (const issuer of svid.issuers) {
         const entry = findForCertificate(issuer, nowMs);
         if (entry !== undefined) return entry;
       }
       return undefined;
+    },
+    findPrincipal(id, { sha256, issuedMs }, nowMs) {
+      if (entries.length === 0) return undefined;
+      return (
+        findByName(id, issuedMs, nowMs) ??
+        (sha256 === undefined ? undefined : active(bySha256.get(sha256), issuedMs, nowMs))
+      );
     },
     nextChangeMs(nowMs) {
       let low = 0;
@@ -98,33 +116,39 @@ function index(
   return map;
 }
 
-/** The first entry in force for this certificate. */
+/** The first entry in force for a credential of this moment; by serial, for this certificate. */
 function active(
   candidates: readonly RevocationEntry[] | undefined,
-  certificate: Certificate,
+  issuedMs: number,
   nowMs: number,
-  fits?: (entry: RevocationEntry, certificate: Certificate) => boolean,
+  certificate?: Certificate,
 ): RevocationEntry | undefined {
   if (candidates === undefined) return undefined;
   for (const entry of candidates) {
     if (entry.at !== undefined && nowMs < entry.at) continue;
     if (entry.until !== undefined && nowMs >= entry.until) continue;
-    if (entry.issuedBefore !== undefined && certificate.notBeforeMs >= entry.issuedBefore) continue;
-    if (fits === undefined || fits(entry, certificate)) return entry;
+    if (entry.issuedBefore !== undefined && issuedMs >= entry.issuedBefore) continue;
+    if (certificate === undefined || isIssuerNamed(entry, certificate)) return entry;
   }
   return undefined;
 }
 
 /** Walks up the ID's own segments; text that merely starts alike never matches (SPIFFE-ID 2.2). */
-function findPrefix(byPrefix: Index, svid: VerifiedSvid, nowMs: number): RevocationEntry | undefined {
+function findPrefix(
+  byPrefix: Index,
+  { uri, path }: PrincipalId,
+  issuedMs: number,
+  nowMs: number,
+): RevocationEntry | undefined {
   if (byPrefix.size === 0) return undefined;
-  let end = svid.id.uri.length;
-  const domainEnd = end - svid.id.path.length;
+  let end = uri.length;
+  const domainEnd = end - path.length;
   while (end >= domainEnd) {
-    const entry = active(byPrefix.get(svid.id.uri.slice(0, end)), svid.leaf, nowMs);
+    const entry = active(byPrefix.get(uri.slice(0, end)), issuedMs, nowMs);
     if (entry !== undefined) return entry;
     if (end === domainEnd) break;
-    end = svid.id.uri.lastIndexOf('/', end - 1);
+    // A name outside SPIFFE has no slash before its first segment: after that comes its namespace alone.
+    end = Math.max(uri.lastIndexOf('/', end - 1), domainEnd);
   }
   return undefined;
 }
@@ -133,7 +157,7 @@ function findPrefix(byPrefix: Index, svid: VerifiedSvid, nowMs: number): Revocat
 function findTwin(bySha256: Index, certificate: Certificate, nowMs: number): RevocationEntry | undefined {
   const twin = findSignatureTwin(certificate.der);
   for (const sha256 of twin) {
-    const entry = active(bySha256.get(sha256), certificate, nowMs);
+    const entry = active(bySha256.get(sha256), certificate.notBeforeMs, nowMs);
     if (entry !== undefined) return entry;
   }
   return undefined;
