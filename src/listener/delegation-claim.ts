@@ -115,7 +115,11 @@ const unproven = (exchange: Exchange, peer: PrincipalId, text: string): Unproven
  * The last element is the peer's own word of who called it; those before it are only what it was told (XF-7), and count for
  * nothing but the depth.
  */
-function ofXfcc(peer: PrincipalId, lines: readonly string[], { config: { limits } }: Snapshot): Result<HeldDelegation> {
+function ofXfcc(
+  peer: PrincipalId,
+  lines: readonly string[],
+  { config: { limits } }: Snapshot,
+): Result<HeldDelegation> {
   const parsed = parseXfcc(lines);
   if (!parsed.ok) return refuse('delegation_untrusted', parsed.error.detail);
   const elements = parsed.value;

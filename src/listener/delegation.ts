@@ -55,7 +55,10 @@ export class HeldDelegation implements VerifiedDelegation {
     const { by } = delegation;
     if (by !== 'token' && trustedPeers.delegates.find(({ id }) => id.uri === caller.uri)?.by.kind !== by)
       return untrusted(`${caller.uri} is no peer whose word counts by ${by}`);
-    return (by === 'assertion' ? this.#judgeAssertion(snapshot, nowMs) : undefined) ?? this.#revoked(snapshot, nowMs);
+    return (
+      (by === 'assertion' ? this.#judgeAssertion(snapshot, nowMs) : undefined) ??
+      this.#revoked(snapshot, nowMs)
+    );
   }
 
   #judgeAssertion({ tokens, bundles, revocations }: Snapshot, nowMs: number): Refusal | undefined {
@@ -99,7 +102,9 @@ export class HeldDelegation implements VerifiedDelegation {
 
 /** What is wrong with an assertion is no fault of the caller's own credential; where nobody can tell yet, that stays so. */
 export const asUntrusted = ({ reason, detail }: Refusal): Refusal =>
-  reason === 'token_unverifiable' ? { reason, detail } : untrusted(detail === '' ? reason : `${reason}: ${detail}`);
+  reason === 'token_unverifiable'
+    ? { reason, detail }
+    : untrusted(detail === '' ? reason : `${reason}: ${detail}`);
 
 function* principalsOf(names: readonly string[]): Generator<PrincipalId> {
   for (const name of names) {

@@ -1,31 +1,8 @@
 import type { PrincipalFields, TokenFields } from '../audit/record.js';
-import type { VerifyingKey } from '../identity/key-set.js';
 import type { PrincipalId } from '../identity/principal-id.js';
-import type { TokenIssuer } from '../identity/token-issuer.js';
-import type { Claims } from '../identity/token-template.js';
+import type { VerifiedToken } from '../identity/token.js';
 import type { Refusal } from '../reasons.js';
 import type { Snapshot } from '../snapshot.js';
-
-/** A token whose signature was verified once, by one entry of the configuration. */
-export interface VerifiedToken {
-  /** Hex, of its text. */
-  readonly sha256: string;
-  readonly entry: string;
-  readonly kind: TokenIssuer['kind'];
-  readonly iss: string;
-  readonly principal: PrincipalId;
-  readonly actor: PrincipalId | undefined;
-  readonly actorSub: string | undefined;
-  readonly through: readonly string[];
-  readonly jti: string | undefined;
-  readonly boundTo: string | undefined;
-  readonly notBeforeMs: number;
-  readonly notAfterMs: number;
-  readonly issuedMs: number | undefined;
-  readonly claims: Claims;
-  readonly key: VerifyingKey;
-  readonly issuer: TokenIssuer;
-}
 
 /** One verified token, however many requests bring it: verified once, judged cheaply at every request. */
 export class TokenCredential {
