@@ -11,9 +11,11 @@ import { HttpExchange } from '../../src/listener/http-exchange.js';
 import { Http1Message } from '../../src/listener/http1-message.js';
 import { Ids } from '../../src/listener/ids.js';
 import type {
+  Diagnostics,
   ForwardCall,
   ForwardHandler,
   RecordSink,
+  TokenAuthority,
   TunnelledCall,
   UpstreamPort,
 } from '../../src/listener/ports.js';
@@ -83,13 +85,10 @@ export async function exchangeCase(
     ...parts,
     name: 'inbound',
     upstream,
-    tokens: new TokenIndex(parts.snapshots, {
-      refreshKeys: async () => false,
-      validate: async () => ({ ok: false, error: { kind: 'unsupported', message: '' } }),
-    }),
-    delegations: new DelegationIndex(parts.snapshots, { refreshKeys: async () => false }, parts.clock),
+    tokens: new TokenIndex({ ...parts, diagnostics: DIAGNOSTICS, authority: NO_AUTHORITY }),
+    delegations: new DelegationIndex(parts.snapshots, NO_AUTHORITY, parts.clock),
     external: { ask: () => Promise.reject(new Error('no engine is configured')) },
-    diagnostics: { info: () => undefined, warn: () => undefined, error: (detail) => console.error(detail) },
+    diagnostics: DIAGNOSTICS,
     ids: new Ids(),
     unregistered: new UnregisteredLog(),
     signals: new Signals(parts),
@@ -133,6 +132,17 @@ export async function exchangeCase(
     },
   };
 }
+
+const DIAGNOSTICS: Diagnostics = {
+  info: () => undefined,
+  warn: () => undefined,
+  error: (detail) => console.error(detail),
+};
+
+const NO_AUTHORITY: TokenAuthority = {
+  refreshKeys: async () => false,
+  validate: async () => ({ ok: false, error: { kind: 'unsupported', message: '' } }),
+};
 
 const NO_RECORDS: RecordSink = { available: true, confirms: false, write: () => undefined };
 

@@ -121,7 +121,12 @@ class RunningApp implements App {
       (socket) => readPeerChain(socket),
       options.worker?.workers,
     );
-    this.#tokens = new TokenIndex(this.#keeper, this.#keeper);
+    this.#tokens = new TokenIndex({
+      snapshots: this.#keeper,
+      authority: this.#keeper,
+      clock: { nowMs: this.#nowMs },
+      diagnostics,
+    });
     this.#delegations = new DelegationIndex(this.#keeper, this.#keeper, { nowMs: this.#nowMs });
     this.#serverTrust = new SpiffeServerTrust({
       snapshots: this.#keeper,

@@ -23,9 +23,8 @@ import type { Admitted, Pending } from './pipeline.js';
 import type { ExternalAnswer, UpstreamServer } from './ports.js';
 import type { RouteLimiter } from './route-limiter.js';
 import type { FoundSecret } from './signal-secrets.js';
-import type { Unproven } from './token-admission.js';
-import type { TokenCredential } from './token-credential.js';
-import type { Readings } from './token-index.js';
+import { isStillAccepted, type Unproven, useUp } from './token-admission.js';
+import type { Readings, TokenCredential } from './token-credential.js';
 import type { VerifiedDelegation } from './verified-delegation.js';
 
 const NONE: readonly string[] = [];
@@ -46,16 +45,6 @@ function isSameService(
     (target === undefined ? before.targets.every(({ name }) => names.has(name)) : names.has(target))
   );
 }
-
-/** Whether what it showed is still what its route asks for. */
-const isStillAccepted = (
-  now: RouteConfig,
-  before: RouteConfig,
-  token: TokenCredential | undefined,
-): boolean =>
-  now.accept === before.accept &&
-  now.delegation === before.delegation &&
-  (token === undefined || now.tokens === undefined || now.tokens.includes(token.token.entry));
 
 /** One request from accept to close, whatever carries it. Writes its one record (two for a tunnel) exactly once. */
 export abstract class Exchange {
@@ -105,6 +94,7 @@ export abstract class Exchange {
   #limiter: RouteLimiter | undefined;
   #countedAs = '';
   #isCounted = false;
+  #hasUsedUp = false;
   #recorded = false;
   /** What was recorded before the answer's last byte was sent. */
   #recordedFirst: AccessRecord | undefined;
@@ -156,6 +146,13 @@ export abstract class Exchange {
     };
   }
 
+  /** Uses up a token that counts once; not again where the request is admitted from the start once more. */
+  useUp(snapshot: Snapshot): Refusal | undefined {
+    if (this.#hasUsedUp) return undefined;
+    this.#hasUsedUp = true;
+    return useUp(this, snapshot);
+  }
+
   /** Counts it as one more of its caller's, whatever becomes of it later; where that is one too many, why. */
   takeShare(): Refusal | undefined {
     const { snapshot, listener, route, startedMs } = this;
@@ -190,7 +187,7 @@ export abstract class Exchange {
     const view = snapshot.listeners.get(this.listener.name);
     const now = view && matchRoute(view.routes, permit.request.host, permit.request.path);
     if (now === undefined || now.name !== route.name || now.upstream !== route.upstream) return false;
-    if (!isStillAccepted(now, route, this.token)) return false;
+    if (!isStillAccepted(this, now)) return false;
     if (head?.upgrade !== undefined && !(now.upgrade as readonly string[]).includes(head.upgrade))
       return false;
     const before = this.snapshot?.config.upstreams.get(route.upstream);

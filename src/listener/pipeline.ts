@@ -86,8 +86,8 @@ export function admit(exchange: Exchange, request: RawRequest): Admitted | Pendi
   const isBeside = !isNamed && route.accept !== 'mtls';
   const unproven = isBeside ? takeToken(exchange, head, route, snapshot) : undefined;
   if (unproven !== undefined) return unproven;
-  const unclaimed = takeDelegation(exchange, head, route, snapshot);
-  if (unclaimed !== undefined) return unclaimed;
+  const refused = takeDelegation(exchange, head, route, snapshot) ?? exchange.useUp(snapshot);
+  if (refused !== undefined) return refused;
   return decide(exchange, exchange.head!, route, snapshot);
 }
 

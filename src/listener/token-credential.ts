@@ -1,14 +1,24 @@
 import type { PrincipalFields, TokenFields } from '../audit/record.js';
 import type { PrincipalId } from '../identity/principal-id.js';
-import type { VerifiedToken } from '../identity/token.js';
+import { judgeToken, reviseToken, type TokenContext, type VerifiedToken } from '../identity/token.js';
 import type { Refusal } from '../reasons.js';
 import type { Snapshot } from '../snapshot.js';
+
+/** What a token is worth: by each entry of the configuration that takes it, in their order. Never empty. */
+export type Readings = readonly TokenCredential[];
+
+/** How long a no is kept: one that time undoes is soon a yes. */
+const REFUSED_MS = 1000;
 
 /** One verified token, however many requests bring it: verified once, judged cheaply at every request. */
 export class TokenCredential {
   /** Where its last allowed request went to. */
   lastDestination: string | undefined;
   readonly tokenFields: TokenFields;
+  #snapshot: Snapshot | undefined;
+  #judgedAtMs = 0;
+  #validUntilMs = 0;
+  #refusal: Refusal | undefined;
   #fields: PrincipalFields | undefined;
   #fieldsOf: Snapshot['policy']['registry'];
 
@@ -28,9 +38,35 @@ export class TokenCredential {
     return this.token.actor ?? this.token.principal;
   }
 
-  /** Why it is not acceptable at this moment (Unix milliseconds), or undefined. */
-  judge(_snapshot: Snapshot, nowMs: number): Refusal | undefined {
-    return nowMs < this.token.notAfterMs ? undefined : { reason: 'token_expired', detail: '' };
+  /** Why it is not acceptable at this moment (Unix milliseconds), or undefined. Cached until the snapshot, the clock or a date changes the answer. */
+  judge(snapshot: Snapshot, nowMs: number): Refusal | undefined {
+    if (snapshot === this.#snapshot && nowMs < this.#validUntilMs && nowMs >= this.#judgedAtMs)
+      return this.#refusal;
+    this.#validUntilMs = nowMs; // an exception below leaves nothing cached
+    const { tokens, bundles, revocations } = snapshot;
+    this.#refusal = this.#judgeNow({ tokens, bundles, revocations, nowMs });
+    this.#snapshot = snapshot;
+    this.#judgedAtMs = nowMs;
+    this.#validUntilMs =
+      this.#refusal === undefined
+        ? Math.min(this.token.notAfterMs, revocations.nextChangeMs(nowMs))
+        : nowMs + REFUSED_MS;
+    return this.#refusal;
+  }
+
+  /** By the rules of its entry as they are now, which may be others than those that it was verified by. */
+  #judgeNow(context: TokenContext): Refusal | undefined {
+    const { token } = this;
+    const answer = judgeToken(token, context);
+    if (answer !== 'verify again') return answer;
+    const revised = reviseToken(token, context);
+    if (!revised.ok) return revised.error;
+    const { principal, actor, boundTo, issuer } = revised.value;
+    if (principal.uri !== token.principal.uri || actor?.uri !== token.actor?.uri)
+      return { reason: 'token_claims', detail: `by ${issuer.name} as it is now it names somebody else` };
+    return boundTo === undefined && issuer.requiresBinding
+      ? { reason: 'token_binding', detail: `${issuer.name} demands a token that is bound to a certificate` }
+      : undefined;
   }
 
   /** What records say of the caller that it names. */
