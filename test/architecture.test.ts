@@ -63,6 +63,7 @@ const arrows: Readonly<Record<string, readonly string[]>> = {
   ],
   'app/upstream-view': ['upstream'],
   'app/view': [
+    'identity',
     'listener',
     'snapshot',
     'workers',

@@ -37,7 +37,8 @@ export class ChangeDesk {
     const uses = usesBefore(next, before, credentials);
     this.contract(source, next, before, causeMs);
     const changes = describeChanges(next, before, uses);
-    metrics.countReload(source, 'adopted', nowMs());
+    // What went out of date was lost, not loaded.
+    if (!this.parts.keeper.isOutdated(source)) metrics.countReload(source, 'adopted', nowMs());
     metrics.describe(next);
     for (const { event, detail, connections } of changes.records)
       this.record(event, source, next, detail, connections);

@@ -87,7 +87,9 @@ export class OperatorDesk {
   }
 
   #isReady(): { ready: boolean; why: string } {
-    const awaited = this.parts.keeper.status.filter((source) => source.awaited).map(({ name }) => name);
+    const awaited = this.parts.keeper.status
+      .filter((source) => source.awaited && !source.optional)
+      .map(({ name }) => name);
     if (this.parts.state === 'waiting') return { ready: false, why: `waiting for ${awaited.join(', ')}` };
     if (this.parts.state !== 'running') return { ready: false, why: this.parts.state };
     if (awaited.length > 0) return { ready: false, why: `${awaited.join(', ')} has not come yet` };

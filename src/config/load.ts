@@ -25,6 +25,7 @@ import { compareProblems, type Problem } from './problem.js';
 import { crossWarnRegistry } from './registry-check.js';
 import { type RegistryFile, readRegistryFile } from './registry-file.js';
 import { checkSealKey } from './seal-check.js';
+import { checkTokenFiles } from './token-files-check.js';
 import { checkTrust, type FileRead, type FileReader, NO_SUCH_FILE } from './trust-check.js';
 import { formatPath, type KeyPath, readYaml, type YamlText } from './yaml-text.js';
 
@@ -69,12 +70,19 @@ export async function loadAll(file: string, env: Environment, nowMs: number): Pr
   const trust = await checkTrust(config, draft.problemAt, { read: readBytes, list: listBundleFolder }, nowMs);
   const grants = await readGrants(config, draft.problemAt, readBytes, nowMs);
   const seal = await checkSealKey(config, draft.problemAt, readBytes, modeOf);
-  const problems = [...draft.problems, ...trust.problems, ...(grants?.problems ?? []), ...seal.problems];
+  const tokens = await checkTokenFiles(config, draft.problemAt, { read: readBytes, modeOf }, nowMs);
+  const problems = [
+    ...draft.problems,
+    ...trust.problems,
+    ...(grants?.problems ?? []),
+    ...seal.problems,
+    ...tokens.problems,
+  ];
   const loaded = await compileData(
     finish({
       ...draft,
       problems,
-      warnings: [...draft.warnings, ...draft.lint(), ...trust.warnings, ...seal.warnings],
+      warnings: [...draft.warnings, ...draft.lint(), ...trust.warnings, ...seal.warnings, ...tokens.warnings],
     }),
   );
   if (grants === undefined || loaded.policy === undefined) return loaded;

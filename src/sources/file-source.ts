@@ -32,13 +32,14 @@ export interface SourceSpec<T> {
   parse(contents: ReadonlyMap<string, Buffer>): Result<T, string> | Promise<Result<T, string>>;
   /** True where it could not be judged for want of something that has not come yet: no fault of what stands in the files. */
   isAwaited?(): boolean;
+  /** Why what is in force is out of date by now; undefined while it is not. */
+  outdated?(value: T): string | undefined;
   /** True where `next` lacks something that `current` has. */
   hasShrunk?(next: T, current: T): boolean;
 }
 
 /** One all-or-nothing source of files with its own last good value. */
 export class FileSource<T> implements Source {
-  readonly stale = undefined;
   value: T | undefined;
   #loadedAtMs: number | undefined;
   #lastError: string | undefined;
@@ -61,6 +62,10 @@ export class FileSource<T> implements Source {
 
   get hasValue(): boolean {
     return this.value !== undefined;
+  }
+
+  get stale(): string | undefined {
+    return this.value === undefined ? undefined : this.spec.outdated?.(this.value);
   }
 
   get isAwaited(): boolean {

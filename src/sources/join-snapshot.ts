@@ -9,7 +9,9 @@ import { PathTemplates } from '../policy/path-template.js';
 import type { Policy } from '../policy/policy.js';
 import { compileRoutes } from '../policy/route-table.js';
 import type { ListenerView, OwnSvid, Recording, Snapshot } from '../snapshot.js';
+import { joinListeners } from './listener-sources.js';
 import { bundlesOf, ownSvidOf, type SourceSet, trustOf } from './source-set.js';
+import { describeKeys, joinTokens } from './token-sources.js';
 import { revocationPolicyOf, type TrustSources } from './trust-source.js';
 
 /** Joins the newest good of each source, as soon as there is an SVID of ours; what did not change keeps its object, so that nothing is computed for it again. */
@@ -39,9 +41,8 @@ export function joinSnapshot(
     outboundPlan: forwardPlan('outbound', config, own, before),
     gateways: new Set(config.trustedPeers.gateways.map((id) => id.uri)),
     trustRevision: trustRevision(trust, sources),
-    tokens: NO_TOKENS,
-    serverCertificates: new Map(),
-    injected: new Map(),
+    tokens: joinTokens(sources.tokens, before?.tokens ?? NO_TOKENS),
+    ...joinListeners(sources.listeners, before),
   };
 }
 
@@ -104,7 +105,10 @@ export function revocationsOf({ revocations, emergency }: SourceSet): Revocation
 
 const NOTHING_REVOKED = createRevocationList([], '');
 
-function trustRevision(trust: readonly TrustSources[], { revocations, emergency }: SourceSet): string {
+function trustRevision(
+  trust: readonly TrustSources[],
+  { revocations, emergency, tokens }: SourceSet,
+): string {
   const hash = createHash('sha256');
   const lines = trust.map(
     ({ config, bundle, crls, givenCrls }) =>
@@ -113,7 +117,7 @@ function trustRevision(trust: readonly TrustSources[], { revocations, emergency 
         ...givenCrls().map((crl) => crl.sha256),
       ].join(' ')}`,
   );
-  for (const line of lines.sort()) hash.update(`${line}\n`);
+  for (const line of [...lines, ...describeKeys(tokens)].sort()) hash.update(`${line}\n`);
   return hash
     .update(revocations?.value?.revision ?? '')
     .update(emergency === undefined || emergency.list.entries.length === 0 ? '' : emergency.list.revision)

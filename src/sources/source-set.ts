@@ -9,9 +9,11 @@ import type { OwnSvid } from '../snapshot.js';
 import { EmergencyRevocations } from './emergency-revocations.js';
 import { FileSource } from './file-source.js';
 import { GrantStore } from './grant-store.js';
+import { connectListeners, type ListenerSources, listenerSourcesOf } from './listener-sources.js';
 import { type LoadedSvid, loadOwnSvid, verifyOwnSvid } from './own-svid.js';
 import { sealKeySource } from './seal-key-source.js';
 import type { Source, SourceHost } from './source.js';
+import { connectTokens, keySourcesOf, type TokenSources } from './token-sources.js';
 import { TrustFolder } from './trust-folder.js';
 import { connectTrust, type TrustOrigins, type TrustSources } from './trust-source.js';
 import { WorkloadApiSource } from './workload-api-source.js';
@@ -28,6 +30,8 @@ export interface SourceSet {
   /** undefined = it comes from the Workload API. */
   readonly identity: FileSource<LoadedSvid> | undefined;
   readonly sealKey: FileSource<SealKey> | undefined;
+  readonly tokens: TokenSources;
+  readonly listeners: ListenerSources;
 }
 
 /** What the own SVID is checked against, at the moment of the check. */
@@ -68,6 +72,8 @@ export function connectSources(
         : (reuse(known?.identity, identity.certificateFile, identity.keyFile) ??
           identitySource(identity.certificateFile, identity.keyFile, against)),
     sealKey: connectSealKey(config, known, host),
+    tokens: connectTokens(config, known?.tokens, host),
+    listeners: connectListeners(config, known?.listeners, host),
   };
 }
 
@@ -84,6 +90,8 @@ export function sourcesOf(set: SourceSet): Source[] {
     ...folders.flatMap(({ trust }) => trust.flatMap(({ own }) => own)),
     identity,
     sealKey,
+    ...keySourcesOf(set.tokens),
+    ...listenerSourcesOf(set.listeners),
   ];
   return sources.filter((source) => source !== undefined);
 }
@@ -128,7 +136,7 @@ function connectFolders(
 }
 
 function connectWorkloadApi(
-  { workloadApi, identity }: Config,
+  { workloadApi, identity, tokens }: Config,
   known: WorkloadApiSource | undefined,
   host: SourceHost,
 ): WorkloadApiSource | undefined {
@@ -136,7 +144,9 @@ function connectWorkloadApi(
   const { socket } = workloadApi;
   const wants = { socket, identity: identity.kind === 'workloadApi' ? identity : undefined };
   const isKept = JSON.stringify(known?.wants) === JSON.stringify(wants);
-  return isKept && known !== undefined ? known : new WorkloadApiSource(wants, host);
+  const source = isKept && known !== undefined ? known : new WorkloadApiSource(wants, host);
+  if (tokens.some(({ issuer }) => issuer.kind === 'jwt-svid')) source.wantJwtBundles();
+  return source;
 }
 
 function reuse<T>(source: FileSource<T> | undefined, ...files: string[]): FileSource<T> | undefined {
