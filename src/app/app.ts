@@ -1,5 +1,6 @@
 import type { Config } from '../config/config.js';
 import { ExternalEngine } from '../external/external-engine.js';
+import { Assertions } from '../listener/assertions.js';
 import { CredentialIndex } from '../listener/credential.js';
 import { DelegationIndex } from '../listener/delegation-index.js';
 import { Ids } from '../listener/ids.js';
@@ -61,6 +62,7 @@ class RunningApp implements App {
   readonly #keeper: SnapshotKeeper;
   readonly #tokens: TokenIndex;
   readonly #delegations: DelegationIndex;
+  readonly #assertions: Assertions;
   readonly #serverTrust: SpiffeServerTrust;
   readonly #nowMs: () => number;
   #records: Records | undefined;
@@ -128,6 +130,7 @@ class RunningApp implements App {
       diagnostics,
     });
     this.#delegations = new DelegationIndex(this.#keeper, this.#keeper, { nowMs: this.#nowMs });
+    this.#assertions = new Assertions(this.#ids, () => this.#metrics.countAssertion());
     this.#serverTrust = new SpiffeServerTrust({
       snapshots: this.#keeper,
       clock: { nowMs: this.#nowMs },
@@ -396,6 +399,7 @@ class RunningApp implements App {
       credentials: this.#credentials,
       tokens: this.#tokens,
       delegations: this.#delegations,
+      assertions: this.#assertions,
       upstream: this.#upstreams,
       external: this.#external,
       upstreams: this.#upstreams,

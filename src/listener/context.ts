@@ -1,3 +1,4 @@
+import type { Assertions } from './assertions.js';
 import type { CredentialIndex } from './credential.js';
 import type { DelegationIndex } from './delegation-index.js';
 import type { Ids } from './ids.js';
@@ -24,6 +25,8 @@ export interface ListenerContext {
   readonly tokens: TokenIndex;
   /** One for all listeners. */
   readonly delegations: DelegationIndex;
+  /** One for all listeners. */
+  readonly assertions: Assertions;
   readonly upstream: UpstreamPort;
   readonly external: ExternalDecisions;
   readonly records: RecordSink;

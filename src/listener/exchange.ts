@@ -81,6 +81,8 @@ export abstract class Exchange {
   /** Where it was sent, the last time, and how often. */
   server: UpstreamServer | undefined;
   attempts = 0;
+  /** `jti` of the assertion that its service gets. */
+  assertion: string | undefined;
   /** Of a gRPC call. */
   grpcStatus: number | undefined;
   traceId: string | undefined;
@@ -363,6 +365,7 @@ export abstract class Exchange {
     const by = this.delegation?.delegation.by;
     if (by !== undefined) metrics.countDelegated(name, by, record.decision.effect);
     if (this.reason !== undefined) metrics.countRefusal(name, this.reason);
+    if (record.upstream?.injected !== undefined) metrics.countInjected(this.route?.name ?? '');
     const { decision } = this;
     const used = this.permit?.decision.exception;
     if (used !== undefined) metrics.countException(used);

@@ -9,6 +9,7 @@ import { authorize, type Permit } from '../policy/permit.js';
 import { matchRoute } from '../policy/route-table.js';
 import type { Refusal, Result } from '../reasons.js';
 import type { ListenerView, Snapshot } from '../snapshot.js';
+import { assertionFor, injectedFor } from './added-headers.js';
 import type { Connection } from './connection.js';
 import { takeDelegation } from './delegation-claim.js';
 import type { Exchange } from './exchange.js';
@@ -183,12 +184,14 @@ function excessOf({ rawHeaders, http2 }: RawRequest, limits: Config['limits']): 
 /** What the header rewriting needs to know besides the request itself. */
 export function rewriteContext(exchange: Exchange, admitted: Admitted): RewriteContext {
   const { connection, listener } = exchange;
-  const { snapshot } = admitted;
+  const { snapshot, route } = admitted;
   const isInbound = connection.direction === 'inbound';
   return {
     plan: planOf(connection, snapshot),
     identity:
       isInbound && !exchange.isNamedByToken ? connection.credential?.identityHeaders(snapshot) : undefined,
+    assertion: assertionFor(exchange, admitted),
+    injected: injectedFor(route, snapshot),
     peerTrusted: isTrustedPeer(exchange, snapshot),
     peerAddress: connection.peerAddress,
     requestId: exchange.id,

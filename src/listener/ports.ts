@@ -210,6 +210,8 @@ export interface ListenerMetrics {
   countStaticSecret(route: string, kind: SecretKind): void;
   /** A request of a verified identity. At most `most` identities are told apart. */
   countPrincipal(principal: string, destination: string, effect: string, most: number): void;
+  /** A request that went out with a credential that this route put in. */
+  countInjected(route: string): void;
   countTerminated(reason: Reason): void;
   /** A request that this exception let in. */
   countException(id: string): void;

@@ -75,6 +75,12 @@ export class Metrics implements ListenerMetrics {
     'Static secrets that came with requests of verified identities.',
     ['route', 'kind'],
   );
+  readonly #injected = this.#counter(
+    'injected_credential_requests_total',
+    'Requests that went to their service with a credential put in for it.',
+    ['route'],
+  );
+  readonly #assertions = this.#counter('assertions_signed_total', 'Assertions that were signed.', []);
   readonly #terminated = this.#counter(
     'connections_terminated_total',
     'Open connections ended because access ended.',
@@ -220,6 +226,14 @@ export class Metrics implements ListenerMetrics {
 
   countDelegated(listener: string, by: string, effect: string): void {
     this.#delegated.inc({ listener, by, effect });
+  }
+
+  countInjected(route: string): void {
+    this.#injected.inc({ route });
+  }
+
+  countAssertion(): void {
+    this.#assertions.inc();
   }
 
   countStaticSecret(route: string, kind: SecretKind): void {
