@@ -7,6 +7,7 @@ import { Assertions } from '../../src/listener/assertions.js';
 import { Connection } from '../../src/listener/connection.js';
 import type { ListenerContext } from '../../src/listener/context.js';
 import { CredentialIndex } from '../../src/listener/credential.js';
+import { DelegationIndex } from '../../src/listener/delegation-index.js';
 import { HttpExchange } from '../../src/listener/http-exchange.js';
 import { Http1Message } from '../../src/listener/http1-message.js';
 import { Ids } from '../../src/listener/ids.js';
@@ -87,9 +88,10 @@ export async function exchangeCase(
     name: 'inbound',
     upstream,
     tokens: new TokenIndex({ ...parts, diagnostics: DIAGNOSTICS, authority: NO_AUTHORITY }),
+    delegations: new DelegationIndex(parts.snapshots, NO_AUTHORITY, parts.clock),
+    assertions: new Assertions(ids, () => undefined),
     external: { ask: () => Promise.reject(new Error('no engine is configured')) },
     diagnostics: DIAGNOSTICS,
-    assertions: new Assertions(ids, () => undefined),
     ids,
     unregistered: new UnregisteredLog(),
     signals: new Signals(parts),
