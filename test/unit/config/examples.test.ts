@@ -39,7 +39,8 @@ async function mintWorld(t: { teardown(handler: () => void): void }): Promise<Wo
   put(directory, 'supplier-bundle.pem', (await mintRoot('supplier.example')).certPem);
   put(directory, 'sidecar.pem', own.chainPem);
   put(directory, 'sidecar-key.pem', own.keyPem);
-  const web = await root.issue(SIDECAR, { otherSans: ['DNS:billing.example.com'] });
+  const notAfter = new Date(Date.now() + 30 * 86_400_000);
+  const web = await root.issue(SIDECAR, { otherSans: ['DNS:billing.example.com'], notAfter });
   put(directory, 'web.pem', web.chainPem);
   put(directory, 'web-key.pem', web.keyPem);
   const { publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
