@@ -7,7 +7,7 @@ import { checkLimits, warnLimits } from './limits-check.js';
 import { checkOtlp } from './otlp.js';
 import type { PolicyFile } from './policy-file.js';
 import type { Problem } from './problem.js';
-import { checkTokens, namespacesOf, warnTokens } from './token-check.js';
+import { checkTokens, warnTokens } from './token-check.js';
 import type { KeyPath } from './yaml-text.js';
 
 type ProblemAt = (path: KeyPath, message: string) => Problem;
@@ -70,14 +70,9 @@ export function crossCheckPolicy(config: Config, file: PolicyFile): Problem[] {
   const problems: Problem[] = [];
   for (const [i, rule] of (file.input?.rules ?? []).entries()) {
     for (const [j, pattern] of rule.principals.entries()) {
-      const wrong = whyNobody(config, domains, pattern.trustDomain);
-      if (wrong !== undefined) problems.push(file.problemAt(['rules', i, 'principals', j], wrong));
-    }
-    // What another sidecar signs may be about anybody that is known there.
-    const isOpen = config.trustedPeers.delegates.some(({ by }) => by.kind === 'assertion');
-    for (const [j, pattern] of (isOpen ? [] : (rule.behalfOf ?? [])).entries()) {
-      const wrong = whyNobody(config, domains, pattern.trustDomain);
-      if (wrong !== undefined) problems.push(file.problemAt(['rules', i, 'behalfOf', j], wrong));
+      if (domains.has(pattern.trustDomain) || config.trustFolders.length > 0) continue;
+      const message = `trust domain ${pattern.trustDomain} is not configured under \`trust\``;
+      problems.push(file.problemAt(['rules', i, 'principals', j], message));
     }
     for (const [j, name] of rule.destinations.entries()) {
       if (destinations.has(name)) continue;
@@ -91,20 +86,6 @@ export function crossCheckPolicy(config: Config, file: PolicyFile): Problem[] {
     }
   }
   return problems;
-}
-
-/** Why nobody can have a name in this trust domain, or in this namespace of tokens. */
-function whyNobody(
-  { tokens, trustFolders }: Config,
-  domains: ReadonlySet<string>,
-  domain: string,
-): string | undefined {
-  if (domain.endsWith(':'))
-    return namespacesOf({ tokens }).has(domain)
-      ? undefined
-      : `no entry of \`tokens\` names principals in ${domain}`;
-  if (domains.has(domain) || trustFolders.length > 0) return undefined;
-  return `trust domain ${domain} is not configured under \`trust\``;
 }
 
 export function crossWarnPolicy(file: PolicyFile): Problem[] {
