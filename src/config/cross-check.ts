@@ -7,6 +7,7 @@ import { checkLimits, warnLimits } from './limits-check.js';
 import { checkOtlp } from './otlp.js';
 import type { PolicyFile } from './policy-file.js';
 import type { Problem } from './problem.js';
+import { checkTokens, namespacesOf, warnTokens } from './token-check.js';
 import type { KeyPath } from './yaml-text.js';
 
 type ProblemAt = (path: KeyPath, message: string) => Problem;
@@ -25,6 +26,7 @@ export function crossCheck(config: Config, at: ProblemAt): Problem[] {
     ...checkOtlp(config, at),
     ...checkLimits(config, at),
     ...checkAudit(config, at),
+    ...checkTokens(config, at),
   ];
 }
 
@@ -56,7 +58,7 @@ export function crossWarn(config: Config, at: ProblemAt): Problem[] {
       at(['audit', 'onFailure'], 'requests are served without evidence while records cannot be written'),
     );
   }
-  return [...warnings, ...warnLimits(config, at)];
+  return [...warnings, ...warnLimits(config, at), ...warnTokens(config, at)];
 }
 
 /** Policy beside configuration: a name that leads nowhere is a rule that never works, which is worst in a deny. */
@@ -68,9 +70,14 @@ export function crossCheckPolicy(config: Config, file: PolicyFile): Problem[] {
   const problems: Problem[] = [];
   for (const [i, rule] of (file.input?.rules ?? []).entries()) {
     for (const [j, pattern] of rule.principals.entries()) {
-      if (domains.has(pattern.trustDomain) || config.trustFolders.length > 0) continue;
-      const message = `trust domain ${pattern.trustDomain} is not configured under \`trust\``;
-      problems.push(file.problemAt(['rules', i, 'principals', j], message));
+      const wrong = whyNobody(config, domains, pattern.trustDomain);
+      if (wrong !== undefined) problems.push(file.problemAt(['rules', i, 'principals', j], wrong));
+    }
+    // What another sidecar signs may be about anybody that is known there.
+    const isOpen = config.trustedPeers.delegates.some(({ by }) => by.kind === 'assertion');
+    for (const [j, pattern] of (isOpen ? [] : (rule.behalfOf ?? [])).entries()) {
+      const wrong = whyNobody(config, domains, pattern.trustDomain);
+      if (wrong !== undefined) problems.push(file.problemAt(['rules', i, 'behalfOf', j], wrong));
     }
     for (const [j, name] of rule.destinations.entries()) {
       if (destinations.has(name)) continue;
@@ -84,6 +91,20 @@ export function crossCheckPolicy(config: Config, file: PolicyFile): Problem[] {
     }
   }
   return problems;
+}
+
+/** Why nobody can have a name in this trust domain, or in this namespace of tokens. */
+function whyNobody(
+  { tokens, trustFolders }: Config,
+  domains: ReadonlySet<string>,
+  domain: string,
+): string | undefined {
+  if (domain.endsWith(':'))
+    return namespacesOf({ tokens }).has(domain)
+      ? undefined
+      : `no entry of \`tokens\` names principals in ${domain}`;
+  if (domains.has(domain) || trustFolders.length > 0) return undefined;
+  return `trust domain ${domain} is not configured under \`trust\``;
 }
 
 export function crossWarnPolicy(file: PolicyFile): Problem[] {
