@@ -1,4 +1,5 @@
 import type { Config, ListenerConfig, RouteConfig } from './config/config.js';
+import type { AssertionPlan } from './identity/assertion-claims.js';
 import type { Certificate } from './identity/certificate.js';
 import type { RevocationList, RevocationPolicy } from './identity/revocation.js';
 import type { SpiffeId } from './identity/spiffe-id.js';
@@ -67,4 +68,6 @@ export interface Snapshot {
   readonly serverCertificates: ReadonlyMap<string, ServerCertificate>;
   /** By route: the whole value of the header that is put in. Never to be shown or logged. */
   readonly injected: ReadonlyMap<string, string>;
+  /** How `x-identity-assertion` is made; undefined = nobody gets one. */
+  readonly assertions: AssertionPlan | undefined;
 }

@@ -3,9 +3,11 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { devNull } from 'node:os';
 import type { TLSSocket } from 'node:tls';
 import { parseSealKey } from '../../src/audit/seal-key.js';
+import { Assertions } from '../../src/listener/assertions.js';
 import { Connection } from '../../src/listener/connection.js';
 import type { ListenerContext } from '../../src/listener/context.js';
 import { CredentialIndex } from '../../src/listener/credential.js';
+import { DelegationIndex } from '../../src/listener/delegation-index.js';
 import { HttpExchange } from '../../src/listener/http-exchange.js';
 import { Http1Message } from '../../src/listener/http1-message.js';
 import { Ids } from '../../src/listener/ids.js';
@@ -73,6 +75,7 @@ export async function exchangeCase(
   const file = new RecordWriter(new RecordFile(path), events, 'never', sealer);
   const credentials = new CredentialIndex();
   const upstream = new InstantUpstream();
+  const ids = new Ids();
   const parts = {
     snapshots: { current: snapshot },
     credentials,
@@ -85,9 +88,11 @@ export async function exchangeCase(
     name: 'inbound',
     upstream,
     tokens: new TokenIndex({ ...parts, diagnostics: DIAGNOSTICS, authority: NO_AUTHORITY }),
+    delegations: new DelegationIndex(parts.snapshots, NO_AUTHORITY, parts.clock),
+    assertions: new Assertions(ids, () => undefined),
     external: { ask: () => Promise.reject(new Error('no engine is configured')) },
     diagnostics: DIAGNOSTICS,
-    ids: new Ids(),
+    ids,
     unregistered: new UnregisteredLog(),
     signals: new Signals(parts),
     limits: new RequestLimits(),

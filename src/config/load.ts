@@ -2,6 +2,7 @@ import { readFile, stat } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { withGrants } from '../policy/policy.js';
 import { packRegistry } from '../policy/registry.js';
+import { checkAssertionKey } from './assertion-check.js';
 import { listBundleFolder } from './bundle-folder.js';
 import { compileConfig } from './compile-config.js';
 import type { Config } from './config.js';
@@ -71,18 +72,26 @@ export async function loadAll(file: string, env: Environment, nowMs: number): Pr
   const grants = await readGrants(config, draft.problemAt, readBytes, nowMs);
   const seal = await checkSealKey(config, draft.problemAt, readBytes, modeOf);
   const tokens = await checkTokenFiles(config, draft.problemAt, { read: readBytes, modeOf }, nowMs);
+  const signer = await checkAssertionKey(config, draft.problemAt, readBytes, modeOf);
+  const keys = [seal, signer];
   const problems = [
     ...draft.problems,
     ...trust.problems,
     ...(grants?.problems ?? []),
-    ...seal.problems,
     ...tokens.problems,
+    ...keys.flatMap((key) => key.problems),
   ];
   const loaded = await compileData(
     finish({
       ...draft,
       problems,
-      warnings: [...draft.warnings, ...draft.lint(), ...trust.warnings, ...seal.warnings, ...tokens.warnings],
+      warnings: [
+        ...draft.warnings,
+        ...draft.lint(),
+        ...trust.warnings,
+        ...tokens.warnings,
+        ...keys.flatMap((key) => key.warnings),
+      ],
     }),
   );
   if (grants === undefined || loaded.policy === undefined) return loaded;

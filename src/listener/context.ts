@@ -1,5 +1,7 @@
+import type { Assertions } from './assertions.js';
 import type { BorrowingExchange } from './borrowed.js';
 import type { CredentialIndex } from './credential.js';
+import type { DelegationIndex } from './delegation-index.js';
 import type { Ids } from './ids.js';
 import type {
   Clock,
@@ -22,6 +24,10 @@ export interface ListenerContext {
   readonly credentials: CredentialIndex;
   /** One for all listeners. */
   readonly tokens: TokenIndex;
+  /** One for all listeners. */
+  readonly delegations: DelegationIndex;
+  /** One for all listeners. */
+  readonly assertions: Assertions;
   readonly upstream: UpstreamPort;
   readonly external: ExternalDecisions;
   readonly records: RecordSink;

@@ -52,14 +52,24 @@ export function accessRecord(
 }
 
 /** Left out where the configuration says it all. */
-function upstreamFields({ server, attempts, route, snapshot }: Exchange): UpstreamFields | undefined {
+function upstreamFields({
+  server,
+  attempts,
+  route,
+  snapshot,
+  assertion,
+}: Exchange): UpstreamFields | undefined {
   if (server === undefined || route === undefined) return undefined;
   const isOneOfSeveral = (snapshot?.config.upstreams.get(route.upstream)?.targets.length ?? 1) > 1;
-  if (!isOneOfSeveral && attempts === 1 && server.identity === undefined) return undefined;
+  const injected = route.injects?.header;
+  const isAdded = assertion !== undefined || injected !== undefined;
+  if (!isOneOfSeveral && attempts === 1 && server.identity === undefined && !isAdded) return undefined;
   return {
     target: isOneOfSeveral ? server.target : undefined,
     attempts: attempts > 1 ? attempts : undefined,
     server: server.identity,
+    assertion,
+    injected,
   };
 }
 

@@ -16,6 +16,7 @@ import type { Snapshot } from '../snapshot.js';
 import type { Connection } from './connection.js';
 import { unregisteredRecord } from './connection-record.js';
 import type { ListenerContext } from './context.js';
+import type { HeldDelegation } from './delegation.js';
 import { accessRecord } from './exchange-record.js';
 import { askEngine, isRouteAsked } from './external-question.js';
 import type { Admitted, Pending } from './pipeline.js';
@@ -62,6 +63,8 @@ export abstract class Exchange {
   isNamedByToken = false;
   /** What came of verifying its token, where that had to be awaited. */
   proof: Result<Readings> | undefined;
+  /** What came of verifying what its caller says of others, where that had to be awaited. */
+  claim: Result<HeldDelegation> | undefined;
   /** On whose behalf it is made. */
   delegation: VerifiedDelegation | undefined;
   refusal: Refusal | undefined;
@@ -78,6 +81,8 @@ export abstract class Exchange {
   /** Where it was sent, the last time, and how often. */
   server: UpstreamServer | undefined;
   attempts = 0;
+  /** `jti` of the assertion that its service gets. */
+  assertion: string | undefined;
   /** Of a gRPC call. */
   grpcStatus: number | undefined;
   traceId: string | undefined;
@@ -374,7 +379,10 @@ export abstract class Exchange {
       this.status,
       seconds,
     );
+    const by = this.delegation?.delegation.by;
+    if (by !== undefined) metrics.countDelegated(name, by, record.decision.effect);
     if (this.reason !== undefined) metrics.countRefusal(name, this.reason);
+    if (record.upstream?.injected !== undefined) metrics.countInjected(this.route?.name ?? '');
     const { decision } = this;
     const used = this.permit?.decision.exception;
     if (used !== undefined) metrics.countException(used);

@@ -9,7 +9,9 @@ import { authorize, type Permit } from '../policy/permit.js';
 import { matchRoute } from '../policy/route-table.js';
 import type { Refusal, Result } from '../reasons.js';
 import type { ListenerView, Snapshot } from '../snapshot.js';
+import { assertionFor, injectedFor } from './added-headers.js';
 import type { Connection } from './connection.js';
+import { takeDelegation } from './delegation-claim.js';
 import type { Exchange } from './exchange.js';
 import { isAskedAbout } from './external-question.js';
 import { isTrustedPeer } from './joined-ids.js';
@@ -85,8 +87,7 @@ export function admit(exchange: Exchange, request: RawRequest): Admitted | Pendi
   const isBeside = !isNamed && route.accept !== 'mtls';
   const unproven = isBeside ? takeToken(exchange, head, route, snapshot) : undefined;
   if (unproven !== undefined) return unproven;
-  const untrusted = whyNotForItself(exchange);
-  const refused = untrusted ?? exchange.useUp(snapshot);
+  const refused = takeDelegation(exchange, head, route, snapshot) ?? exchange.useUp(snapshot);
   if (refused !== undefined) return refused;
   return decide(exchange, exchange.head!, route, snapshot);
 }
@@ -117,13 +118,6 @@ function whyUnfit(
   if (body.kind === 'length' && body.length > (route.bodyBytes ?? limits.bodyBytes))
     return no('body_too_large');
   return undefined;
-}
-
-/** A token that names somebody else than its bearer would make the call one on behalf of another. */
-function whyNotForItself({ token, caller, delegation }: Exchange): Refusal | undefined {
-  if (token === undefined || delegation !== undefined) return undefined;
-  if (token.token.principal.uri === caller?.uri && token.token.actor === undefined) return undefined;
-  return no('delegation_untrusted', 'the token names somebody else than the caller');
 }
 
 /** What a listener is changes with a restart; until then nobody is let through by routes that are for something else. */
@@ -190,12 +184,14 @@ function excessOf({ rawHeaders, http2 }: RawRequest, limits: Config['limits']): 
 /** What the header rewriting needs to know besides the request itself. */
 export function rewriteContext(exchange: Exchange, admitted: Admitted): RewriteContext {
   const { connection, listener } = exchange;
-  const { snapshot } = admitted;
+  const { snapshot, route } = admitted;
   const isInbound = connection.direction === 'inbound';
   const caller = exchange.isNamedByToken ? exchange.token : undefined;
   return {
     plan: planOf(connection, snapshot),
     identity: isInbound ? (caller ?? connection.credential)?.identityHeaders(snapshot) : undefined,
+    assertion: assertionFor(exchange, admitted),
+    injected: injectedFor(route, snapshot),
     peerTrusted: isTrustedPeer(exchange, snapshot),
     peerAddress: connection.peerAddress,
     requestId: exchange.id,

@@ -1,4 +1,6 @@
 import { Duration } from '@marcbachmann/cel-js/evaluator';
+import type { NamedField } from './condition-schema.js';
+import { actorsOf, type Delegation, depthOf } from './delegation.js';
 import {
   ConditionFault,
   type ConditionInput,
@@ -20,10 +22,11 @@ export class ConditionScope {
   readonly request = new RequestView(this);
   readonly principal = new PrincipalView(this);
   readonly credential = new CredentialView(this);
+  readonly delegation = new DelegationView(this);
   readonly connection = new ConnectionView(this);
   /** The first fact that nobody wrote down, though an `||` may since have passed over it. */
   unknown: UnknownFact | undefined;
-  /** Header and query values that were read, null where absent: asked for once, however often a loop reads them. */
+  /** Headers, query values and claims that were read, null where absent: asked for once, however often a loop reads them. */
   readonly values: (string | null | undefined)[] = [];
   #input: ConditionInput | undefined;
 
@@ -49,17 +52,17 @@ export class ConditionScope {
     return dateOf(this.input.request.nowMs);
   }
 
-  header(name: string): string | undefined {
+  named(of: NamedField, name: string): string | undefined {
+    const { facts } = this.input.request;
     try {
-      return this.input.request.facts.header(name);
-    } catch (error) {
-      throw this.#noted(error);
-    }
-  }
-
-  query(name: string): string | undefined {
-    try {
-      return this.input.request.facts.query(name);
+      switch (of) {
+        case 'headers':
+          return facts.header(name);
+        case 'query':
+          return facts.query(name);
+        case 'claims':
+          return facts.claim(name);
+      }
     } catch (error) {
       throw this.#noted(error);
     }
@@ -180,6 +183,45 @@ export class CredentialView extends View {
   }
 }
 
+/** Empty throughout where the caller asks for itself. */
+export class DelegationView extends View {
+  get #delegation(): Delegation | undefined {
+    return this.scope.input.request.behalfOf;
+  }
+
+  get subject(): string {
+    return this.#delegation?.subject.uri ?? '';
+  }
+
+  get trustDomain(): string {
+    return this.#delegation?.subject.trustDomain ?? '';
+  }
+
+  get segments(): readonly string[] {
+    return boundedList(this.#delegation?.subject.segments ?? [], SUBJECT_TOO_DEEP);
+  }
+
+  /** CEL's whole numbers are BigInts here. */
+  get depth(): bigint {
+    const delegation = this.#delegation;
+    return delegation === undefined ? 0n : BigInt(depthOf(delegation));
+  }
+
+  get by(): string {
+    return this.#delegation?.by ?? '';
+  }
+
+  get actors(): readonly string[] {
+    const { behalfOf, principal } = this.scope.input.request;
+    const actors = behalfOf === undefined ? [] : actorsOf(behalfOf, principal);
+    // what a loop costs is reckoned for items that are together no longer than one text may be
+    let length = 0;
+    for (const actor of actors) length += actor.length;
+    if (length > MAX_TEXT) throw ACTORS_TOO_LONG;
+    return boundedList(actors, ACTORS_TOO_DEEP);
+  }
+}
+
 export class ConnectionView extends View {
   get listener(): string {
     return this.scope.input.request.listener;
@@ -226,3 +268,6 @@ const PATH_TOO_LONG = tooLong('request.path');
 const ISSUER_TOO_LONG = tooLong('credential.issuer');
 const PATH_TOO_DEEP = tooDeep('request.segments');
 const ID_TOO_DEEP = tooDeep('principal.segments');
+const SUBJECT_TOO_DEEP = tooDeep('delegation.segments');
+const ACTORS_TOO_LONG = tooLong('delegation.actors');
+const ACTORS_TOO_DEEP = new ConditionFault(`delegation.actors are more than ${MAX_LIST}`);

@@ -36,6 +36,8 @@ export interface SourceSpec<T> {
   outdated?(value: T): string | undefined;
   /** True where `next` lacks something that `current` has. */
   hasShrunk?(next: T, current: T): boolean;
+  /** Told when `next` takes the place of what was in force. */
+  adopted?(next: T, before: T | undefined): void;
 }
 
 /** One all-or-nothing source of files with its own last good value. */
@@ -224,7 +226,9 @@ export class FileSource<T> implements Source {
     this.#failedDigest = '';
     this.#lastError = undefined;
     if (parsed.value === undefined) return false; // what is in force already
+    const before = this.value;
     this.value = parsed.value;
+    this.spec.adopted?.(parsed.value, before);
     this.#digest = digest;
     this.#loadedAtMs = Date.now();
     return true;

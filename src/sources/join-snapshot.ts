@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { Config } from '../config/config.js';
+import type { AssertionPlan } from '../identity/assertion-claims.js';
 import { createRevocationList, type RevocationList } from '../identity/revocation.js';
 import { NO_TOKENS } from '../identity/token-trust.js';
 import { createTrustBundle, type TrustBundle } from '../identity/trust-bundle.js';
@@ -43,6 +44,7 @@ export function joinSnapshot(
     trustRevision: trustRevision(trust, sources),
     tokens: joinTokens(sources.tokens, before?.tokens ?? NO_TOKENS),
     ...joinListeners(sources.listeners, before),
+    assertions: assertionPlan(config, own, sources, before?.assertions),
   };
 }
 
@@ -95,6 +97,25 @@ function forwardPlan(
     return direction === 'inbound' ? before.forwardPlan : before.outboundPlan;
   const names = { direction, spiffeId: own.id.uri, pseudonym: pseudonymOf(own.id.uri, direction) };
   return compileForwardPlan(config.forward, names);
+}
+
+/** The same object while it says the same: assertions are remembered by it. */
+function assertionPlan(
+  { forward: { assertion } }: Config,
+  own: OwnSvid,
+  { assertionKey }: SourceSet,
+  before: AssertionPlan | undefined,
+): AssertionPlan | undefined {
+  const signer = assertionKey?.value?.signer;
+  if (assertion === undefined || signer === undefined) return undefined;
+  const { lifetimeMs, audience } = assertion;
+  const issuer = own.id.uri;
+  const isSame =
+    before?.signer === signer &&
+    before.issuer === issuer &&
+    before.lifetimeMs === lifetimeMs &&
+    before.audience === audience;
+  return isSame ? before : { signer, issuer, lifetimeMs, audience };
 }
 
 /** The operator's file and what the admin listener was told: either may revoke, neither takes back what the other says. */

@@ -8,6 +8,7 @@ import type { VerifiedSvid } from '../identity/x509-svid.js';
 import type { Policy } from '../policy/policy.js';
 import type { Refusal, Result } from '../reasons.js';
 import type { Snapshot } from '../snapshot.js';
+import type { AssertionKeySource } from './assertion-key-source.js';
 import { ConfigReader, hasLostDeny, type Loaded } from './config-reader.js';
 import { DirectoryWatch } from './directory-watch.js';
 import type { EmergencyRevocations } from './emergency-revocations.js';
@@ -162,6 +163,10 @@ export class SnapshotKeeper implements SourceHost {
   }
 
   /** The key that signs seals, if there are to be any. */
+  get assertionKey(): AssertionKeySource | undefined {
+    return this.#present?.assertionKey;
+  }
+
   get sealKey(): FileSource<SealKey> | undefined {
     return this.#present?.sealKey;
   }

@@ -6,6 +6,7 @@ import type { RevocationList } from '../identity/revocation.js';
 import type { TrustBundle, TrustBundleSet } from '../identity/trust-bundle.js';
 import { err, ok } from '../reasons.js';
 import type { OwnSvid } from '../snapshot.js';
+import { AssertionKeySource } from './assertion-key-source.js';
 import { EmergencyRevocations } from './emergency-revocations.js';
 import { FileSource } from './file-source.js';
 import { GrantStore } from './grant-store.js';
@@ -32,6 +33,7 @@ export interface SourceSet {
   readonly sealKey: FileSource<SealKey> | undefined;
   readonly tokens: TokenSources;
   readonly listeners: ListenerSources;
+  readonly assertionKey: AssertionKeySource | undefined;
 }
 
 /** What the own SVID is checked against, at the moment of the check. */
@@ -74,12 +76,14 @@ export function connectSources(
     sealKey: connectSealKey(config, known, host),
     tokens: connectTokens(config, known?.tokens, host),
     listeners: connectListeners(config, known?.listeners, host),
+    assertionKey: connectAssertionKey(config, known?.assertionKey, host),
   };
 }
 
 /** In the order in which they depend on each other: a bundle stands behind its lists and the own SVID. */
 export function sourcesOf(set: SourceSet): Source[] {
-  const { workloadApi, entries, folders, revocations, emergency, grants, identity, sealKey } = set;
+  const { workloadApi, entries, folders, revocations, emergency, grants, identity, sealKey, assertionKey } =
+    set;
   const sources: (Source | undefined)[] = [
     emergency?.source, // first: nothing else has as much hurry
     revocations,
@@ -92,6 +96,7 @@ export function sourcesOf(set: SourceSet): Source[] {
     sealKey,
     ...keySourcesOf(set.tokens),
     ...listenerSourcesOf(set.listeners),
+    assertionKey,
   ];
   return sources.filter((source) => source !== undefined);
 }
@@ -170,6 +175,19 @@ function connectSealKey(
   if (known !== undefined) return known.sealKey;
   if (audit.seal === undefined) return undefined;
   return sealKeySource(audit.seal.keyFile, (source, note) => host.noted(source, note));
+}
+
+/** Another file, overlap or place is another source; what the old one published it publishes on. */
+function connectAssertionKey(
+  { forward: { assertion } }: Config,
+  known: AssertionKeySource | undefined,
+  host: SourceHost,
+): AssertionKeySource | undefined {
+  if (assertion === undefined) return undefined;
+  const { keyFile, overlapMs, jwksFile } = assertion;
+  const now = known?.settings;
+  const isSame = now?.keyFile === keyFile && now.overlapMs === overlapMs && now.jwksFile === jwksFile;
+  return isSame ? known : new AssertionKeySource(assertion, host, known);
 }
 
 /** A shorter bound is held against what stands in the file as well: that makes it another source. */
