@@ -96,6 +96,7 @@ export async function exchangeCase(
     unregistered: new UnregisteredLog(),
     signals: new Signals(parts),
     limits: new RequestLimits(),
+    borrowed: new Set(),
     draining: false,
   };
   const leaf = new X509Certificate(pki.caller.certificate).raw;

@@ -1,6 +1,7 @@
 import type { Config } from '../config/config.js';
 import { ExternalEngine } from '../external/external-engine.js';
 import { Assertions } from '../listener/assertions.js';
+import type { BorrowingExchange } from '../listener/borrowed.js';
 import { CredentialIndex } from '../listener/credential.js';
 import { DelegationIndex } from '../listener/delegation-index.js';
 import { Ids } from '../listener/ids.js';
@@ -411,6 +412,7 @@ class RunningApp implements App {
       unregistered: this.#unregistered,
       signals: this.#signals!,
       limits: this.#limits,
+      borrowed: new Set<BorrowingExchange>(),
       draining: false,
     };
     const listener = new Listener(context, listenerTls, snapshot);

@@ -1,4 +1,5 @@
 import type { Assertions } from './assertions.js';
+import type { BorrowingExchange } from './borrowed.js';
 import type { CredentialIndex } from './credential.js';
 import type { DelegationIndex } from './delegation-index.js';
 import type { Ids } from './ids.js';
@@ -39,6 +40,8 @@ export interface ListenerContext {
   readonly signals: Signals;
   /** One for all listeners: a caller does not get more by calling at several. */
   readonly limits: RequestLimits;
+  /** What is under way and rests on more than its connection's credential. */
+  readonly borrowed: Set<BorrowingExchange>;
   /** Set while draining: every answer carries `Connection: close`. */
   draining: boolean;
 }

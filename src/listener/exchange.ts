@@ -11,7 +11,7 @@ import type { RequestHead } from '../message/request-head.js';
 import type { Decision } from '../policy/decision.js';
 import { authorize, authorizeExternally, isStillPermitted, type Permit } from '../policy/permit.js';
 import { matchRoute } from '../policy/route-table.js';
-import type { Reason, Refusal, Result } from '../reasons.js';
+import { isTokenFault, type Reason, type Refusal, type Result } from '../reasons.js';
 import type { Snapshot } from '../snapshot.js';
 import type { Connection } from './connection.js';
 import { unregisteredRecord } from './connection-record.js';
@@ -199,6 +199,21 @@ export abstract class Exchange {
     return isStillPermitted(snapshot.policy, permit, nowMs, mayAllow);
   }
 
+  /** It rests on more than its connection's credential. */
+  protected get isBorrowing(): boolean {
+    return this.token !== undefined || this.delegation !== undefined;
+  }
+
+  /**
+   * Without a certificate nobody but the token says who is there: after one that is none, its connection carries nothing more.
+   * With one it goes on: that of one user must not end what a gateway carries for others.
+   */
+  protected get isLastOfStranger(): boolean {
+    const { reason, connection } = this;
+    if (reason === undefined || connection.credential !== undefined) return false;
+    return isTokenFault(reason) || reason === 'authorization_malformed';
+  }
+
   /** What of it rests on something else than its connection, and holds no more. */
   judgeBorrowed(snapshot: Snapshot, nowMs: number): Refusal | undefined {
     return this.token?.judge(snapshot, nowMs) ?? this.delegation?.judge(snapshot, nowMs);
@@ -303,6 +318,7 @@ export abstract class Exchange {
     this.#limiter?.leave(this.#countedAs);
     const { connection } = this;
     connection.open.delete(this as never);
+    if (this.isBorrowing) this.listener.borrowed.delete(this as never);
     const tickMs = performance.now();
     connection.lastActiveTickMs = tickMs;
     if (connection.terminatedBy !== undefined && connection.open.size === 0) connection.close();
@@ -353,7 +369,8 @@ export abstract class Exchange {
   #observe(record: AccessRecord, seconds: number): void {
     const { metrics, name } = this.listener;
     // Only a verified caller's domain is a label: a claimed one would let anybody grow the series.
-    const trustDomain = record.principal?.kind === 'workload' ? record.principal.trustDomain : '';
+    const { kind = 'none', trustDomain: claimed = '' } = record.principal ?? {};
+    const trustDomain = kind === 'none' ? '' : claimed;
     metrics.observeRequest(
       name,
       this.route?.name ?? '',

@@ -186,10 +186,10 @@ export function rewriteContext(exchange: Exchange, admitted: Admitted): RewriteC
   const { connection, listener } = exchange;
   const { snapshot, route } = admitted;
   const isInbound = connection.direction === 'inbound';
+  const caller = exchange.isNamedByToken ? exchange.token : undefined;
   return {
     plan: planOf(connection, snapshot),
-    identity:
-      isInbound && !exchange.isNamedByToken ? connection.credential?.identityHeaders(snapshot) : undefined,
+    identity: isInbound ? (caller ?? connection.credential)?.identityHeaders(snapshot) : undefined,
     assertion: assertionFor(exchange, admitted),
     injected: injectedFor(route, snapshot),
     peerTrusted: isTrustedPeer(exchange, snapshot),

@@ -1,6 +1,10 @@
 import type { PrincipalFields, TokenFields } from '../audit/record.js';
 import type { PrincipalId } from '../identity/principal-id.js';
 import { judgeToken, reviseToken, type TokenContext, type VerifiedToken } from '../identity/token.js';
+import type { ForwardPlan } from '../message/forward-policy.js';
+import type { IdentityHeaders } from '../message/identity-headers.js';
+import { buildTokenHeaders } from '../message/token-headers.js';
+import type { Registry } from '../policy/registry.js';
 import type { Refusal } from '../reasons.js';
 import type { Snapshot } from '../snapshot.js';
 
@@ -20,7 +24,10 @@ export class TokenCredential {
   #validUntilMs = 0;
   #refusal: Refusal | undefined;
   #fields: PrincipalFields | undefined;
-  #fieldsOf: Snapshot['policy']['registry'];
+  #fieldsOf: Registry | undefined;
+  #headers: IdentityHeaders | undefined;
+  #headersBy: ForwardPlan | undefined;
+  #headersOf: Registry | undefined;
 
   constructor(readonly token: VerifiedToken) {
     this.tokenFields = {
@@ -67,6 +74,30 @@ export class TokenCredential {
     return boundTo === undefined && issuer.requiresBinding
       ? { reason: 'token_binding', detail: `${issuer.name} demands a token that is bound to a certificate` }
       : undefined;
+  }
+
+  /** Identity headers under this plan and registry, for requests of the caller that it names; made once. */
+  identityHeaders({
+    forwardPlan: plan,
+    policy: { registry },
+  }: Pick<Snapshot, 'forwardPlan' | 'policy'>): IdentityHeaders {
+    if (this.#headers !== undefined && this.#headersBy === plan && this.#headersOf === registry)
+      return this.#headers;
+    const { caller, token } = this;
+    const entry = registry?.find(caller);
+    this.#headers = buildTokenHeaders(plan, {
+      id: caller.uri,
+      trustDomain: caller.trustDomain,
+      path: caller.path,
+      isWorkload: token.kind === 'jwt-svid',
+      issuer: token.iss,
+      notAfterMs: token.notAfterMs,
+      owner: entry?.owner,
+      environment: entry?.environment,
+    });
+    this.#headersBy = plan;
+    this.#headersOf = registry;
+    return this.#headers;
   }
 
   /** What records say of the caller that it names. */

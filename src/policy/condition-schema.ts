@@ -5,7 +5,7 @@ import {
   DelegationView,
   PrincipalView,
   RequestView,
-} from './condition-scope.js';
+} from './condition-views.js';
 
 const TIMESTAMP = 'google.protobuf.Timestamp';
 const DURATION = 'google.protobuf.Duration';

@@ -1,4 +1,5 @@
 import { type CelNode, isSameBut } from './condition-ast.js';
+import { bounded, durationOf, tooLong } from './condition-bounds.js';
 import {
   type FactList,
   MAX_SLOTS,
@@ -7,7 +8,7 @@ import {
   type SlotLetter,
   slotName,
 } from './condition-schema.js';
-import { bounded, ConditionScope, durationOf, tooLong } from './condition-scope.js';
+import { ConditionScope } from './condition-scope.js';
 import { ConditionFault } from './facts.js';
 
 /** A part of an expression that is worked out beside the library: what it does worse there, or slower. */

@@ -1,4 +1,5 @@
 import { type CelNode, childrenOf } from './condition-ast.js';
+import { MAX_LIST } from './condition-bounds.js';
 import { checkCall, checkMethod, isMacro, type MethodNode } from './condition-functions.js';
 import { parseDurationLiteral, parseTimestampLiteral } from './condition-literals.js';
 import {
@@ -13,7 +14,6 @@ import {
   type NamedField,
   namedSource,
 } from './condition-schema.js';
-import { MAX_LIST } from './condition-scope.js';
 import type { ConditionShape } from './condition-shape.js';
 import { hasRoom } from './condition-slots.js';
 
