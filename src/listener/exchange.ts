@@ -214,9 +214,22 @@ export abstract class Exchange {
     return isTokenFault(reason) || reason === 'authorization_malformed';
   }
 
-  /** What of it rests on something else than its connection, and holds no more. */
+  /** It has begun to go out, and ends by itself. */
+  protected get isUnderWay(): boolean {
+    return false;
+  }
+
+  /**
+   * What of it rests on something else than its connection, and holds no more. What says for whom it is lives for a minute or so:
+   * the mere end of that ends no request that was sent while it was good.
+   */
   judgeBorrowed(snapshot: Snapshot, nowMs: number): Refusal | undefined {
-    return this.token?.judge(snapshot, nowMs) ?? this.delegation?.judge(snapshot, nowMs);
+    const endMs = this.isUnderWay ? (this.delegation?.notAfterMs ?? nowMs) : Number.POSITIVE_INFINITY;
+    return this.#judgeWords(snapshot, nowMs, Math.min(nowMs, endMs - 1));
+  }
+
+  #judgeWords(snapshot: Snapshot, nowMs: number, delegatedMs = nowMs): Refusal | undefined {
+    return this.token?.judge(snapshot, nowMs) ?? this.delegation?.judge(snapshot, delegatedMs);
   }
 
   /** What stands against it at this moment, when it is only now to be sent: what is true now decides. */
@@ -225,7 +238,7 @@ export abstract class Exchange {
     const snapshot = listener.snapshots.current;
     if (snapshot === undefined) return { reason: 'not_ready', detail: '' };
     const nowMs = listener.clock.nowMs();
-    const refusal = connection.judge(snapshot, nowMs) ?? this.judgeBorrowed(snapshot, nowMs);
+    const refusal = connection.judge(snapshot, nowMs) ?? this.#judgeWords(snapshot, nowMs);
     if (refusal !== undefined) return refusal;
     // A request may wait for its turn longer than what let it in lives.
     const isSameMoment = nowMs === this.permit?.request.nowMs || !snapshot.policy.isTimeBound;
@@ -268,7 +281,7 @@ export abstract class Exchange {
     // First of all, and by what is true now: conditions cannot read a credential that is none any more.
     const { current = snapshot } = listener.snapshots;
     const nowMs = listener.clock.nowMs();
-    const ended = connection.judge(current, nowMs) ?? this.judgeBorrowed(current, nowMs);
+    const ended = connection.judge(current, nowMs) ?? this.#judgeWords(current, nowMs);
     if (ended !== undefined) return ended;
     const mayAllow = snapshot.config.externalDecision?.mayAllow === true;
     const request = { ...asks, nowMs };
