@@ -7,13 +7,16 @@ import { Assertions } from '../../src/listener/assertions.js';
 import { Connection } from '../../src/listener/connection.js';
 import type { ListenerContext } from '../../src/listener/context.js';
 import { CredentialIndex } from '../../src/listener/credential.js';
+import { DelegationIndex } from '../../src/listener/delegation-index.js';
 import { HttpExchange } from '../../src/listener/http-exchange.js';
 import { Http1Message } from '../../src/listener/http1-message.js';
 import { Ids } from '../../src/listener/ids.js';
 import type {
+  Diagnostics,
   ForwardCall,
   ForwardHandler,
   RecordSink,
+  TokenAuthority,
   TunnelledCall,
   UpstreamPort,
 } from '../../src/listener/ports.js';
@@ -84,17 +87,16 @@ export async function exchangeCase(
     ...parts,
     name: 'inbound',
     upstream,
-    tokens: new TokenIndex(parts.snapshots, {
-      refreshKeys: async () => false,
-      validate: async () => ({ ok: false, error: { kind: 'unsupported', message: '' } }),
-    }),
+    tokens: new TokenIndex({ ...parts, diagnostics: DIAGNOSTICS, authority: NO_AUTHORITY }),
+    delegations: new DelegationIndex(parts.snapshots, NO_AUTHORITY, parts.clock),
     assertions: new Assertions(ids, () => undefined),
     external: { ask: () => Promise.reject(new Error('no engine is configured')) },
-    diagnostics: { info: () => undefined, warn: () => undefined, error: (detail) => console.error(detail) },
+    diagnostics: DIAGNOSTICS,
     ids,
     unregistered: new UnregisteredLog(),
     signals: new Signals(parts),
     limits: new RequestLimits(),
+    borrowed: new Set(),
     draining: false,
   };
   const leaf = new X509Certificate(pki.caller.certificate).raw;
@@ -134,6 +136,17 @@ export async function exchangeCase(
     },
   };
 }
+
+const DIAGNOSTICS: Diagnostics = {
+  info: () => undefined,
+  warn: () => undefined,
+  error: (detail) => console.error(detail),
+};
+
+const NO_AUTHORITY: TokenAuthority = {
+  refreshKeys: async () => false,
+  validate: async () => ({ ok: false, error: { kind: 'unsupported', message: '' } }),
+};
 
 const NO_RECORDS: RecordSink = { available: true, confirms: false, write: () => undefined };
 

@@ -130,10 +130,19 @@ export const workloadId = (description: string) =>
     return id.value.path === '' ? err('names a trust domain, not a workload: it has no path') : id;
   }, z.string().describe(description));
 
-export const spiffeId = (description: string) => parsed(parseSpiffeId, z.string().describe(description));
-
 export const principalPattern = (description: string) =>
   parsed(parsePrincipalPattern, z.string().describe(description));
+
+const MAX_SUBJECTS = 100;
+
+/** For whom the caller acts; each is looked at in turn, so that they are few. */
+export const behalfOf = z
+  .array(principalPattern('Principal on whose behalf the caller acts: exact, or with `*` and `**`.'))
+  .min(1, 'must name at least one: leave it out for what callers ask for themselves')
+  .max(MAX_SUBJECTS, `must name at most ${MAX_SUBJECTS}`)
+  .describe(
+    'Only calls on behalf of one of these. Without it an allow is for calls of the caller itself alone, a deny for all.',
+  );
 
 /** Of principals that have certificates. */
 export const spiffePattern = (description: string) =>

@@ -1,5 +1,7 @@
 import type { Assertions } from './assertions.js';
+import type { BorrowingExchange } from './borrowed.js';
 import type { CredentialIndex } from './credential.js';
+import type { DelegationIndex } from './delegation-index.js';
 import type { Ids } from './ids.js';
 import type {
   Clock,
@@ -23,6 +25,8 @@ export interface ListenerContext {
   /** One for all listeners. */
   readonly tokens: TokenIndex;
   /** One for all listeners. */
+  readonly delegations: DelegationIndex;
+  /** One for all listeners. */
   readonly assertions: Assertions;
   readonly upstream: UpstreamPort;
   readonly external: ExternalDecisions;
@@ -36,6 +40,8 @@ export interface ListenerContext {
   readonly signals: Signals;
   /** One for all listeners: a caller does not get more by calling at several. */
   readonly limits: RequestLimits;
+  /** What is under way and rests on more than its connection's credential. */
+  readonly borrowed: Set<BorrowingExchange>;
   /** Set while draining: every answer carries `Connection: close`. */
   draining: boolean;
 }

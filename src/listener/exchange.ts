@@ -11,20 +11,20 @@ import type { RequestHead } from '../message/request-head.js';
 import type { Decision } from '../policy/decision.js';
 import { authorize, authorizeExternally, isStillPermitted, type Permit } from '../policy/permit.js';
 import { matchRoute } from '../policy/route-table.js';
-import type { Reason, Refusal, Result } from '../reasons.js';
+import { isTokenFault, type Reason, type Refusal, type Result } from '../reasons.js';
 import type { Snapshot } from '../snapshot.js';
 import type { Connection } from './connection.js';
 import { unregisteredRecord } from './connection-record.js';
 import type { ListenerContext } from './context.js';
+import type { HeldDelegation } from './delegation.js';
 import { accessRecord } from './exchange-record.js';
 import { askEngine, isRouteAsked } from './external-question.js';
 import type { Admitted, Pending } from './pipeline.js';
 import type { ExternalAnswer, UpstreamServer } from './ports.js';
 import type { RouteLimiter } from './route-limiter.js';
 import type { FoundSecret } from './signal-secrets.js';
-import type { Unproven } from './token-admission.js';
-import type { TokenCredential } from './token-credential.js';
-import type { Readings } from './token-index.js';
+import { isStillAccepted, type Unproven, useUp } from './token-admission.js';
+import type { Readings, TokenCredential } from './token-credential.js';
 import type { VerifiedDelegation } from './verified-delegation.js';
 
 const NONE: readonly string[] = [];
@@ -46,16 +46,6 @@ function isSameService(
   );
 }
 
-/** Whether what it showed is still what its route asks for. */
-const isStillAccepted = (
-  now: RouteConfig,
-  before: RouteConfig,
-  token: TokenCredential | undefined,
-): boolean =>
-  now.accept === before.accept &&
-  now.delegation === before.delegation &&
-  (token === undefined || now.tokens === undefined || now.tokens.includes(token.token.entry));
-
 /** One request from accept to close, whatever carries it. Writes its one record (two for a tunnel) exactly once. */
 export abstract class Exchange {
   readonly id: string;
@@ -73,6 +63,8 @@ export abstract class Exchange {
   isNamedByToken = false;
   /** What came of verifying its token, where that had to be awaited. */
   proof: Result<Readings> | undefined;
+  /** What came of verifying what its caller says of others, where that had to be awaited. */
+  claim: Result<HeldDelegation> | undefined;
   /** On whose behalf it is made. */
   delegation: VerifiedDelegation | undefined;
   refusal: Refusal | undefined;
@@ -104,6 +96,7 @@ export abstract class Exchange {
   #limiter: RouteLimiter | undefined;
   #countedAs = '';
   #isCounted = false;
+  #hasUsedUp = false;
   #recorded = false;
   /** What was recorded before the answer's last byte was sent. */
   #recordedFirst: AccessRecord | undefined;
@@ -155,6 +148,13 @@ export abstract class Exchange {
     };
   }
 
+  /** Uses up a token that counts once; not again where the request is admitted from the start once more. */
+  useUp(snapshot: Snapshot): Refusal | undefined {
+    if (this.#hasUsedUp) return undefined;
+    this.#hasUsedUp = true;
+    return useUp(this, snapshot);
+  }
+
   /** Counts it as one more of its caller's, whatever becomes of it later; where that is one too many, why. */
   takeShare(): Refusal | undefined {
     const { snapshot, listener, route, startedMs } = this;
@@ -189,7 +189,7 @@ export abstract class Exchange {
     const view = snapshot.listeners.get(this.listener.name);
     const now = view && matchRoute(view.routes, permit.request.host, permit.request.path);
     if (now === undefined || now.name !== route.name || now.upstream !== route.upstream) return false;
-    if (!isStillAccepted(now, route, this.token)) return false;
+    if (!isStillAccepted(this, now)) return false;
     if (head?.upgrade !== undefined && !(now.upgrade as readonly string[]).includes(head.upgrade))
       return false;
     const before = this.snapshot?.config.upstreams.get(route.upstream);
@@ -197,6 +197,21 @@ export abstract class Exchange {
       return false;
     const mayAllow = isRouteAsked(snapshot, now) && snapshot.config.externalDecision?.mayAllow === true;
     return isStillPermitted(snapshot.policy, permit, nowMs, mayAllow);
+  }
+
+  /** It rests on more than its connection's credential. */
+  protected get isBorrowing(): boolean {
+    return this.token !== undefined || this.delegation !== undefined;
+  }
+
+  /**
+   * Without a certificate nobody but the token says who is there: after one that is none, its connection carries nothing more.
+   * With one it goes on: that of one user must not end what a gateway carries for others.
+   */
+  protected get isLastOfStranger(): boolean {
+    const { reason, connection } = this;
+    if (reason === undefined || connection.credential !== undefined) return false;
+    return isTokenFault(reason) || reason === 'authorization_malformed';
   }
 
   /** What of it rests on something else than its connection, and holds no more. */
@@ -303,6 +318,7 @@ export abstract class Exchange {
     this.#limiter?.leave(this.#countedAs);
     const { connection } = this;
     connection.open.delete(this as never);
+    if (this.isBorrowing) this.listener.borrowed.delete(this as never);
     const tickMs = performance.now();
     connection.lastActiveTickMs = tickMs;
     if (connection.terminatedBy !== undefined && connection.open.size === 0) connection.close();
@@ -353,7 +369,8 @@ export abstract class Exchange {
   #observe(record: AccessRecord, seconds: number): void {
     const { metrics, name } = this.listener;
     // Only a verified caller's domain is a label: a claimed one would let anybody grow the series.
-    const trustDomain = record.principal?.kind === 'workload' ? record.principal.trustDomain : '';
+    const { kind = 'none', trustDomain: claimed = '' } = record.principal ?? {};
+    const trustDomain = kind === 'none' ? '' : claimed;
     metrics.observeRequest(
       name,
       this.route?.name ?? '',
@@ -362,6 +379,8 @@ export abstract class Exchange {
       this.status,
       seconds,
     );
+    const by = this.delegation?.delegation.by;
+    if (by !== undefined) metrics.countDelegated(name, by, record.decision.effect);
     if (this.reason !== undefined) metrics.countRefusal(name, this.reason);
     if (record.upstream?.injected !== undefined) metrics.countInjected(this.route?.name ?? '');
     const { decision } = this;

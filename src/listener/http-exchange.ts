@@ -91,6 +91,7 @@ export class HttpExchange extends Exchange implements ForwardHandler, AnswerSend
 
   #goOn(answer: Admitted | Refusal, expectsContinue: boolean): void {
     if (!isAdmitted(answer)) return this.refuse(answer.reason, answer.detail);
+    if (this.isBorrowing) this.listener.borrowed.add(this);
     if (this.head?.maxForwards === 0) return this.#answerAsFinalRecipient();
     if (expectsContinue || (this.head?.httpVersion === '2' && this.head.expectsContinue))
       this.#client.sendContinue();
@@ -286,7 +287,7 @@ export class HttpExchange extends Exchange implements ForwardHandler, AnswerSend
     const headers = [...problem.headers];
     if (!isGrpc) headers.push('content-length', String(Buffer.byteLength(problem.body)));
     const closes = this.#client.endsConnection(reason, problem.close || this.#isUnread);
-    if (closes || this.#mustClose()) this.#sayLast(headers);
+    if (closes || this.isLastOfStranger || this.#mustClose()) this.#sayLast(headers);
     else if (this.holdBackMs > 0) this.#client.holdBack(this.connection, this.holdBackMs);
     this.#client.begin(problem.status, headers, isGrpc ? 0 : undefined);
     const isBodiless = isGrpc || this.#client.request.method === 'HEAD';

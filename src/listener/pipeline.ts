@@ -11,6 +11,7 @@ import type { Refusal, Result } from '../reasons.js';
 import type { ListenerView, Snapshot } from '../snapshot.js';
 import { assertionFor, injectedFor } from './added-headers.js';
 import type { Connection } from './connection.js';
+import { takeDelegation } from './delegation-claim.js';
 import type { Exchange } from './exchange.js';
 import { isAskedAbout } from './external-question.js';
 import { isTrustedPeer } from './joined-ids.js';
@@ -86,8 +87,8 @@ export function admit(exchange: Exchange, request: RawRequest): Admitted | Pendi
   const isBeside = !isNamed && route.accept !== 'mtls';
   const unproven = isBeside ? takeToken(exchange, head, route, snapshot) : undefined;
   if (unproven !== undefined) return unproven;
-  const untrusted = whyNotForItself(exchange);
-  if (untrusted !== undefined) return untrusted;
+  const refused = takeDelegation(exchange, head, route, snapshot) ?? exchange.useUp(snapshot);
+  if (refused !== undefined) return refused;
   return decide(exchange, exchange.head!, route, snapshot);
 }
 
@@ -117,13 +118,6 @@ function whyUnfit(
   if (body.kind === 'length' && body.length > (route.bodyBytes ?? limits.bodyBytes))
     return no('body_too_large');
   return undefined;
-}
-
-/** A token that names somebody else than its bearer would make the call one on behalf of another. */
-function whyNotForItself({ token, caller, delegation }: Exchange): Refusal | undefined {
-  if (token === undefined || delegation !== undefined) return undefined;
-  if (token.token.principal.uri === caller?.uri && token.token.actor === undefined) return undefined;
-  return no('delegation_untrusted', 'the token names somebody else than the caller');
 }
 
 /** What a listener is changes with a restart; until then nobody is let through by routes that are for something else. */
@@ -192,10 +186,10 @@ export function rewriteContext(exchange: Exchange, admitted: Admitted): RewriteC
   const { connection, listener } = exchange;
   const { snapshot, route } = admitted;
   const isInbound = connection.direction === 'inbound';
+  const caller = exchange.isNamedByToken ? exchange.token : undefined;
   return {
     plan: planOf(connection, snapshot),
-    identity:
-      isInbound && !exchange.isNamedByToken ? connection.credential?.identityHeaders(snapshot) : undefined,
+    identity: isInbound ? (caller ?? connection.credential)?.identityHeaders(snapshot) : undefined,
     assertion: assertionFor(exchange, admitted),
     injected: injectedFor(route, snapshot),
     peerTrusted: isTrustedPeer(exchange, snapshot),

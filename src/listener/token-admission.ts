@@ -1,10 +1,11 @@
 import type { RouteConfig } from '../config/config.js';
+import { judgeBinding } from '../identity/token.js';
 import type { RequestHead } from '../message/request-head.js';
 import type { Refusal } from '../reasons.js';
 import type { ListenerView, Snapshot } from '../snapshot.js';
 import { readBearer, withoutBearer } from './bearer.js';
 import type { Exchange } from './exchange.js';
-import type { Readings } from './token-index.js';
+import type { Readings, TokenCredential } from './token-credential.js';
 
 /** A token came that was not verified before: to be awaited, and then admitted again from the start. */
 export interface Unproven {
@@ -47,31 +48,71 @@ export function takeToken(
     return isNeeded ? { reason: 'token_missing', detail: '' } : undefined;
   }
   if (typeof text !== 'string') return text;
-  exchange.head = { ...head, endToEnd: withoutBearer(head.endToEnd) };
+  if (route?.forwardsToken !== true) exchange.head = { ...head, endToEnd: withoutBearer(head.endToEnd) };
   const { tokens, clock } = exchange.listener;
-  const proof = exchange.proof;
-  if (proof?.ok === false) return proof.error;
-  const readings = proof?.value ?? tokens.find(text, snapshot, clock.nowMs());
-  if (readings === undefined) return exchange.unproven(text);
-  return choose(exchange, readings, route, snapshot);
+  const known = exchange.proof ?? tokens.find(text, snapshot, clock.nowMs());
+  if (known === undefined) return exchange.unproven(text);
+  return known.ok ? choose(exchange, known.value, route, snapshot) : known.error;
 }
 
-/** By the first entry that counts on the route; where there is none to tell of, by the first. */
+/** Of the entries that count on the route, the first by which it is good now; where none is, what the first says. */
 function choose(
   exchange: Exchange,
   readings: Readings,
   route: RouteConfig | undefined,
   snapshot: Snapshot,
 ): Refusal | undefined {
-  const counts = route?.tokens;
-  const token = counts === undefined ? readings[0] : readings.find((one) => counts.includes(one.token.entry));
-  if (token === undefined)
-    return {
-      reason: 'token_issuer_unknown',
-      detail: 'an entry of `tokens` that does not count on this route',
-    };
+  const nowMs = exchange.listener.clock.nowMs();
+  let first: Refusal | undefined;
+  for (const reading of readings) {
+    if (route?.tokens?.includes(reading.token.entry) === false) continue;
+    const refusal = reading.judge(snapshot, nowMs) ?? judgeBinding(reading.token, leafOf(exchange));
+    if (refusal === undefined) {
+      accept(exchange, reading, route, snapshot);
+      return undefined;
+    }
+    first ??= refusal;
+    exchange.token ??= reading; // for the record
+  }
+  return first ?? { reason: 'token_issuer_unknown', detail: 'its entry of `tokens` does not count here' };
+}
+
+function accept(
+  exchange: Exchange,
+  token: TokenCredential,
+  route: RouteConfig | undefined,
+  snapshot: Snapshot,
+): void {
   exchange.token = token;
-  exchange.isNamedByToken = isNamedByToken(exchange, route);
-  if (exchange.isNamedByToken) exchange.principal = token.principalFields(snapshot);
-  return token.judge(snapshot, exchange.listener.clock.nowMs());
+  if (!isNamedByToken(exchange, route)) return;
+  exchange.isNamedByToken = true;
+  exchange.principal = token.principalFields(snapshot);
+}
+
+/** From TLS alone: what a header says of a certificate binds nothing (RFC 8705 3). */
+const leafOf = ({ connection }: Exchange): string | undefined => connection.credential?.svid?.leaf.sha256;
+
+/** A token that counts once is used up by the request that all else was found good of. */
+export function useUp({ token, listener }: Exchange, snapshot: Snapshot): Refusal | undefined {
+  return token?.token.issuer.isOneTime === true ? listener.tokens.use(token, snapshot) : undefined;
+}
+
+/** Whether what was shown then is what the route asks for now. */
+export function isStillAccepted(
+  { token, delegation, isNamedByToken }: Exchange,
+  { accept, tokens, delegation: said }: RouteConfig,
+): boolean {
+  if (said === 'require' && delegation === undefined) return false;
+  if (said === 'off' && delegation !== undefined && delegation.delegation.by !== 'token') return false;
+  if (token !== undefined && tokens?.includes(token.token.entry) === false) return false;
+  switch (accept) {
+    case 'mtls':
+      return token === undefined;
+    case 'mtls+token':
+      return token !== undefined && !isNamedByToken;
+    case 'token':
+      return isNamedByToken;
+    case 'either':
+      return true;
+  }
 }

@@ -86,6 +86,7 @@ export abstract class TunnelExchange extends Exchange implements TunnelHandler, 
 
   #goOn(answer: Admitted | Refusal): void {
     if (!isAdmitted(answer)) return this.refuse(answer.reason, answer.detail);
+    if (this.isBorrowing) this.listener.borrowed.add(this);
     const { tunnelIdleMs, tunnelAgeMs } = answer.snapshot.config.deadlines;
     this.#idleMs = answer.route.deadlines?.tunnelIdleMs ?? tunnelIdleMs;
     this.#endsAtMs = this.startedMs + (answer.route.deadlines?.tunnelAgeMs ?? tunnelAgeMs);

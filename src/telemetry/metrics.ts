@@ -65,6 +65,11 @@ export class Metrics implements ListenerMetrics {
     'Requests of verified identities that the registry does not know.',
     ['listener'],
   );
+  readonly #delegated = this.#counter(
+    'delegated_requests_total',
+    'Requests on behalf of another, by what says so: a token, an assertion, or the header of a trusted proxy.',
+    ['listener', 'by', 'effect'],
+  );
   readonly #staticSecrets = this.#counter(
     'static_secrets_total',
     'Static secrets that came with requests of verified identities.',
@@ -217,6 +222,10 @@ export class Metrics implements ListenerMetrics {
 
   countUnregistered(listener: string): void {
     this.#unregistered.inc({ listener });
+  }
+
+  countDelegated(listener: string, by: string, effect: string): void {
+    this.#delegated.inc({ listener, by, effect });
   }
 
   countInjected(route: string): void {
