@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"net"
 	"net/http"
 	"os"
 	"strings"
@@ -134,7 +135,7 @@ func main() {
 	http.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		lines := r.Header.Values("x-identity-assertion")
 		if len(lines) != 1 {
-			http.Error(w, "not one assertion", http.StatusUnauthorized)
+			http.Error(w, "not signed for this service", http.StatusUnauthorized)
 			return
 		}
 		found, err := verifyAssertion(lines[0], keys, issuer, audience)
@@ -146,5 +147,10 @@ func main() {
 		w.Header().Set("content-type", "application/json")
 		_ = json.NewEncoder(w).Encode(found)
 	})
-	log.Fatal(http.ListenAndServe(fmt.Sprintf("127.0.0.1:%s", os.Getenv("PORT")), nil))
+	listener, err := net.Listen("tcp", "127.0.0.1:"+os.Getenv("PORT"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Printf("listening on %d\n", listener.Addr().(*net.TCPAddr).Port)
+	log.Fatal(http.Serve(listener, nil))
 }
