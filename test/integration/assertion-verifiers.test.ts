@@ -22,6 +22,13 @@ const verifiers = [
     file: 'docs/verifiers/python/service.py',
     skip: hasPyJwt ? false : 'Python with PyJWT[crypto] is not installed',
   },
+  {
+    name: 'Go, with go-jose',
+    command: process.env.GO_VERIFIER ?? '',
+    file: '',
+    skip:
+      process.env.GO_VERIFIER === undefined ? 'build docs/verifiers/go and name it in GO_VERIFIER' : false,
+  },
 ] as const;
 
 const ISSUER = 'spiffe://a.test/proxy';
