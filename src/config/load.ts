@@ -71,27 +71,19 @@ export async function loadAll(file: string, env: Environment, nowMs: number): Pr
   const trust = await checkTrust(config, draft.problemAt, { read: readBytes, list: listBundleFolder }, nowMs);
   const grants = await readGrants(config, draft.problemAt, readBytes, nowMs);
   const seal = await checkSealKey(config, draft.problemAt, readBytes, modeOf);
-  const tokens = await checkTokenFiles(config, draft.problemAt, { read: readBytes, modeOf }, nowMs);
   const signer = await checkAssertionKey(config, draft.problemAt, readBytes, modeOf);
-  const keys = [seal, signer];
+  const tokens = await checkTokenFiles(config, draft.problemAt, { read: readBytes, modeOf }, nowMs);
+  const files = [trust, seal, signer, tokens];
   const problems = [
     ...draft.problems,
-    ...trust.problems,
     ...(grants?.problems ?? []),
-    ...tokens.problems,
-    ...keys.flatMap((key) => key.problems),
+    ...files.flatMap((found) => found.problems),
   ];
   const loaded = await compileData(
     finish({
       ...draft,
       problems,
-      warnings: [
-        ...draft.warnings,
-        ...draft.lint(),
-        ...trust.warnings,
-        ...tokens.warnings,
-        ...keys.flatMap((key) => key.warnings),
-      ],
+      warnings: [...draft.warnings, ...draft.lint(), ...files.flatMap((found) => found.warnings)],
     }),
   );
   if (grants === undefined || loaded.policy === undefined) return loaded;

@@ -25,10 +25,6 @@ export function checkTokens(config: Config, at: ProblemAt): Problem[] {
   ];
 }
 
-/** The namespaces in which tokens name principals, with the colon: `ci:`. */
-export const namespacesOf = ({ tokens }: Pick<Config, 'tokens'>): ReadonlySet<string> =>
-  new Set(tokens.flatMap(({ issuer }) => (issuer.kind === 'oidc' ? [issuer.principal.namespace] : [])));
-
 /** What is allowed but rarely meant. */
 export function warnTokens(config: Config, at: ProblemAt): Problem[] {
   const warnings = eachRoute(config, at, (route, _listener, routeAt) => {

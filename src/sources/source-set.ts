@@ -31,9 +31,9 @@ export interface SourceSet {
   /** undefined = it comes from the Workload API. */
   readonly identity: FileSource<LoadedSvid> | undefined;
   readonly sealKey: FileSource<SealKey> | undefined;
+  readonly assertionKey: AssertionKeySource | undefined;
   readonly tokens: TokenSources;
   readonly listeners: ListenerSources;
-  readonly assertionKey: AssertionKeySource | undefined;
 }
 
 /** What the own SVID is checked against, at the moment of the check. */
@@ -74,9 +74,9 @@ export function connectSources(
         : (reuse(known?.identity, identity.certificateFile, identity.keyFile) ??
           identitySource(identity.certificateFile, identity.keyFile, against)),
     sealKey: connectSealKey(config, known, host),
+    assertionKey: connectAssertionKey(config, known?.assertionKey, host),
     tokens: connectTokens(config, known?.tokens, host),
     listeners: connectListeners(config, known?.listeners, host),
-    assertionKey: connectAssertionKey(config, known?.assertionKey, host),
   };
 }
 
@@ -94,9 +94,9 @@ export function sourcesOf(set: SourceSet): Source[] {
     ...folders.flatMap(({ trust }) => trust.flatMap(({ own }) => own)),
     identity,
     sealKey,
+    assertionKey,
     ...keySourcesOf(set.tokens),
     ...listenerSourcesOf(set.listeners),
-    assertionKey,
   ];
   return sources.filter((source) => source !== undefined);
 }

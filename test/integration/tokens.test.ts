@@ -168,7 +168,7 @@ t.test('a one-time token counts once', async (t) => {
 t.test(
   'of many requests with one new token at once none waits for more than one verification, and all are counted once',
   async (t) => {
-    const tokens = await start(t, { extra: 'limits: { requestsPerPrincipal: 10/1m }' });
+    const tokens = await start(t, { extra: 'limits: { requestsPerPrincipal: { rate: 1/h, burst: 10 } }' });
     const token = tokens.token();
     const clients = await Promise.all(Array.from({ length: 8 }, () => tokens.world.nobody()));
     const answers = await Promise.all(clients.map((client) => client.ask(ask('/token/a', token))));
@@ -189,6 +189,7 @@ t.test('what a token says is told to rules that ask, and limits count its princi
   const tokens = await start(t, {
     policy: `version: 1
 default: deny
+reads: { claims: [ref] }
 rules:
   - id: main
     effect: allow
