@@ -109,31 +109,41 @@ class Chain {
   }
 }
 
+t.test('billing tells the callers of a gateway apart, by what its sidecar signed', async (t) => {
+  const chain = await Chain.start(t);
+  t.equal(await chain.ask('alice'), 200);
+  t.equal(await chain.ask('bob'), 403);
+  t.equal(await chain.ask('alice'), 200);
+  t.equal(chain.billing.upstream.requests.length, 2);
+  const records = await chain.billing.untilRecords(3);
+  const told = records.map(({ principal, behalfOf, decision }) => [
+    principal.id,
+    behalfOf.id,
+    behalfOf.actors,
+    decision.effect,
+  ]);
+  t.same(told, [
+    [PROXY, ALICE, [PROXY], 'allow'],
+    [PROXY, BOB, [PROXY], 'deny'],
+    [PROXY, ALICE, [PROXY], 'allow'],
+  ]);
+  const given = chain.gateway.records.flatMap(({ upstream }) => upstream?.assertion ?? []);
+  t.ok(given.includes(records[0]?.behalfOf.jti), 'one assertion joins the records of both sides');
+});
+
 t.test(
-  'a gateway calls for alice and for bob, and billing tells them apart by what its sidecar signed',
+  'a gateway that forgets for whom it calls is refused: the call is not taken for its own',
   async (t) => {
     const chain = await Chain.start(t);
-    t.equal(await chain.ask('alice'), 200);
-    t.equal(await chain.ask('bob'), 403);
-    t.equal(await chain.ask('alice'), 200);
-    t.equal(chain.billing.upstream.requests.length, 2);
-    const records = await chain.billing.untilRecords(3);
-    t.match(
-      records.map(({ principal, behalfOf, decision }) => [
-        principal.id,
-        behalfOf.id,
-        behalfOf.actors,
-        decision.effect,
-      ]),
-      [
-        [PROXY, ALICE, [PROXY], 'allow'],
-        [PROXY, BOB, [PROXY], 'deny'],
-        [PROXY, ALICE, [PROXY], 'allow'],
-      ],
-    );
-    const given = chain.gateway.records.flatMap(({ upstream }) => upstream?.assertion ?? []);
-    t.ok(given.includes(records[0]?.behalfOf.jti), 'one assertion joins the records of both sides');
-  });
+    chain.forgets = true;
+    t.equal(await chain.ask('alice'), 403);
+    t.match(await chain.billing.untilRecords(1), [{ decision: { reason: 'delegation_missing' } }]);
+    t.equal(chain.billing.upstream.bytes, '');
+  },
+);
+
+t.test('without a word in its configuration, a sidecar lets no assertion out', async (t) => {
+  const chain = await Chain.start(t, { passes: false });
   t.equal(await chain.ask('alice'), 403);
   t.match(await chain.billing.untilRecords(1), [{ decision: { reason: 'delegation_missing' } }]);
 });
