@@ -7,6 +7,7 @@ import { checkLimits, warnLimits } from './limits-check.js';
 import { checkOtlp } from './otlp.js';
 import type { PolicyFile } from './policy-file.js';
 import type { Problem } from './problem.js';
+import { checkTokens, warnTokens } from './token-check.js';
 import type { KeyPath } from './yaml-text.js';
 
 type ProblemAt = (path: KeyPath, message: string) => Problem;
@@ -25,6 +26,7 @@ export function crossCheck(config: Config, at: ProblemAt): Problem[] {
     ...checkOtlp(config, at),
     ...checkLimits(config, at),
     ...checkAudit(config, at),
+    ...checkTokens(config, at),
   ];
 }
 
@@ -56,7 +58,7 @@ export function crossWarn(config: Config, at: ProblemAt): Problem[] {
       at(['audit', 'onFailure'], 'requests are served without evidence while records cannot be written'),
     );
   }
-  return [...warnings, ...warnLimits(config, at)];
+  return [...warnings, ...warnLimits(config, at), ...warnTokens(config, at)];
 }
 
 /** Policy beside configuration: a name that leads nowhere is a rule that never works, which is worst in a deny. */

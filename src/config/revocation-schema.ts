@@ -1,14 +1,27 @@
 import { z } from 'zod';
-import { hex, spiffeId, text, timestamp, workloadId } from './schema-values.js';
+import { namespaceOf, type PrincipalId, parsePrincipalId } from '../identity/principal-id.js';
+import { ok, type Result } from '../reasons.js';
+import { hex, parsed, principalId, text, timestamp } from './schema-values.js';
 
 const SELECTORS = ['id', 'idPrefix', 'serial', 'sha256', 'keySha256'] as const;
 
+/** All of a trust domain, or of another namespace (`ci:`), may be meant. */
+function parsePrefix(text: string): Result<Pick<PrincipalId, 'uri'>, string> {
+  return namespaceOf(text) === text ? ok({ uri: text }) : parsePrincipalId(text);
+}
+
 const shape = z.strictObject({
-  id: workloadId('This workload.').optional(),
-  idPrefix: spiffeId('This ID and all below it, by whole segments.').optional(),
+  id: principalId('This workload, or this principal of tokens (`ci:octo/app`).').optional(),
+  idPrefix: parsed(
+    parsePrefix,
+    z.string().describe('This ID and all below it, by whole segments.'),
+  ).optional(),
   serial: hex('This serial number of `issuer`; quoted hexadecimal.').optional(),
   issuer: text('Issuer of `serial`, as the records write it.', 2048).optional(),
-  sha256: hex('Certificate with this SHA-256 fingerprint.', 32).optional(),
+  sha256: hex(
+    'Certificate with this SHA-256 fingerprint, or token with this SHA-256 of its text.',
+    32,
+  ).optional(),
   keySha256: hex('Any certificate for this public key (SHA-256 of its SPKI).', 32).optional(),
   reason: text('Why; it stands in the records.'),
   author: text('Who says so; it stands in the records.', 200).optional(),

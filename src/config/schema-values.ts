@@ -130,8 +130,6 @@ export const workloadId = (description: string) =>
     return id.value.path === '' ? err('names a trust domain, not a workload: it has no path') : id;
   }, z.string().describe(description));
 
-export const spiffeId = (description: string) => parsed(parseSpiffeId, z.string().describe(description));
-
 export const principalPattern = (description: string) =>
   parsed(parsePrincipalPattern, z.string().describe(description));
 

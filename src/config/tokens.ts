@@ -42,8 +42,7 @@ type Rules = Pick<
 >;
 
 function toOidc(raw: RawToken, rules: Rules, problem: (key: string, message: string) => void): OidcIssuer {
-  const known: Partial<TokenProvider> =
-    raw.provider === undefined ? {} : (tokenProviders[raw.provider] ?? {});
+  const known: Partial<TokenProvider> = raw.provider === undefined ? {} : tokenProviders[raw.provider];
   const issuer = raw.issuer ?? known.issuer;
   if (issuer === undefined) problem('issuer', 'is required: the exact `iss` of its tokens');
   const principal = raw.principal ?? known.principal;
