@@ -32,6 +32,27 @@ export function findSignatureTwin(der: Buffer): readonly string[] {
   }
 }
 
+const orderOf: Readonly<Record<string, bigint | undefined>> = {
+  ES256: curveOrders[0],
+  ES384: curveOrders[1],
+  ES512: curveOrders[2],
+};
+
+/** The same of a token that was verified: hex SHA-256 of its text with the other form of its ECDSA signature; undefined where it has none. */
+export function findTokenTwin(text: string, alg: string): string | undefined {
+  const order = orderOf[alg];
+  if (order === undefined) return undefined;
+  const dot = text.lastIndexOf('.') + 1;
+  const signature = Buffer.from(text.slice(dot), 'base64url'); // r and s, of equal length (RFC 7518 3.4)
+  const half = signature.length / 2;
+  const s = order - BigInt(`0x${signature.toString('hex', half)}`);
+  const twin = Buffer.concat([
+    signature.subarray(0, half),
+    Buffer.from(s.toString(16).padStart(half * 2, '0'), 'hex'),
+  ]);
+  return createHash('sha256').update(text.slice(0, dot)).update(twin.toString('base64url')).digest('hex');
+}
+
 function digestWith(tbs: Buffer, algorithm: Buffer, r: Buffer, s: bigint): string {
   const signature = encode(Tag.sequence, r, encode(Tag.integer, integerOctets(s)));
   const certificate = encode(

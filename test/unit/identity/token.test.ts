@@ -267,6 +267,14 @@ t.test('two numbers are never one name, however large they are', async (t) => {
   t.equal(await token('1.5'), 'token_subject', 'no name at all');
 });
 
+t.test('what is no Unicode text is no name: halves of surrogate pairs would all be one', async (t) => {
+  for (const sub of ['\ud800', 'a\udc00b']) {
+    t.equal(await verdict(signer.sign({ ...good, sub })), 'token_subject', JSON.stringify(sub));
+    t.equal(await verdict(signer.sign({ ...good, act: { sub } })), 'token_claims', JSON.stringify(sub));
+  }
+  t.equal(await verdict(signer.sign({ ...good, sub: '\ud83d\ude00' })), 'ci:%F0%9F%98%80');
+});
+
 t.test('the subject can be named, or the token is refused; never as a SPIFFE ID', async (t) => {
   t.equal(
     await verdict(signer.sign({ ...good, sub: 'spiffe://a.test/admin' })),
