@@ -1,4 +1,5 @@
 import type { Config, ListenerConfig, RouteConfig } from './config/config.js';
+import type { AssertionPlan } from './identity/assertion-claims.js';
 import type { Certificate } from './identity/certificate.js';
 import type { RevocationList, RevocationPolicy } from './identity/revocation.js';
 import type { SpiffeId } from './identity/spiffe-id.js';
@@ -35,6 +36,8 @@ export interface ListenerView {
 export interface Recording {
   readonly headers: readonly string[];
   readonly query: readonly string[];
+  /** Of tokens. */
+  readonly claims: readonly string[];
   /** Undefined = paths as they are. */
   readonly templates: PathTemplates | undefined;
 }
@@ -67,4 +70,6 @@ export interface Snapshot {
   readonly serverCertificates: ReadonlyMap<string, ServerCertificate>;
   /** By route: the whole value of the header that is put in. Never to be shown or logged. */
   readonly injected: ReadonlyMap<string, string>;
+  /** How `x-identity-assertion` is made; undefined = nobody gets one. */
+  readonly assertions: AssertionPlan | undefined;
 }

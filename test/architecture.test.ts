@@ -10,7 +10,7 @@ const arrows: Readonly<Record<string, readonly string[]>> = {
   identity: ['reasons'],
   policy: ['identity', 'reasons'],
   message: ['identity', 'reasons'],
-  audit: ['reasons'],
+  audit: ['reasons', 'identity/signing-key'],
   config: ['identity', 'policy', 'message', 'reasons', 'audit/seal-key'],
   snapshot: ['identity', 'policy', 'message', 'config'],
   sources: ['identity', 'policy', 'message', 'config', 'snapshot', 'reasons', 'audit/seal-key'],
@@ -46,6 +46,7 @@ const arrows: Readonly<Record<string, readonly string[]>> = {
   'app/operator-desk': [
     'admin/ports',
     'external',
+    'identity/signing-key',
     'listener',
     'sources',
     'telemetry',
@@ -63,6 +64,7 @@ const arrows: Readonly<Record<string, readonly string[]>> = {
   ],
   'app/upstream-view': ['upstream'],
   'app/view': [
+    'identity',
     'listener',
     'snapshot',
     'workers',
@@ -71,7 +73,7 @@ const arrows: Readonly<Record<string, readonly string[]>> = {
     'app/signal-view',
     'app/upstream-view',
   ],
-  'app/seals': ['audit', 'telemetry'],
+  'app/seals': ['audit', 'identity/signing-key', 'telemetry'],
   'app/seal-key-watch': ['audit', 'listener/ports', 'sources'],
   'app/ended-streams': ['audit', 'listener/ports', 'telemetry'],
   'app/signal-view': ['audit', 'listener'],

@@ -3,21 +3,26 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { devNull } from 'node:os';
 import type { TLSSocket } from 'node:tls';
 import { parseSealKey } from '../../src/audit/seal-key.js';
+import { Assertions } from '../../src/listener/assertions.js';
 import { Connection } from '../../src/listener/connection.js';
 import type { ListenerContext } from '../../src/listener/context.js';
 import { CredentialIndex } from '../../src/listener/credential.js';
+import { DelegationIndex } from '../../src/listener/delegation-index.js';
 import { HttpExchange } from '../../src/listener/http-exchange.js';
 import { Http1Message } from '../../src/listener/http1-message.js';
 import { Ids } from '../../src/listener/ids.js';
 import type {
+  Diagnostics,
   ForwardCall,
   ForwardHandler,
   RecordSink,
+  TokenAuthority,
   TunnelledCall,
   UpstreamPort,
 } from '../../src/listener/ports.js';
 import { RequestLimits } from '../../src/listener/request-limits.js';
 import { Signals } from '../../src/listener/signals.js';
+import { TokenIndex } from '../../src/listener/token-index.js';
 import { UnregisteredLog } from '../../src/listener/unregistered.js';
 import type { Snapshot } from '../../src/snapshot.js';
 import { SnapshotKeeper } from '../../src/sources/snapshot-keeper.js';
@@ -70,6 +75,7 @@ export async function exchangeCase(
   const file = new RecordWriter(new RecordFile(path), events, 'never', sealer);
   const credentials = new CredentialIndex();
   const upstream = new InstantUpstream();
+  const ids = new Ids();
   const parts = {
     snapshots: { current: snapshot },
     credentials,
@@ -81,16 +87,16 @@ export async function exchangeCase(
     ...parts,
     name: 'inbound',
     upstream,
-    tokens: {
-      refreshKeys: async () => false,
-      validate: async () => ({ ok: false, error: { kind: 'unsupported', message: '' } }),
-    },
+    tokens: new TokenIndex({ ...parts, diagnostics: DIAGNOSTICS, authority: NO_AUTHORITY }),
+    delegations: new DelegationIndex(parts.snapshots, NO_AUTHORITY, parts.clock),
+    assertions: new Assertions(ids, () => undefined),
     external: { ask: () => Promise.reject(new Error('no engine is configured')) },
-    diagnostics: { info: () => undefined, warn: () => undefined, error: (detail) => console.error(detail) },
-    ids: new Ids(),
+    diagnostics: DIAGNOSTICS,
+    ids,
     unregistered: new UnregisteredLog(),
     signals: new Signals(parts),
     limits: new RequestLimits(),
+    borrowed: new Set(),
     draining: false,
   };
   const leaf = new X509Certificate(pki.caller.certificate).raw;
@@ -130,6 +136,17 @@ export async function exchangeCase(
     },
   };
 }
+
+const DIAGNOSTICS: Diagnostics = {
+  info: () => undefined,
+  warn: () => undefined,
+  error: (detail) => console.error(detail),
+};
+
+const NO_AUTHORITY: TokenAuthority = {
+  refreshKeys: async () => false,
+  validate: async () => ({ ok: false, error: { kind: 'unsupported', message: '' } }),
+};
 
 const NO_RECORDS: RecordSink = { available: true, confirms: false, write: () => undefined };
 

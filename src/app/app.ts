@@ -1,10 +1,14 @@
 import type { Config } from '../config/config.js';
 import { ExternalEngine } from '../external/external-engine.js';
+import { Assertions } from '../listener/assertions.js';
+import type { BorrowingExchange } from '../listener/borrowed.js';
 import { CredentialIndex } from '../listener/credential.js';
+import { DelegationIndex } from '../listener/delegation-index.js';
 import { Ids } from '../listener/ids.js';
 import { Listener, type ListenerTls } from '../listener/listener.js';
 import { RequestLimits } from '../listener/request-limits.js';
 import { Signals } from '../listener/signals.js';
+import { TokenIndex } from '../listener/token-index.js';
 import { UnregisteredLog } from '../listener/unregistered.js';
 import type { Snapshot } from '../snapshot.js';
 import { SnapshotKeeper } from '../sources/snapshot-keeper.js';
@@ -57,6 +61,9 @@ class RunningApp implements App {
   readonly #listeners: Listener[] = [];
   readonly #endpoints = new Endpoints();
   readonly #keeper: SnapshotKeeper;
+  readonly #tokens: TokenIndex;
+  readonly #delegations: DelegationIndex;
+  readonly #assertions: Assertions;
   readonly #serverTrust: SpiffeServerTrust;
   readonly #nowMs: () => number;
   #records: Records | undefined;
@@ -117,6 +124,14 @@ class RunningApp implements App {
       (socket) => readPeerChain(socket),
       options.worker?.workers,
     );
+    this.#tokens = new TokenIndex({
+      snapshots: this.#keeper,
+      authority: this.#keeper,
+      clock: { nowMs: this.#nowMs },
+      diagnostics,
+    });
+    this.#delegations = new DelegationIndex(this.#keeper, this.#keeper, { nowMs: this.#nowMs });
+    this.#assertions = new Assertions(this.#ids, () => this.#metrics.countAssertion());
     this.#serverTrust = new SpiffeServerTrust({
       snapshots: this.#keeper,
       clock: { nowMs: this.#nowMs },
@@ -383,7 +398,9 @@ class RunningApp implements App {
       name,
       snapshots: this.#keeper,
       credentials: this.#credentials,
-      tokens: this.#keeper,
+      tokens: this.#tokens,
+      delegations: this.#delegations,
+      assertions: this.#assertions,
       upstream: this.#upstreams,
       external: this.#external,
       upstreams: this.#upstreams,
@@ -395,6 +412,7 @@ class RunningApp implements App {
       unregistered: this.#unregistered,
       signals: this.#signals!,
       limits: this.#limits,
+      borrowed: new Set<BorrowingExchange>(),
       draining: false,
     };
     const listener = new Listener(context, listenerTls, snapshot);

@@ -7,6 +7,7 @@ import type { Listener } from '../listener/listener.js';
 import type { Diagnostics, RecordSink } from '../listener/ports.js';
 import type { ExceptionInput } from '../policy/exception.js';
 import type { Snapshot } from '../snapshot.js';
+import { ASSERTION_KEY } from '../sources/assertion-key-source.js';
 import { SEAL_KEY } from '../sources/seal-key-source.js';
 import type { SnapshotKeeper } from '../sources/snapshot-keeper.js';
 import type { Metrics } from '../telemetry/metrics.js';
@@ -37,12 +38,15 @@ export class ChangeDesk {
     const uses = usesBefore(next, before, credentials);
     this.contract(source, next, before, causeMs);
     const changes = describeChanges(next, before, uses);
-    metrics.countReload(source, 'adopted', nowMs());
+    // What went out of date was lost, not loaded.
+    if (!this.parts.keeper.isOutdated(source)) metrics.countReload(source, 'adopted', nowMs());
     metrics.describe(next);
     for (const { event, detail, connections } of changes.records)
       this.record(event, source, next, detail, connections);
     if (source === SEAL_KEY)
       this.record('seal.key_rotated', source, next, `key ${this.parts.keeper.sealKey?.value?.kid}`);
+    if (source === ASSERTION_KEY)
+      this.record('assertion.key_rotated', source, next, `key ${next.assertions?.signer.publicKey.kid}`);
     for (const shrunk of changes.shrunk) diagnostics.warn(shrunk, 'a trust bundle has shrunk');
     if (next.policy !== before.policy)
       for (const { grant, problem } of this.parts.keeper.grants?.unusable ?? [])
@@ -130,6 +134,7 @@ export class ChangeDesk {
 function refusalOf(source: string): LifecycleRecord['event'] {
   if (source === 'config' || source === 'grants') return 'policy.refused';
   if (source === SEAL_KEY) return 'seal.key_refused';
+  if (source === ASSERTION_KEY) return 'assertion.key_refused';
   return source === 'revocations' || source === 'emergency-revocations'
     ? 'revocation.refused'
     : 'trust.refused';

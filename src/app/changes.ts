@@ -2,6 +2,7 @@ import type { LifecycleRecord } from '../audit/record.js';
 import type { Certificate } from '../identity/certificate.js';
 import { authoritiesLost } from '../listener/affected.js';
 import type { CredentialIndex } from '../listener/credential.js';
+import { keyChanges } from '../listener/lost-keys.js';
 import type { Registry } from '../policy/registry.js';
 import type { Snapshot } from '../snapshot.js';
 import { type AuthorityUse, authoritiesInUse, authorityKey } from './dependents.js';
@@ -111,6 +112,8 @@ function describeTrust(next: Snapshot, before: Snapshot): string | undefined {
     const lost = authoritiesLost(now?.authorities ?? [], then?.authorities ?? []).length;
     parts.push(`${domain} +${gained} -${lost} authorities`);
   }
+  for (const { name, gained, lost, isOutdated } of keyChanges(next, before))
+    parts.push(isOutdated ? `keys of ${name} are out of date` : `${name} +${gained} -${lost} keys`);
   return parts.join('; ') || undefined;
 }
 

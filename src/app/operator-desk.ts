@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import type { AdminView, ExceptionPort, RevocationPort } from '../admin/ports.js';
 import type { ExternalEngine } from '../external/external-engine.js';
+import { jwksOf } from '../identity/signing-key.js';
 import type { CredentialIndex } from '../listener/credential.js';
 import type { Listener } from '../listener/listener.js';
 import type { Diagnostics } from '../listener/ports.js';
@@ -87,7 +88,9 @@ export class OperatorDesk {
   }
 
   #isReady(): { ready: boolean; why: string } {
-    const awaited = this.parts.keeper.status.filter((source) => source.awaited).map(({ name }) => name);
+    const awaited = this.parts.keeper.status
+      .filter((source) => source.awaited && !source.optional)
+      .map(({ name }) => name);
     if (this.parts.state === 'waiting') return { ready: false, why: `waiting for ${awaited.join(', ')}` };
     if (this.parts.state !== 'running') return { ready: false, why: this.parts.state };
     if (awaited.length > 0) return { ready: false, why: `${awaited.join(', ')} has not come yet` };
@@ -113,7 +116,8 @@ export class OperatorDesk {
       }),
       snapshot: () => this.#describeSnapshot(),
       connections: (limit) => describeConnections(this.parts.listeners, limit),
-      keys: () => ({ keys: this.parts.seals?.keys ?? [] }),
+      keys: () =>
+        jwksOf([...(this.parts.seals?.keys ?? []), ...(this.parts.keeper.assertionKey?.published ?? [])]),
       reload: async () => {
         await this.parts.reload();
         return this.#describeSnapshot();

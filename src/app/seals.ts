@@ -1,5 +1,6 @@
-import { jwksOf, type PublicSealKey, type SealKey } from '../audit/seal-key.js';
+import type { SealKey } from '../audit/seal-key.js';
 import type { StreamName } from '../audit/seal-line.js';
+import { jwksOf, type PublicSigningKey } from '../identity/signing-key.js';
 import { Sealer, type ShownHead } from '../telemetry/sealer.js';
 
 export interface SealsOptions {
@@ -27,7 +28,7 @@ export interface HeadView extends Partial<ShownHead> {
 /** The seals of one process: its sealer, the keys it used, and how far its stream is sealed. */
 export class Seals {
   readonly sealer: Sealer;
-  readonly #used = new Map<string, PublicSealKey>();
+  readonly #used = new Map<string, PublicSigningKey>();
 
   constructor(readonly options: SealsOptions) {
     const { stream, everyMs, nowMs } = options;
@@ -35,7 +36,7 @@ export class Seals {
   }
 
   /** The one in force first, then all that were used since the start: what they signed must stay verifiable. */
-  get keys(): readonly PublicSealKey[] {
+  get keys(): readonly PublicSigningKey[] {
     const current = this.options.source.value?.publicKey;
     return jwksOf([...(current === undefined ? [] : [current]), ...this.#used.values()]).keys;
   }

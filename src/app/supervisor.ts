@@ -1,7 +1,7 @@
 import type { AdminView } from '../admin/ports.js';
 import type { LifecycleRecord } from '../audit/record.js';
-import { jwksOf, type PublicSealKey } from '../audit/seal-key.js';
 import type { Config } from '../config/config.js';
+import { jwksOf, type PublicSigningKey } from '../identity/signing-key.js';
 import { Ids } from '../listener/ids.js';
 import type { Diagnostics } from '../listener/ports.js';
 import { shareSockets, unshareSockets } from '../listener/unix-socket.js';
@@ -237,7 +237,7 @@ export class Supervisor {
       },
       snapshot: async () => this.#withOwn(mergeSnapshots(await this.#pool.ask<object>('snapshot'))),
       keys: async () => {
-        const answers = await this.#pool.ask<{ readonly keys: readonly PublicSealKey[] }>('keys');
+        const answers = await this.#pool.ask<{ readonly keys: readonly PublicSigningKey[] }>('keys');
         return jwksOf([...(this.#records.seals?.keys ?? []), ...answers.flatMap(({ value }) => value.keys)]);
       },
       connections: async (limit) =>

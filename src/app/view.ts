@@ -1,3 +1,4 @@
+import type { TrustedIssuer } from '../identity/token-trust.js';
 import type { Credential, CredentialIndex } from '../listener/credential.js';
 import type { Listener } from '../listener/listener.js';
 import type { Snapshot } from '../snapshot.js';
@@ -16,7 +17,7 @@ export function describeSnapshot(
   uses: ReadonlyMap<string, AuthorityUse>,
   ownProblem: string | undefined,
 ): object {
-  const { own, bundles, policy, revocations, sequence, trustRevision } = snapshot;
+  const { own, bundles, policy, revocations, sequence, tokens, trustRevision } = snapshot;
   return {
     sequence,
     policyRevision: policy.revision,
@@ -38,6 +39,7 @@ export function describeSnapshot(
         ...describeUse(uses.get(authorityKey(trustDomain, sha256))),
       })),
     })),
+    tokens: [...tokens.issuers, ...tokens.delegates.values()].map(describeIssuer),
     revocations: revocations.entries.length,
     registry: policy.registry && {
       entries: policy.registry.entries.length,
@@ -46,6 +48,15 @@ export function describeSnapshot(
     },
   };
 }
+
+/** Whose tokens count, and by which keys. Those of `jwt-svid` stand in the trust bundles. */
+const describeIssuer = ({ issuer, keys, stale }: TrustedIssuer): object => ({
+  name: issuer.name,
+  kind: issuer.kind,
+  issuer: issuer.kind === 'jwt-svid' ? undefined : issuer.issuer,
+  keys: keys?.keys.map(({ kid, alg, thumbprint }) => ({ kid, alg, thumbprint })),
+  stale,
+});
 
 /** Who would be locked out if this authority were taken away now, as far as this process has seen. */
 function describeUse(use: AuthorityUse | undefined): object {

@@ -260,7 +260,9 @@ export interface LifecycleRecord {
     | 'exception.expired'
     | 'exception.withdrawn'
     | 'seal.key_rotated'
-    | 'seal.key_refused';
+    | 'seal.key_refused'
+    | 'assertion.key_rotated'
+    | 'assertion.key_refused';
   readonly source: string | undefined;
   readonly policyRevision: string | undefined;
   readonly trustRevision: string | undefined;

@@ -1,3 +1,4 @@
+import type { SigningAlgorithm } from '../identity/signing-key.js';
 import { err, ok, type Result } from '../reasons.js';
 import { formatHead } from './seal-head.js';
 
@@ -32,11 +33,9 @@ export interface SealPayload {
   readonly last: boolean;
 }
 
-export type SealAlgorithm = 'EdDSA' | 'ES256';
-
 /** A seal as its line says it; the signature is not checked yet. */
 export interface SealLine {
-  readonly alg: SealAlgorithm;
+  readonly alg: SigningAlgorithm;
   readonly kid: string;
   readonly payload: SealPayload;
   readonly jws: string;
@@ -50,7 +49,7 @@ const CHECKSUM_BYTES = 4;
 const SIGNATURE_BYTES = 64;
 
 /** The protected header's text. @param kid RFC 7638 thumbprint */
-export const formatSealHeader = (alg: SealAlgorithm, kid: string): string =>
+export const formatSealHeader = (alg: SigningAlgorithm, kid: string): string =>
   `{"alg":"${alg}","kid":${JSON.stringify(kid)},"typ":"${SEAL_TYPE}"}`;
 
 export function formatSealPayload(payload: SealPayload): string {

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
-import { jwksOf, type PublicSealKey, parsePublicSealKeys } from '../audit/seal-key.js';
+import { jwksOf, type PublicSigningKey, parsePublicKeys } from '../identity/signing-key.js';
 import { type CliIo, exitCode, wrongUsage } from './io.js';
 
 const USAGE = `Usage: countersign audit keys FILE...
@@ -29,7 +29,7 @@ export async function runAuditKeys(argv: readonly string[], io: CliIo): Promise<
     return wrongUsage(io, 'audit keys', (error as Error).message);
   }
   if (files.length === 0) return wrongUsage(io, 'audit keys', 'say which files');
-  const keys: PublicSealKey[] = [];
+  const keys: PublicSigningKey[] = [];
   const problems: string[] = [];
   for (const file of files) {
     const found = await keysIn(resolve(io.cwd ?? process.cwd(), file));
@@ -44,9 +44,9 @@ export async function runAuditKeys(argv: readonly string[], io: CliIo): Promise<
   return exitCode.yes;
 }
 
-async function keysIn(path: string): Promise<readonly PublicSealKey[] | string> {
+async function keysIn(path: string): Promise<readonly PublicSigningKey[] | string> {
   try {
-    const keys = parsePublicSealKeys(await readFile(path));
+    const keys = parsePublicKeys(await readFile(path));
     return keys.ok ? keys.value : keys.error;
   } catch (cause) {
     return `cannot be read (${(cause as NodeJS.ErrnoException).code ?? 'unknown'})`;

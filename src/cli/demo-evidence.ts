@@ -4,13 +4,13 @@ import type { DemoFiles } from '../dev/demo-files.js';
 import { runAuditKeys } from './audit-keys.js';
 import { runAuditVerify } from './audit-verify.js';
 import { type CliIo, exitCode } from './io.js';
-import { makeSealKey } from './pki-seal-key.js';
+import { makeSigningKey } from './pki-signing-key.js';
 
 type Verb = (argv: readonly string[], io: CliIo) => Promise<number>;
 
 /** A key that seals the demo's records, and its public half: as an operator would make them. */
 export async function makeSealFiles(files: DemoFiles): Promise<void> {
-  await makeSealKey(files.path('seal.jwk'), 'ed25519', false);
+  await makeSigningKey('seal', files.path('seal.jwk'), 'ed25519', false);
   files.replace('seal-keys.json', (await said(runAuditKeys, files, ['seal.jwk'])).text);
 }
 

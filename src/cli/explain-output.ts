@@ -105,6 +105,8 @@ function ruleLines({ decision }: Verdict, rules: readonly RuleExplanation[], all
 const WITHOUT_RULE: Readonly<Record<string, string>> = {
   no_rule_matched: 'no rule allows this: what is not allowed is denied',
   identity_unregistered: 'the registry does not know the caller, and says unregistered: deny',
+  delegation_denied:
+    'the registry does not let the caller act for this subject there (`delegations` of its entry)',
 };
 
 const kindOf = ({ isException, mode }: RuleExplanation): string =>
@@ -123,6 +125,7 @@ const DISTANCE: Readonly<Record<Mismatch, number>> = {
   decoded_path: 3,
   pending: 3,
   expired: 3,
+  behalf_of: 3,
   path: 4,
   method: 5,
   destination: 6,

@@ -14,8 +14,8 @@ import { parseCertificate } from '../identity/certificate.js';
 import { readPemCertificates } from '../identity/pem.js';
 import { parseSpiffeId, parseTrustDomain } from '../identity/spiffe-id.js';
 import { exitCode, wrongUsage } from './io.js';
-import { makeSealKey } from './pki-seal-key.js';
 import { formatSpiffeBundle, showFile } from './pki-show.js';
+import { makeSigningKey, type SigningPurpose } from './pki-signing-key.js';
 
 export interface PkiIo {
   stdout(text: string): void;
@@ -38,6 +38,8 @@ A throwaway certificate authority for development and tests. Its keys lie in pla
   bundle --dir DIR                      the trust bundle, on standard output
        [--format pem|spiffe] [--with-intermediate] [--out FILE]
   seal-key FILE                         a private JWK that signs seals over records (audit.seal.key)
+       [--type ed25519|p256] [--force]
+  assertion-key FILE                    a private JWK that signs x-identity-assertion (forward.assertion.key)
        [--type ed25519|p256] [--force]
   show FILE…                            what certificates and lists say
 
@@ -69,7 +71,8 @@ const verbs: ReadonlyMap<string, VerbDescription> = new Map([
   ['issue', { options: { dir: text, id: text, ttl: text, out: text, dns: texts }, run: issue }],
   ['crl', { options: { dir: text, revoke: texts, issuer: text, ttl: text, out: text }, run: crl }],
   ['bundle', { options: { dir: text, format: text, 'with-intermediate': flag, out: text }, run: bundle }],
-  ['seal-key', { options: { type: text, force: flag }, files: true, run: sealKey }],
+  ['seal-key', { options: { type: text, force: flag }, files: true, run: signingKey('seal') }],
+  ['assertion-key', { options: { type: text, force: flag }, files: true, run: signingKey('assertion') }],
   ['show', { options: {}, files: true, run: show }],
 ]);
 
@@ -236,12 +239,16 @@ async function show(_: Values, files: readonly string[], io: PkiIo): Promise<voi
   }
 }
 
-async function sealKey(values: Values, files: readonly string[], io: PkiIo): Promise<void> {
-  const [file] = files;
-  if (file === undefined || files.length > 1) throw new UsageError('seal-key needs one file to write');
-  const type = optional(values, 'type') ?? 'ed25519';
-  if (type !== 'ed25519' && type !== 'p256') throw new UsageError('--type is ed25519 or p256');
-  io.stdout(await makeSealKey(resolve(io.cwd ?? process.cwd(), file), type, values.force === true));
+function signingKey(purpose: SigningPurpose): Verb {
+  return async (values, files, io) => {
+    const [file] = files;
+    if (file === undefined || files.length > 1)
+      throw new UsageError(`${purpose}-key needs one file to write`);
+    const type = optional(values, 'type') ?? 'ed25519';
+    if (type !== 'ed25519' && type !== 'p256') throw new UsageError('--type is ed25519 or p256');
+    const path = resolve(io.cwd ?? process.cwd(), file);
+    io.stdout(await makeSigningKey(purpose, path, type, values.force === true));
+  };
 }
 
 const HOUR_MS = 3_600_000;

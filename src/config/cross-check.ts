@@ -1,8 +1,10 @@
 import { parseForwardTemplate, problemOfForwardHeader } from '../message/forward-policy.js';
 import { formatAddress, isLoopback } from './address.js';
+import { checkAdded, warnAdded } from './assertion-check.js';
 import type { Address, Config, ListenerConfig, RouteConfig, UpstreamConfig } from './config.js';
 import { checkExternalDecision } from './external-decision.js';
 import { nearestKey } from './issues.js';
+import { KnownNames } from './known-names.js';
 import { checkLimits, warnLimits } from './limits-check.js';
 import { checkOtlp } from './otlp.js';
 import type { PolicyFile } from './policy-file.js';
@@ -21,6 +23,7 @@ export function crossCheck(config: Config, at: ProblemAt): Problem[] {
     ...checkOutbound(config, at),
     ...checkServers(config, at),
     ...checkForward(config, at),
+    ...checkAdded(config, at),
     ...checkSideDoors(config, at),
     ...checkExternalDecision(config, at),
     ...checkOtlp(config, at),
@@ -58,21 +61,24 @@ export function crossWarn(config: Config, at: ProblemAt): Problem[] {
       at(['audit', 'onFailure'], 'requests are served without evidence while records cannot be written'),
     );
   }
-  return [...warnings, ...warnLimits(config, at), ...warnTokens(config, at)];
+  return [...warnings, ...warnAdded(config, at), ...warnLimits(config, at), ...warnTokens(config, at)];
 }
 
 /** Policy beside configuration: a name that leads nowhere is a rule that never works, which is worst in a deny. */
 export function crossCheckPolicy(config: Config, file: PolicyFile): Problem[] {
-  const domains = new Set<string>(config.trust.map((entry) => entry.trustDomain));
+  const names = new KnownNames(config);
   const routes = config.listeners.flatMap((listener) => listener.routes.map((route) => route.name));
   const destinations = new Set([...config.upstreams.keys(), ...routes]);
   const listeners = new Set(config.listeners.map((listener) => listener.name));
   const problems: Problem[] = [];
   for (const [i, rule] of (file.input?.rules ?? []).entries()) {
     for (const [j, pattern] of rule.principals.entries()) {
-      if (domains.has(pattern.trustDomain) || config.trustFolders.length > 0) continue;
-      const message = `trust domain ${pattern.trustDomain} is not configured under \`trust\``;
-      problems.push(file.problemAt(['rules', i, 'principals', j], message));
+      const message = names.whyNoCaller(pattern);
+      if (message !== undefined) problems.push(file.problemAt(['rules', i, 'principals', j], message));
+    }
+    for (const [j, pattern] of (rule.behalfOf ?? []).entries()) {
+      const message = names.whyNoSubject(pattern);
+      if (message !== undefined) problems.push(file.problemAt(['rules', i, 'behalfOf', j], message));
     }
     for (const [j, name] of rule.destinations.entries()) {
       if (destinations.has(name)) continue;
@@ -96,10 +102,12 @@ export function crossWarnPolicy(file: PolicyFile): Problem[] {
     warnings.push(file.problemAt(['rules'], 'no rule allows anything: every request will be refused'));
   }
   for (const [i, rule] of rules.entries()) {
-    for (const [j, pattern] of rule.principals.entries()) {
-      if (pattern.segments.length > 0) continue;
-      const message = `names the trust domain, not a workload, and matches nobody; write ${pattern.text}/** for all of them`;
-      warnings.push(file.problemAt(['rules', i, 'principals', j], message));
+    for (const key of ['principals', 'behalfOf'] as const) {
+      for (const [j, pattern] of (rule[key] ?? []).entries()) {
+        if (pattern.segments.length > 0) continue;
+        const message = `names the trust domain, not a workload, and matches nobody; write ${pattern.text}/** for all of them`;
+        warnings.push(file.problemAt(['rules', i, key, j], message));
+      }
     }
   }
   return warnings;

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { DAY_MS, type ExceptionInput, HOUR_MS, stateOf } from '../policy/exception.js';
 import { err, ok, type Result } from '../reasons.js';
-import { method, name, pathPattern, principalPattern, text, timestamp } from './schema-values.js';
+import { behalfOf, method, name, pathPattern, principalPattern, text, timestamp } from './schema-values.js';
 
 /** An exception is narrow: what needs more than this is a rule. */
 const MAX_LISTED = 100;
@@ -19,6 +19,7 @@ export const exceptionAllow = z
       principalPattern('SPIFFE ID: exact, or with `*` for one and `**` for any number of segments.'),
       'must name at least one principal',
     ),
+    behalfOf: behalfOf.optional(),
     destinations: listed(name('Name of an upstream or route.'), 'must name at least one upstream or route'),
     methods: listed(method('Method, in capitals.'), any).optional(),
     paths: listed(pathPattern('Path pattern: `*` one segment, `**` any number.'), any).optional(),
@@ -82,6 +83,7 @@ export const toExceptionInput = (raw: RawException, origin: ExceptionInput['orig
   by: raw.by,
   grantedMs: raw.grantedAt,
   principals: raw.allow.principals,
+  behalfOf: raw.allow.behalfOf,
   destinations: raw.allow.destinations,
   methods: raw.allow.methods,
   paths: raw.allow.paths,

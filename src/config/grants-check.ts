@@ -6,6 +6,7 @@ import type { Config } from './config.js';
 import { checkWrittenExpiry, type ExceptionLimit, warnOfEnd } from './exception-schema.js';
 import { type ParsedGrants, parseGrants } from './grants.js';
 import { nearestKey } from './issues.js';
+import { KnownNames } from './known-names.js';
 import type { Problem } from './problem.js';
 import { type FileReader, isYetToBeMade } from './trust-check.js';
 import type { KeyPath } from './yaml-text.js';
@@ -133,12 +134,14 @@ function checkNames(
     const message = `there is no upstream or route "${name}"${hint}`;
     problems.push({ path: ['allow', 'destinations', i], message });
   }
-  if (config.trustFolders.length > 0) return problems; // any domain may come
-  const domains = new Set<string>(config.trust.map(({ trustDomain }) => trustDomain));
-  for (const [i, { trustDomain }] of grant.principals.entries()) {
-    if (domains.has(trustDomain)) continue;
-    const message = `trust domain ${trustDomain} is not configured under \`trust\``;
-    problems.push({ path: ['allow', 'principals', i], message });
+  const names = new KnownNames(config);
+  for (const [i, pattern] of grant.principals.entries()) {
+    const message = names.whyNoCaller(pattern);
+    if (message !== undefined) problems.push({ path: ['allow', 'principals', i], message });
+  }
+  for (const [i, pattern] of (grant.behalfOf ?? []).entries()) {
+    const message = names.whyNoSubject(pattern);
+    if (message !== undefined) problems.push({ path: ['allow', 'behalfOf', i], message });
   }
   return problems;
 }

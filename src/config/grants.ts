@@ -108,6 +108,9 @@ export const writtenException = (exception: ExceptionInput): object => ({
   ...(exception.grantedMs === undefined ? {} : { grantedAt: iso(exception.grantedMs) }),
   allow: {
     principals: exception.principals.map((pattern) => pattern.text),
+    ...(exception.behalfOf === undefined
+      ? {}
+      : { behalfOf: exception.behalfOf.map((pattern) => pattern.text) }),
     destinations: exception.destinations,
     ...(exception.methods === undefined ? {} : { methods: exception.methods }),
     ...(exception.paths === undefined ? {} : { paths: exception.paths.map((pattern) => pattern.text) }),

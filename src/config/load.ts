@@ -2,6 +2,7 @@ import { readFile, stat } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { withGrants } from '../policy/policy.js';
 import { packRegistry } from '../policy/registry.js';
+import { checkAssertionKey } from './assertion-check.js';
 import { listBundleFolder } from './bundle-folder.js';
 import { compileConfig } from './compile-config.js';
 import type { Config } from './config.js';
@@ -25,6 +26,7 @@ import { compareProblems, type Problem } from './problem.js';
 import { crossWarnRegistry } from './registry-check.js';
 import { type RegistryFile, readRegistryFile } from './registry-file.js';
 import { checkSealKey } from './seal-check.js';
+import { checkTokenFiles } from './token-files-check.js';
 import { checkTrust, type FileRead, type FileReader, NO_SUCH_FILE } from './trust-check.js';
 import { formatPath, type KeyPath, readYaml, type YamlText } from './yaml-text.js';
 
@@ -69,12 +71,19 @@ export async function loadAll(file: string, env: Environment, nowMs: number): Pr
   const trust = await checkTrust(config, draft.problemAt, { read: readBytes, list: listBundleFolder }, nowMs);
   const grants = await readGrants(config, draft.problemAt, readBytes, nowMs);
   const seal = await checkSealKey(config, draft.problemAt, readBytes, modeOf);
-  const problems = [...draft.problems, ...trust.problems, ...(grants?.problems ?? []), ...seal.problems];
+  const signer = await checkAssertionKey(config, draft.problemAt, readBytes, modeOf);
+  const tokens = await checkTokenFiles(config, draft.problemAt, { read: readBytes, modeOf }, nowMs);
+  const files = [trust, seal, signer, tokens];
+  const problems = [
+    ...draft.problems,
+    ...(grants?.problems ?? []),
+    ...files.flatMap((found) => found.problems),
+  ];
   const loaded = await compileData(
     finish({
       ...draft,
       problems,
-      warnings: [...draft.warnings, ...draft.lint(), ...trust.warnings, ...seal.warnings],
+      warnings: [...draft.warnings, ...draft.lint(), ...files.flatMap((found) => found.warnings)],
     }),
   );
   if (grants === undefined || loaded.policy === undefined) return loaded;

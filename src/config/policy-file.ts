@@ -108,6 +108,7 @@ const toRuleInput = (rule: RawPolicy['rules'][number]): RuleInput => ({
   owner: rule.owner,
   effect: rule.effect,
   principals: rule.principals,
+  behalfOf: rule.behalfOf,
   destinations: rule.destinations,
   methods: rule.methods,
   paths: rule.paths,

@@ -3,9 +3,12 @@ import { problemOfReadHeader } from '../message/header-names.js';
 import { exceptionSchema } from './exception-schema.js';
 import { policyTestSchema } from './policy-test.js';
 import { MAX_READS, recordedClaim, recordedHeader, recordedParameter } from './recorded-values.js';
-import { method, name, oneOf, pathPattern, principalPattern, text } from './schema-values.js';
+import { behalfOf, method, name, oneOf, pathPattern, principalPattern, text } from './schema-values.js';
 
 const MAX_CONDITION = 2048;
+
+const PRINCIPAL =
+  'SPIFFE ID, or name that a token gives (`ci:octo/app`): exact, or with `*` for one and `**` for any number of segments.';
 
 const some = <T extends z.ZodType>(item: T) =>
   z.array(item).min(1, 'must not be empty: leave it out for any, or drop the rule');
@@ -18,9 +21,8 @@ const rule = z.strictObject({
     'enforce',
     'shadow',
   ]).default('enforce'),
-  principals: z
-    .array(principalPattern('SPIFFE ID: exact, or with `*` for one and `**` for any number of segments.'))
-    .min(1, 'must name at least one principal'),
+  principals: z.array(principalPattern(PRINCIPAL)).min(1, 'must name at least one principal'),
+  behalfOf: behalfOf.optional(),
   destinations: z
     .array(name('Name of an upstream or route.'))
     .min(1, 'must name at least one upstream or route'),

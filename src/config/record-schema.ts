@@ -100,6 +100,8 @@ export const LIFECYCLE_EVENTS = [
   'edge.first_seen',
   'seal.key_rotated',
   'seal.key_refused',
+  'assertion.key_rotated',
+  'assertion.key_refused',
   'exception.started',
   'exception.expiring',
   'exception.expired',

@@ -83,6 +83,13 @@ function* warnPrincipals(
       const message = judged.get(pattern.text);
       if (message !== undefined) yield problemAt(['rules', i, 'principals', j], message);
     }
+    for (const [j, pattern] of (rule.behalfOf ?? []).entries()) {
+      if (pattern.segments.length === 0 || lint.letsActFor(pattern)) continue;
+      yield problemAt(
+        ['rules', i, 'behalfOf', j],
+        'no entry of the registry lets anybody act for it (`delegations`): every such call is refused',
+      );
+    }
   }
 }
 

@@ -41,10 +41,11 @@ function checkPatterns(identities: readonly RawIdentity[], problemAt: RegistryFi
   return problems;
 }
 
-const toEntry = ({ id, owner, environment, contact, purpose }: RawIdentity): RegistryEntry => ({
+const toEntry = ({ id, owner, environment, contact, purpose, delegations }: RawIdentity): RegistryEntry => ({
   pattern: id,
   owner,
   environment,
   contact,
   purpose,
+  delegations,
 });

@@ -133,6 +133,17 @@ export const workloadId = (description: string) =>
 export const principalPattern = (description: string) =>
   parsed(parsePrincipalPattern, z.string().describe(description));
 
+const MAX_SUBJECTS = 100;
+
+/** For whom the caller acts; each is looked at in turn, so that they are few. */
+export const behalfOf = z
+  .array(principalPattern('Principal on whose behalf the caller acts: exact, or with `*` and `**`.'))
+  .min(1, 'must name at least one: leave it out for what callers ask for themselves')
+  .max(MAX_SUBJECTS, `must name at most ${MAX_SUBJECTS}`)
+  .describe(
+    'Only calls on behalf of one of these. Without it an allow is for calls of the caller itself alone, a deny for all.',
+  );
+
 /** Of principals that have certificates. */
 export const spiffePattern = (description: string) =>
   parsed(parseSpiffePattern, z.string().describe(description));

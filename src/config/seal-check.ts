@@ -8,7 +8,7 @@ import type { KeyPath } from './yaml-text.js';
 const READ_BY_OTHERS = 0o004;
 
 /** What to say of a private key's file that everybody may read; undefined where they may not. @param mode of stat(2) */
-export const warnOfSealKeyMode = (file: string, mode: number): string | undefined =>
+export const warnOfKeyMode = (file: string, mode: number): string | undefined =>
   (mode & READ_BY_OTHERS) === 0
     ? undefined
     : `${file}: every user of this machine can read it and sign what it likes; chmod 600 it`;
@@ -27,6 +27,6 @@ export async function checkSealKey(
   if (!bytes.ok) return { problems: [at(path, bytes.error)], warnings: [] };
   const key = await parseSealKey(bytes.value);
   if (!key.ok) return { problems: [at(path, `${file}: ${key.error}`)], warnings: [] };
-  const warning = warnOfSealKeyMode(file, (await modeOf(file)) ?? 0);
+  const warning = warnOfKeyMode(file, (await modeOf(file)) ?? 0);
   return { problems: [], warnings: warning === undefined ? [] : [at(path, warning)] };
 }

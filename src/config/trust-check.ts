@@ -18,7 +18,7 @@ export type FileRead = Result<Uint8Array, string>;
 export type FileReader = (path: string) => Promise<FileRead>;
 type ProblemAt = (path: KeyPath, message: string) => Problem;
 
-interface Findings {
+export interface Findings {
   readonly problems: Problem[];
   readonly warnings: Problem[];
 }
@@ -120,7 +120,8 @@ async function checkOrigin(
   }
 }
 
-async function checkCa(
+/** Authorities for https, read whole. */
+export async function checkCa(
   file: string | undefined,
   path: KeyPath,
   at: ProblemAt,

@@ -53,7 +53,7 @@ export function readOwnChain(
     : err(`it is that of ${id.uri}, not of ${announced.uri}`);
 }
 
-function readPrivateKey(bytes: Uint8Array): KeyObject | undefined {
+export function readPrivateKey(bytes: Uint8Array): KeyObject | undefined {
   try {
     return createPrivateKey(Buffer.from(bytes));
   } catch {

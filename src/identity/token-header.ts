@@ -1,3 +1,4 @@
+import { ASSERTION_TYPE } from './assertion-claims.js';
 import { ok, type Refusal, type Result, refuse } from '../reasons.js';
 import { isTokenAlgorithm } from './key-set.js';
 import type { TokenAlgorithm, TokenIssuer } from './token-issuer.js';
@@ -55,7 +56,6 @@ const isName = (value: unknown): value is string =>
 /** JWT-SVID 2.1: the nine of RSA and ECDSA. */
 const isJwtSvidAlgorithm = (alg: TokenAlgorithm): boolean => alg !== 'EdDSA';
 const ASSERTION_ALGORITHMS: ReadonlySet<TokenAlgorithm> = new Set(['EdDSA', 'ES256']);
-const ASSERTION_TYPE = 'identity-assertion+jwt';
 
 /** Whether the header is that of this issuer's tokens. */
 export function judgeHeader({ alg, typ, others }: TokenHeader, issuer: TokenIssuer): Refusal | undefined {

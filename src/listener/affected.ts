@@ -7,6 +7,7 @@ import {
 } from '../identity/revocation.js';
 import type { Snapshot } from '../snapshot.js';
 import type { Credential } from './credential.js';
+import { hasLostKeys } from './lost-keys.js';
 
 /** What a change of snapshots can take access from. What it cannot reach is not looked at again. */
 export interface Affected {
@@ -14,25 +15,33 @@ export interface Affected {
   readonly ids: readonly string[];
   /** Nobody but those who are named. */
   readonly isOnlyIds: boolean;
+  /** What rests on a token must be looked at: keys are gone, or something was revoked that a token may be. */
+  readonly tokens: boolean;
   mayTouch(credential: Credential, nowMs: number): boolean;
 }
 
 /** @returns undefined where the change takes nothing from anybody. */
 export function affectedBy(next: Snapshot, before: Snapshot): Affected | undefined {
   if (next.config !== before.config || next.policy !== before.policy)
-    return { ids: [], isOnlyIds: false, mayTouch: () => true };
+    return { ids: [], isOnlyIds: false, tokens: true, mayTouch: () => true };
   const revoked = addedRevocations(next.revocations, before.revocations);
   const domains = changedDomains(next, before);
-  if (revoked.length === 0 && domains.size === 0) return undefined;
+  const tokens = hasLostKeys(next, before) || revoked.some(mayBeToken);
+  if (revoked.length === 0 && domains.size === 0 && !tokens) return undefined;
   const added = createRevocationList(revoked, '');
   const ids = revoked.map(({ id }) => id).filter((id) => id !== undefined);
   return {
     ids,
     isOnlyIds: domains.size === 0 && ids.length === revoked.length,
+    tokens,
     mayTouch: ({ svid }, nowMs) =>
       svid !== undefined && (domains.has(svid.id.trustDomain) || added.find(svid, nowMs) !== undefined),
   };
 }
+
+/** A serial or a key is that of a certificate. */
+const mayBeToken = ({ id, idPrefix, sha256 }: RevocationEntry): boolean =>
+  id !== undefined || idPrefix !== undefined || sha256 !== undefined;
 
 /** Entries of `next` that `before` had not. */
 function addedRevocations(next: RevocationList, before: RevocationList): readonly RevocationEntry[] {
@@ -44,6 +53,7 @@ function addedRevocations(next: RevocationList, before: RevocationList): readonl
 /** Whether a change of trust took something from anybody who might come, here or not: an entry, an authority, a list. */
 export function isNarrower(next: Snapshot, before: Snapshot): boolean {
   if (addedRevocations(next.revocations, before.revocations).length > 0) return true;
+  if (hasLostKeys(next, before)) return true;
   for (const [domain, bundle] of before.bundles) {
     if (authoritiesLost(next.bundles.get(domain)?.authorities ?? [], bundle.authorities).length > 0)
       return true;

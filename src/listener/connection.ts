@@ -7,6 +7,7 @@ import type { Contraction } from './contraction.js';
 import type { Credential } from './credential.js';
 import { transportOf } from './peer-address.js';
 import type { KeyUse } from './signal-keys.js';
+import { isOpenToTokens } from './token-admission.js';
 import { Turns } from './turns.js';
 
 /** Something open on a connection that deadlines and the end of access must reach: a request, or a tunnel. */
@@ -100,6 +101,8 @@ export class Connection {
     public credential: Credential | undefined,
     readonly openedAtMs: number,
     readonly direction: 'inbound' | 'outbound' = 'inbound',
+    /** Name of the listener that accepted it. */
+    readonly listener = '',
   ) {
     this.turns = new Turns(socket);
     this.peer = { address: peerAddress };
@@ -117,9 +120,10 @@ export class Connection {
   }
 
   #judgePeer(snapshot: Snapshot, nowMs: number): Refusal | undefined {
-    return this.credential === undefined
-      ? { reason: 'certificate_missing', detail: 'the client sent no certificate' }
-      : this.credential.judge(snapshot, nowMs);
+    if (this.credential !== undefined) return this.credential.judge(snapshot, nowMs);
+    // Where tokens count, each request is to bring one.
+    if (isOpenToTokens(snapshot.listeners.get(this.listener))) return undefined;
+    return { reason: 'certificate_missing', detail: 'the client sent no certificate' };
   }
 
   /** What is wrong with our own SVID is no fault of the workload that asks: it may try again later. */

@@ -75,9 +75,11 @@ export class EndQueue {
   }
 
   /** One of several on its connection; the others go on. */
-  addExchange(exchange: OpenExchange): void {
+  addExchange(exchange: OpenExchange, { reason, cause }: Termination): void {
+    cause.ends(reason);
     this.#ends.push(() => {
       exchange.cut('access_ended');
+      cause.gone();
       return true;
     });
   }

@@ -23,13 +23,15 @@ export function accessRecord(
   phase: 'start' | 'end' | undefined,
   tickMs: number,
 ): AccessRecord {
-  const { connection, startedAtMs, startedMs, upstreamMs } = exchange;
+  const { connection, snapshot, startedAtMs, startedMs, upstreamMs } = exchange;
   return {
     time: isoTime.format(startedAtMs),
     event: 'access',
     id: exchange.id,
     phase,
     principal: exchange.principal ?? connection.credential?.principalFields(),
+    behalfOf: snapshot && exchange.delegation?.fields(snapshot),
+    token: exchange.token?.tokenFields,
     decision: decisionFields(exchange),
     request: requestFields(exchange),
     response: {
@@ -50,14 +52,24 @@ export function accessRecord(
 }
 
 /** Left out where the configuration says it all. */
-function upstreamFields({ server, attempts, route, snapshot }: Exchange): UpstreamFields | undefined {
+function upstreamFields({
+  server,
+  attempts,
+  route,
+  snapshot,
+  assertion,
+}: Exchange): UpstreamFields | undefined {
   if (server === undefined || route === undefined) return undefined;
   const isOneOfSeveral = (snapshot?.config.upstreams.get(route.upstream)?.targets.length ?? 1) > 1;
-  if (!isOneOfSeveral && attempts === 1 && server.identity === undefined) return undefined;
+  const injected = route.injects?.header;
+  const isAdded = assertion !== undefined || injected !== undefined;
+  if (!isOneOfSeveral && attempts === 1 && server.identity === undefined && !isAdded) return undefined;
   return {
     target: isOneOfSeveral ? server.target : undefined,
     attempts: attempts > 1 ? attempts : undefined,
     server: server.identity,
+    assertion,
+    injected,
   };
 }
 
@@ -122,14 +134,16 @@ function pathFields({
 }
 
 /** What conditions may have read, so that the decision can be taken again from the record alone, and what was asked for. */
-function readValues({ head, connection, snapshot }: Exchange): Pick<RequestFields, 'headers' | 'query'> {
+function readValues(exchange: Exchange): Pick<RequestFields, 'headers' | 'query' | 'claims'> {
+  const { head, snapshot } = exchange;
   if (snapshot === undefined || head === undefined) return NOTHING_READ;
-  const { headers, query } = snapshot.recording;
-  if (headers.length === 0 && query.length === 0) return NOTHING_READ;
-  const facts = new LiveFacts(head, connection);
+  const { headers, query, claims } = snapshot.recording;
+  if (headers.length + query.length + claims.length === 0) return NOTHING_READ;
+  const facts = new LiveFacts(head, exchange);
   return {
     headers: valuesOf(headers, (name) => facts.header(name)),
     query: valuesOf(query, (name) => facts.query(name)),
+    claims: valuesOf(claims, (name) => facts.claim(name)),
   };
 }
 

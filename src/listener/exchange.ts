@@ -6,21 +6,26 @@ import type {
   RequestFields,
 } from '../audit/record.js';
 import type { RouteConfig, UpstreamConfig } from '../config/config.js';
+import type { PrincipalId } from '../identity/principal-id.js';
 import type { RequestHead } from '../message/request-head.js';
 import type { Decision } from '../policy/decision.js';
 import { authorize, authorizeExternally, isStillPermitted, type Permit } from '../policy/permit.js';
 import { matchRoute } from '../policy/route-table.js';
-import type { Reason, Refusal } from '../reasons.js';
+import { isTokenFault, type Reason, type Refusal, type Result } from '../reasons.js';
 import type { Snapshot } from '../snapshot.js';
 import type { Connection } from './connection.js';
 import { unregisteredRecord } from './connection-record.js';
 import type { ListenerContext } from './context.js';
+import type { HeldDelegation } from './delegation.js';
 import { accessRecord } from './exchange-record.js';
 import { askEngine, isRouteAsked } from './external-question.js';
 import type { Admitted, Pending } from './pipeline.js';
 import type { ExternalAnswer, UpstreamServer } from './ports.js';
 import type { RouteLimiter } from './route-limiter.js';
 import type { FoundSecret } from './signal-secrets.js';
+import { isStillAccepted, type Unproven, useUp } from './token-admission.js';
+import type { Readings, TokenCredential } from './token-credential.js';
+import type { VerifiedDelegation } from './verified-delegation.js';
 
 const NONE: readonly string[] = [];
 const PROTOCOLS = { '1.0': 'http/1.0', '1.1': 'http/1.1', '2': 'http/2' } as const;
@@ -52,6 +57,16 @@ export abstract class Exchange {
   decision: Decision | undefined;
   /** As it was judged; what becomes of the credential later is not this request's. */
   principal: PrincipalFields | undefined;
+  /** That it brought, where its route looks at one. */
+  token: TokenCredential | undefined;
+  /** The token says who calls; else the certificate does. */
+  isNamedByToken = false;
+  /** What came of verifying its token, where that had to be awaited. */
+  proof: Result<Readings> | undefined;
+  /** What came of verifying what its caller says of others, where that had to be awaited. */
+  claim: Result<HeldDelegation> | undefined;
+  /** On whose behalf it is made. */
+  delegation: VerifiedDelegation | undefined;
   refusal: Refusal | undefined;
   /** What an external engine said of it last. */
   external: ExternalFields | undefined;
@@ -66,6 +81,8 @@ export abstract class Exchange {
   /** Where it was sent, the last time, and how often. */
   server: UpstreamServer | undefined;
   attempts = 0;
+  /** `jti` of the assertion that its service gets. */
+  assertion: string | undefined;
   /** Of a gRPC call. */
   grpcStatus: number | undefined;
   traceId: string | undefined;
@@ -78,6 +95,8 @@ export abstract class Exchange {
   /** What it was counted by, for as long as it is under way, and as whose. */
   #limiter: RouteLimiter | undefined;
   #countedAs = '';
+  #isCounted = false;
+  #hasUsedUp = false;
   #recorded = false;
   /** What was recorded before the answer's last byte was sent. */
   #recordedFirst: AccessRecord | undefined;
@@ -85,8 +104,8 @@ export abstract class Exchange {
   constructor(
     readonly listener: ListenerContext,
     readonly connection: Connection,
-    /** Pinned at the request's start: what it is judged, forwarded and recorded under. */
-    readonly snapshot: Snapshot | undefined,
+    /** Pinned at the request's start, or when its token was verified: what it is judged, forwarded and recorded under. */
+    public snapshot: Snapshot | undefined,
     /** As the client sent them: kept for the record of a request that never became a head. */
     readonly rawMethod: string | undefined,
     readonly rawTarget: string | undefined,
@@ -114,11 +133,35 @@ export abstract class Exchange {
     return this.#secrets;
   }
 
+  /** Who calls; undefined where nothing that was verified says so. */
+  get caller(): PrincipalId | undefined {
+    return this.isNamedByToken ? this.token?.caller : this.connection.credential?.svid?.id;
+  }
+
+  /** Its token has to be verified before anything else. The newest keys verify it, and what they belong to judges it. */
+  unproven(text: string): Unproven {
+    return {
+      prove: async () => {
+        this.proof = await this.listener.tokens.verify(text);
+        this.snapshot = this.listener.snapshots.current ?? this.snapshot;
+      },
+    };
+  }
+
+  /** Uses up a token that counts once; not again where the request is admitted from the start once more. */
+  useUp(snapshot: Snapshot): Refusal | undefined {
+    if (this.#hasUsedUp) return undefined;
+    this.#hasUsedUp = true;
+    return useUp(this, snapshot);
+  }
+
   /** Counts it as one more of its caller's, whatever becomes of it later; where that is one too many, why. */
   takeShare(): Refusal | undefined {
-    const { snapshot, connection, listener, route, startedMs } = this;
-    const id = connection.credential?.svid?.id.uri;
+    const { snapshot, listener, route, startedMs } = this;
+    const id = this.caller?.uri;
     if (snapshot === undefined || id === undefined) return undefined; // nobody's, and refused for that
+    if (this.#isCounted) return undefined;
+    this.#isCounted = true;
     const limiter = listener.limits.limiterOf(snapshot.config, route?.name, startedMs);
     if (limiter === undefined) return undefined;
     const refusal = limiter.enter(id, startedMs);
@@ -142,9 +185,11 @@ export abstract class Exchange {
   isStillAllowed(snapshot: Snapshot, nowMs: number): boolean {
     const { permit, head, route } = this;
     if (permit === undefined || route === undefined) return true; // nothing was let through
+    if (this.judgeBorrowed(snapshot, nowMs) !== undefined) return false;
     const view = snapshot.listeners.get(this.listener.name);
     const now = view && matchRoute(view.routes, permit.request.host, permit.request.path);
     if (now === undefined || now.name !== route.name || now.upstream !== route.upstream) return false;
+    if (!isStillAccepted(this, now)) return false;
     if (head?.upgrade !== undefined && !(now.upgrade as readonly string[]).includes(head.upgrade))
       return false;
     const before = this.snapshot?.config.upstreams.get(route.upstream);
@@ -154,13 +199,46 @@ export abstract class Exchange {
     return isStillPermitted(snapshot.policy, permit, nowMs, mayAllow);
   }
 
+  /** It rests on more than its connection's credential. */
+  protected get isBorrowing(): boolean {
+    return this.token !== undefined || this.delegation !== undefined;
+  }
+
+  /**
+   * Without a certificate nobody but the token says who is there: after one that is none, its connection carries nothing more.
+   * With one it goes on: that of one user must not end what a gateway carries for others.
+   */
+  protected get isLastOfStranger(): boolean {
+    const { reason, connection } = this;
+    if (reason === undefined || connection.credential !== undefined) return false;
+    return isTokenFault(reason) || reason === 'authorization_malformed';
+  }
+
+  /** It has begun to go out, and ends by itself. */
+  protected get isUnderWay(): boolean {
+    return false;
+  }
+
+  /**
+   * What of it rests on something else than its connection, and holds no more. What says for whom it is lives for a minute or so:
+   * the mere end of that ends no request that was sent while it was good.
+   */
+  judgeBorrowed(snapshot: Snapshot, nowMs: number): Refusal | undefined {
+    const endMs = this.isUnderWay ? (this.delegation?.notAfterMs ?? nowMs) : Number.POSITIVE_INFINITY;
+    return this.#judgeWords(snapshot, nowMs, Math.min(nowMs, endMs - 1));
+  }
+
+  #judgeWords(snapshot: Snapshot, nowMs: number, delegatedMs = nowMs): Refusal | undefined {
+    return this.token?.judge(snapshot, nowMs) ?? this.delegation?.judge(snapshot, delegatedMs);
+  }
+
   /** What stands against it at this moment, when it is only now to be sent: what is true now decides. */
   protected judgeAgain(): Refusal | undefined {
     const { connection, listener } = this;
     const snapshot = listener.snapshots.current;
     if (snapshot === undefined) return { reason: 'not_ready', detail: '' };
     const nowMs = listener.clock.nowMs();
-    const refusal = connection.judge(snapshot, nowMs);
+    const refusal = connection.judge(snapshot, nowMs) ?? this.#judgeWords(snapshot, nowMs);
     if (refusal !== undefined) return refusal;
     // A request may wait for its turn longer than what let it in lives.
     const isSameMoment = nowMs === this.permit?.request.nowMs || !snapshot.policy.isTimeBound;
@@ -202,10 +280,11 @@ export abstract class Exchange {
     if (!listener.records.available) return { reason: 'audit_unavailable', detail: '' };
     // First of all, and by what is true now: conditions cannot read a credential that is none any more.
     const { current = snapshot } = listener.snapshots;
-    const ended = connection.judge(current, listener.clock.nowMs());
+    const nowMs = listener.clock.nowMs();
+    const ended = connection.judge(current, nowMs) ?? this.#judgeWords(current, nowMs);
     if (ended !== undefined) return ended;
     const mayAllow = snapshot.config.externalDecision?.mayAllow === true;
-    const request = { ...asks, nowMs: listener.clock.nowMs() };
+    const request = { ...asks, nowMs };
     const permit = authorizeExternally(snapshot.policy, request, { ...answer, mayAllow });
     this.decision = permit.ok ? permit.value.decision : permit.error.decision;
     if (!permit.ok) return permit.error;
@@ -252,6 +331,7 @@ export abstract class Exchange {
     this.#limiter?.leave(this.#countedAs);
     const { connection } = this;
     connection.open.delete(this as never);
+    if (this.isBorrowing) this.listener.borrowed.delete(this as never);
     const tickMs = performance.now();
     connection.lastActiveTickMs = tickMs;
     if (connection.terminatedBy !== undefined && connection.open.size === 0) connection.close();
@@ -302,7 +382,8 @@ export abstract class Exchange {
   #observe(record: AccessRecord, seconds: number): void {
     const { metrics, name } = this.listener;
     // Only a verified caller's domain is a label: a claimed one would let anybody grow the series.
-    const trustDomain = record.principal?.kind === 'workload' ? record.principal.trustDomain : '';
+    const { kind = 'none', trustDomain: claimed = '' } = record.principal ?? {};
+    const trustDomain = kind === 'none' ? '' : claimed;
     metrics.observeRequest(
       name,
       this.route?.name ?? '',
@@ -311,7 +392,10 @@ export abstract class Exchange {
       this.status,
       seconds,
     );
+    const by = this.delegation?.delegation.by;
+    if (by !== undefined) metrics.countDelegated(name, by, record.decision.effect);
     if (this.reason !== undefined) metrics.countRefusal(name, this.reason);
+    if (record.upstream?.injected !== undefined) metrics.countInjected(this.route?.name ?? '');
     const { decision } = this;
     const used = this.permit?.decision.exception;
     if (used !== undefined) metrics.countException(used);

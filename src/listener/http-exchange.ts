@@ -23,6 +23,7 @@ import {
 import type { ForwardCall, ForwardHandler } from './ports.js';
 import { ProgressWatch } from './progress-watch.js';
 import { type BodyFault, RequestBody } from './request-body.js';
+import { isUnproven, type Unproven } from './token-admission.js';
 
 /** Open for so long it gets a record of its start. */
 const START_RECORD_MS = 1000;
@@ -60,15 +61,26 @@ export class HttpExchange extends Exchange implements ForwardHandler, AnswerSend
     return this.#long !== undefined;
   }
 
+  protected override get isUnderWay(): boolean {
+    return this.#call?.hasBegun === true && !this.longLived;
+  }
+
   /** Runs the pipeline. `expectsContinue`: the client waits for a 100 before it sends its body (RFC 9110 10.1.1). */
   run(expectsContinue: boolean): void {
     try {
       const answer = admit(this, this.#client.request);
-      if (isPending(answer)) void this.#askFirst(answer, expectsContinue);
+      if (isUnproven(answer)) void this.#proveFirst(answer, expectsContinue);
+      else if (isPending(answer)) void this.#askFirst(answer, expectsContinue);
       else this.#goOn(answer, expectsContinue);
     } catch (cause) {
       this.#fail(cause);
     }
+  }
+
+  /** As below, while its token is verified; then all is judged anew. */
+  async #proveFirst(unproven: Unproven, expectsContinue: boolean): Promise<void> {
+    await unproven.prove();
+    if (!this.#done) this.run(expectsContinue);
   }
 
   /** Meanwhile nothing of the body is read, no 100 is sent, and what is pipelined behind waits. */
@@ -83,6 +95,7 @@ export class HttpExchange extends Exchange implements ForwardHandler, AnswerSend
 
   #goOn(answer: Admitted | Refusal, expectsContinue: boolean): void {
     if (!isAdmitted(answer)) return this.refuse(answer.reason, answer.detail);
+    if (this.isBorrowing) this.listener.borrowed.add(this);
     if (this.head?.maxForwards === 0) return this.#answerAsFinalRecipient();
     if (expectsContinue || (this.head?.httpVersion === '2' && this.head.expectsContinue))
       this.#client.sendContinue();
@@ -278,7 +291,7 @@ export class HttpExchange extends Exchange implements ForwardHandler, AnswerSend
     const headers = [...problem.headers];
     if (!isGrpc) headers.push('content-length', String(Buffer.byteLength(problem.body)));
     const closes = this.#client.endsConnection(reason, problem.close || this.#isUnread);
-    if (closes || this.#mustClose()) this.#sayLast(headers);
+    if (closes || this.isLastOfStranger || this.#mustClose()) this.#sayLast(headers);
     else if (this.holdBackMs > 0) this.#client.holdBack(this.connection, this.holdBackMs);
     this.#client.begin(problem.status, headers, isGrpc ? 0 : undefined);
     const isBodiless = isGrpc || this.#client.request.method === 'HEAD';

@@ -20,7 +20,11 @@ export function joinedIds(exchange: Exchange): Pick<RequestFields, 'traceId' | '
 }
 
 /** Its forwarded headers and request IDs count. Nobody's on our own side: a workload beside us is not trusted for being us. */
-export function isTrustedPeer({ connection, principal }: Exchange, { gateways }: Snapshot): boolean {
+export function isTrustedPeer(
+  { connection, principal, isNamedByToken }: Exchange,
+  { gateways }: Snapshot,
+): boolean {
   if (gateways.size === 0 || connection.direction === 'outbound') return false;
+  if (isNamedByToken) return false; // a peer is what TLS has verified, not whoever holds a token of it
   return principal?.kind === 'workload' && gateways.has(principal.id);
 }

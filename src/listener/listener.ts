@@ -8,7 +8,7 @@ import {
 } from 'node:tls';
 import type { Address } from '../config/config.js';
 import type { Refusal } from '../reasons.js';
-import type { OwnSvid, Snapshot } from '../snapshot.js';
+import type { OwnSvid, ServerCertificate, Snapshot } from '../snapshot.js';
 import { Connection } from './connection.js';
 import { handshakeRecord, terminatedRecord } from './connection-record.js';
 import type { ListenerContext } from './context.js';
@@ -27,8 +27,16 @@ import { listenOn, UnixSocket } from './unix-socket.js';
 
 /** TLS comes from the tls folder, handed in. */
 export interface ListenerTls {
-  /** @param alpn names of protocols, the most wanted first; none = whatever the client names is ignored. */
-  serverOptions(own: OwnSvid, handshakeMs: number, alpn: readonly string[]): TlsOptions;
+  /**
+   * @param alpn names of protocols, the most wanted first; none = whatever the client names is ignored.
+   * @param special asked at each handshake: what those see who ask for one of its names.
+   */
+  serverOptions(
+    own: OwnSvid,
+    handshakeMs: number,
+    alpn: readonly string[],
+    special: () => ServerCertificate | undefined,
+  ): TlsOptions;
   contextOptions(own: OwnSvid): SecureContextOptions;
   readPeer: PeerReader;
 }
@@ -67,7 +75,9 @@ export class Listener {
     this.#prefaces = new Prefaces(context);
     this.#protocol = protocolOf(context, snapshot);
     this.#server = createServer({ noDelay: true });
-    this.#tls = createTlsServer(tls.serverOptions(snapshot.own, handshakeMs, this.#protocol.alpn));
+    const special = (): ServerCertificate | undefined =>
+      (context.snapshots.current ?? snapshot).serverCertificates.get(context.name);
+    this.#tls = createTlsServer(tls.serverOptions(snapshot.own, handshakeMs, this.#protocol.alpn, special));
     this.#listen();
   }
 
@@ -184,6 +194,7 @@ export class Listener {
       credential,
       clock.nowMs(),
       this.#direction,
+      this.context.name,
     );
     this.live.add(connection);
     socket.once('close', () => this.#onClosed(connection));
@@ -206,9 +217,12 @@ export class Listener {
 
   /** One workload, broken or hostile, must not take every connection there is (P112). It is told at once, and hung up on. */
   #turnAwayBeyondShare(connection: Connection, snapshot: Snapshot): Refusal | undefined {
-    const limit = snapshot.config.limits.connectionsPerPrincipal;
+    const { connectionsPerPrincipal, connectionsWithoutCertificate } = snapshot.config.limits;
+    const isUnnamed = connection.credential === undefined;
+    const limit = isUnnamed ? connectionsWithoutCertificate : connectionsPerPrincipal;
     if (this.live.takeShare(connection, limit)) return undefined;
-    const refusal: Refusal = { reason: 'connection_limit', detail: `${limit} connections of one identity` };
+    const whose = isUnnamed ? 'without a certificate' : 'of one identity';
+    const refusal: Refusal = { reason: 'connection_limit', detail: `${limit} connections ${whose}` };
     connection.turnAway(refusal);
     const answer = (): void => this.#protocol.turnAway(connection, refusal.reason);
     if (!this.context.records.confirms) answer();

@@ -3,33 +3,36 @@ import type { RefusalReason } from '../reasons.js';
 import type { Snapshot } from '../snapshot.js';
 import { affectedBy } from './affected.js';
 import type { Connection, Termination } from './connection.js';
-import { enforcedRecord, longLivedRecord } from './connection-record.js';
+import { enforcedRecord } from './connection-record.js';
+import { ConnectionShares } from './connection-shares.js';
 import type { ListenerContext } from './context.js';
 import { Contraction } from './contraction.js';
 import type { Credential } from './credential.js';
 import { type End, EndQueue } from './end-queue.js';
+import { inSlices } from './in-slices.js';
+import { flagLongLived } from './long-lived.js';
+import { isOpenToTokens } from './token-admission.js';
+import { endExchange, UnnamedConnections } from './unnamed-connections.js';
 
-/** After so long other events get their turn: ten thousand judgements, or a thousand ends, must not hold up a request. */
-const SLICE_MS = 2;
 /** How often what is open is asked about again where the policy depends on time. */
 const ASK_AGAIN_MS = 900;
-/** Reading the clock costs about as much as a cached judgement. */
-const LOOKS_BETWEEN = 16;
-
 /**
  * Every open connection of a listener, by credential: one entry holds one certificate, so identity, key, serial and
  * authority are each one look away, and a change is judged once a credential, not once a connection.
  */
 export class LiveConnections {
   readonly #all = new Set<Connection>();
-  /** Open connections by the verified identity that opened them. */
-  readonly #shares = new Map<string, number>();
+  readonly #shares = new ConnectionShares();
   #whenEmpty: (() => void)[] = [];
   readonly #ends = new EndQueue();
   #isSweeping = false;
   #askedTickMs = 0;
 
-  constructor(readonly context: ListenerContext) {}
+  readonly #unnamed: UnnamedConnections;
+
+  constructor(readonly context: ListenerContext) {
+    this.#unnamed = new UnnamedConnections(context, this.#ends);
+  }
 
   get size(): number {
     return this.#all.size;
@@ -41,13 +44,15 @@ export class LiveConnections {
 
   add(connection: Connection): void {
     this.#all.add(connection);
-    connection.credential?.connections.add(connection);
-    if (connection.credential !== undefined) connection.credential.seenAtMs = this.context.clock.nowMs();
+    if (connection.credential === undefined) return this.#unnamed.add(connection);
+    connection.credential.connections.add(connection);
+    connection.credential.seenAtMs = this.context.clock.nowMs();
   }
 
   remove(connection: Connection): void {
     this.#all.delete(connection);
-    const { credential, sharedBy, terminatedBy } = connection;
+    this.#unnamed.remove(connection);
+    const { credential, terminatedBy } = connection;
     if (credential !== undefined) {
       credential.connections.delete(connection);
       credential.seenAtMs = this.context.clock.nowMs();
@@ -56,11 +61,7 @@ export class LiveConnections {
     if (connection.goneAtMs === undefined) terminatedBy?.cause.gone();
     else terminatedBy?.cause.told();
     this.context.signals.closed(connection);
-    if (sharedBy !== undefined) {
-      const left = (this.#shares.get(sharedBy) ?? 1) - 1;
-      if (left === 0) this.#shares.delete(sharedBy);
-      else this.#shares.set(sharedBy, left);
-    }
+    this.#shares.giveBack(connection);
     if (this.#all.size > 0) return;
     const waiting = this.#whenEmpty;
     this.#whenEmpty = [];
@@ -86,13 +87,8 @@ export class LiveConnections {
 
   /** Counts an accepted connection as its identity's; false where that identity has all it may have. */
   takeShare(connection: Connection, limit: number): boolean {
-    const id = connection.credential?.svid?.id.uri;
-    if (id === undefined) return true;
-    this.#flagLongLived(connection);
-    const taken = this.#shares.get(id) ?? 0;
-    if (taken >= limit) return false;
-    this.#shares.set(id, taken + 1);
-    connection.sharedBy = id;
+    flagLongLived(this.context, connection);
+    if (!this.#shares.take(connection, limit)) return false;
     this.context.signals.opened(this.context.name, connection);
     return true;
   }
@@ -109,6 +105,7 @@ export class LiveConnections {
    * the policy changed. Under load this comes in slices; no request is let through meanwhile that the new snapshot refuses.
    */
   rejudge(next: Snapshot, before: Snapshot, contraction: Contraction): void {
+    this.#unnamed.rejudge(next, before, contraction);
     const affected = affectedBy(next, before);
     if (affected === undefined) return;
     const policyChanged = next.policy !== before.policy;
@@ -145,17 +142,22 @@ export class LiveConnections {
     this.#isSweeping = true;
     const contraction = this.contractionBy('clock', this.context.clock.nowMs());
     contraction.hold();
-    this.#sweepCredentials(snapshot, contraction, () => {
-      const asksAgain = this.#asksAgain(snapshot);
-      const look = (connection: Connection): void => {
-        if (asksAgain) this.#askAgain(connection, snapshot, contraction);
-        connection.sweep(performance.now(), idleMs);
-      };
-      this.#inSlices(this.#all.values(), look, () => {
-        contraction.release();
-        this.#ends.workOff();
-        this.#isSweeping = false;
-      });
+    const look = (): void => this.#sweepConnections(snapshot, idleMs, contraction);
+    this.#sweepCredentials(snapshot, contraction, () =>
+      this.#unnamed.sweep(snapshot, false, contraction, look),
+    );
+  }
+
+  #sweepConnections(snapshot: Snapshot, idleMs: number, contraction: Contraction): void {
+    const asksAgain = this.#asksAgain(snapshot);
+    const look = (connection: Connection): void => {
+      if (asksAgain) this.#askAgain(connection, snapshot, contraction);
+      connection.sweep(performance.now(), idleMs);
+    };
+    this.#inSlices(this.#all.values(), look, () => {
+      contraction.release();
+      this.#ends.workOff();
+      this.#isSweeping = false;
     });
   }
 
@@ -212,33 +214,7 @@ export class LiveConnections {
   }
 
   #inSlices<T>(items: Iterator<T>, visit: (item: T) => void, done: () => void): void {
-    const untilMs = performance.now() + SLICE_MS;
-    let left = LOOKS_BETWEEN;
-    for (
-      let { done: isOver, value } = items.next();
-      isOver !== true;
-      { done: isOver, value } = items.next()
-    ) {
-      visit(value);
-      if (--left > 0) continue;
-      left = LOOKS_BETWEEN;
-      if (performance.now() < untilMs) continue;
-      this.#ends.workOff();
-      setImmediate(() => this.#inSlices(items, visit, done));
-      return;
-    }
-    done();
-  }
-
-  #flagLongLived({ credential, id }: Connection): void {
-    const { snapshots, records, clock, name } = this.context;
-    const limitMs = snapshots.current?.config.identityOptions.flagSvidLifetimeMs;
-    if (limitMs === undefined || credential?.svid === undefined) return;
-    const { leaf } = credential.svid;
-    const isLong = leaf.notAfterMs - leaf.notBeforeMs > limitMs;
-    if (isLong && !credential.isLongLived)
-      records.write(longLivedRecord(name, id, credential, snapshots.current, clock.nowMs()));
-    credential.isLongLived = isLong;
+    inSlices(items, visit, () => this.#ends.workOff(), done);
   }
 
   #endIfRefused(
@@ -263,7 +239,9 @@ export class LiveConnections {
     const svid = credential.svid;
     if (svid === undefined) return;
     const mayAllow = next.config.externalDecision?.mayAllow === true; // then no rule need be there for it
-    const nothingLeft = !mayAllow && !hasAnyAllow(next.policy, svid.id, nowMs);
+    // By a token, somebody else may call on its connections.
+    const isAlone = !isOpenToTokens(next.listeners.get(this.context.name));
+    const nothingLeft = !mayAllow && isAlone && !hasAnyAllow(next.policy, svid.id, nowMs);
     const graceMs = next.config.deadlines.accessEndMs;
     for (const connection of credential.connections) {
       if (!this.#all.has(connection)) continue;
@@ -277,14 +255,9 @@ export class LiveConnections {
 
   /** What is open on it and would not be let through now. */
   #endDenied(connection: Connection, snapshot: Snapshot, nowMs: number, cause: Termination['cause']): void {
-    const graceMs = snapshot.config.deadlines.accessEndMs;
     for (const exchange of connection.open) {
       if (exchange.isStillAllowed(snapshot, nowMs)) continue;
-      if (exchange.longLived && connection.session !== undefined) this.#ends.addExchange(exchange);
-      // A tunnel is all that there is on its connection.
-      else if (exchange.longLived) this.#ends.add(connection, graceMs, { reason: 'policy_denied', cause });
-      else if (graceMs === 0) exchange.cut('access_ended');
-      else exchange.limitTo(performance.now() + graceMs);
+      endExchange(this.#ends, exchange, connection, snapshot, { reason: 'policy_denied', cause });
     }
   }
 }

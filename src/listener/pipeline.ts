@@ -9,12 +9,15 @@ import { authorize, type Permit } from '../policy/permit.js';
 import { matchRoute } from '../policy/route-table.js';
 import type { Refusal, Result } from '../reasons.js';
 import type { ListenerView, Snapshot } from '../snapshot.js';
+import { assertionFor, injectedFor } from './added-headers.js';
 import type { Connection } from './connection.js';
+import { takeDelegation } from './delegation-claim.js';
 import type { Exchange } from './exchange.js';
 import { isAskedAbout } from './external-question.js';
 import { isTrustedPeer } from './joined-ids.js';
 import type { ForwardRequest } from './ports.js';
 import { LiveFacts } from './request-facts.js';
+import { isNamedByToken, takeToken, type Unproven } from './token-admission.js';
 
 /** A request as it came; an IncomingMessage is one. */
 export interface RawRequest {
@@ -46,7 +49,7 @@ const no = (reason: Refusal['reason'], detail = ''): Refusal => ({ reason, detai
  * Steps 3 to 7 of a request's way, the same for requests and upgrades: who is it, is the message sane, where does it go,
  * may it. What it finds is left on the exchange for the record, also when the answer is no.
  */
-export function admit(exchange: Exchange, request: RawRequest): Admitted | Pending | Refusal {
+export function admit(exchange: Exchange, request: RawRequest): Admitted | Pending | Unproven | Refusal {
   const { listener, connection, snapshot } = exchange;
   if (snapshot === undefined) return no('not_ready', 'no snapshot is in force');
   const { limits } = snapshot.config;
@@ -71,29 +74,50 @@ export function admit(exchange: Exchange, request: RawRequest): Admitted | Pendi
   if (changed !== undefined) return changed;
   const route = view && matchRoute(view.routes, target.host, target.path);
   exchange.route = route;
+  // Whoever has no certificate is told nothing of routes before a token says who it is.
+  const isNamed = isNamedByToken(exchange, route);
+  const unnamed = isNamed ? takeToken(exchange, head, route, snapshot) : undefined;
+  if (unnamed !== undefined) return unnamed;
   // Before anything that tells of routes or policy, so that looking for them is not free.
   const excess = exchange.takeShare();
   if (excess !== undefined) return excess;
   if (route === undefined) return no('route_not_found');
+  const unfit = whyUnfit(exchange, head, route, view!, limits);
+  if (unfit !== undefined) return unfit;
+  const isBeside = !isNamed && route.accept !== 'mtls';
+  const unproven = isBeside ? takeToken(exchange, head, route, snapshot) : undefined;
+  if (unproven !== undefined) return unproven;
+  const refused = takeDelegation(exchange, head, route, snapshot) ?? exchange.useUp(snapshot);
+  if (refused !== undefined) return refused;
+  return decide(exchange, exchange.head!, route, snapshot);
+}
+
+/** What a route does not take, whoever asks. */
+function whyUnfit(
+  { connection }: Exchange,
+  head: RequestHead,
+  route: RouteConfig,
+  view: ListenerView,
+  limits: Config['limits'],
+): Refusal | undefined {
+  if (connection.credential === undefined && route.accept !== 'token' && route.accept !== 'either')
+    return no('certificate_missing', 'the route asks for a certificate');
+  const { target, upgrade, body } = head;
   const { serverName } = connection.tls;
-  if (route.host !== undefined && serverName !== undefined && serverName !== target.host) {
+  if (route.host !== undefined && serverName !== undefined && serverName !== target.host)
     return no('misdirected_request', `TLS was asked for ${serverName}`); // RFC 9110 15.5.20
-  }
   if (target.decodedSlashPath !== undefined) {
-    const other = matchRoute(view!.routes, target.host, target.decodedSlashPath);
+    const other = matchRoute(view.routes, target.host, target.decodedSlashPath);
     if (!route.encodedSlash || other !== route)
       return no('path_ambiguous', 'encoded slash, and the route does not allow it');
   }
-  if (head.upgrade !== undefined && !(route.upgrade as readonly string[]).includes(head.upgrade)) {
-    return no('upgrade_refused', `the route does not take an upgrade to ${head.upgrade}`);
-  }
-  if (head.upgrade !== undefined && !isWebSocketHandshake(head))
+  if (upgrade !== undefined && !(route.upgrade as readonly string[]).includes(upgrade))
+    return no('upgrade_refused', `the route does not take an upgrade to ${upgrade}`);
+  if (upgrade !== undefined && !isWebSocketHandshake(head))
     return no('upgrade_refused', 'not a WebSocket handshake');
-  if (head.body.kind === 'length' && head.body.length > (route.bodyBytes ?? limits.bodyBytes)) {
+  if (body.kind === 'length' && body.length > (route.bodyBytes ?? limits.bodyBytes))
     return no('body_too_large');
-  }
-
-  return decide(exchange, head, route, snapshot);
+  return undefined;
 }
 
 /** What a listener is changes with a restart; until then nobody is let through by routes that are for something else. */
@@ -115,12 +139,12 @@ export function decide(
   route: RouteConfig,
   snapshot: Snapshot,
 ): Admitted | Pending | Refusal {
-  const { listener, connection } = exchange;
+  const { listener, caller } = exchange;
   const { target } = head;
-  const svid = connection.credential?.svid;
-  if (svid === undefined) return no('certificate_missing');
+  if (caller === undefined) return no('certificate_missing');
   const question: AccessRequest = {
-    principal: svid.id,
+    principal: caller,
+    behalfOf: exchange.delegation?.delegation,
     method: head.method,
     host: target.host,
     path: target.path,
@@ -129,7 +153,7 @@ export function decide(
     destination: route.upstream,
     listener: listener.name,
     nowMs: exchange.startedAtMs,
-    facts: new LiveFacts(head, connection),
+    facts: new LiveFacts(head, exchange),
   };
   const answer = authorize(snapshot.policy, question);
   exchange.decision = answer.ok ? answer.value.decision : answer.error.decision;
@@ -160,11 +184,14 @@ function excessOf({ rawHeaders, http2 }: RawRequest, limits: Config['limits']): 
 /** What the header rewriting needs to know besides the request itself. */
 export function rewriteContext(exchange: Exchange, admitted: Admitted): RewriteContext {
   const { connection, listener } = exchange;
-  const { snapshot } = admitted;
+  const { snapshot, route } = admitted;
   const isInbound = connection.direction === 'inbound';
+  const caller = exchange.isNamedByToken ? exchange.token : undefined;
   return {
     plan: planOf(connection, snapshot),
-    identity: isInbound ? connection.credential?.identityHeaders(snapshot) : undefined,
+    identity: isInbound ? (caller ?? connection.credential)?.identityHeaders(snapshot) : undefined,
+    assertion: assertionFor(exchange, admitted),
+    injected: injectedFor(route, snapshot),
     peerTrusted: isTrustedPeer(exchange, snapshot),
     peerAddress: connection.peerAddress,
     requestId: exchange.id,
@@ -209,5 +236,6 @@ export function firstByteMsOf({ route, snapshot: { config } }: Admitted): number
   return route.deadlines?.upstreamFirstByteMs ?? ofUpstream ?? config.deadlines.upstreamFirstByteMs;
 }
 
-export const isAdmitted = (answer: Admitted | Refusal): answer is Admitted => 'permit' in answer;
-export const isPending = (answer: Admitted | Pending | Refusal): answer is Pending => 'asks' in answer;
+export const isAdmitted = (answer: Admitted | Unproven | Refusal): answer is Admitted => 'permit' in answer;
+export const isPending = (answer: Admitted | Pending | Unproven | Refusal): answer is Pending =>
+  'asks' in answer;

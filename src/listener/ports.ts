@@ -1,6 +1,7 @@
 import type { Duplex, Readable } from 'node:stream';
 import type { AuditRecord, PrincipalFields, SecretKind } from '../audit/record.js';
 import type { SpiffeId } from '../identity/spiffe-id.js';
+import type { Delegation } from '../policy/delegation.js';
 import type { Permit } from '../policy/permit.js';
 import type { Failure, Reason, Result } from '../reasons.js';
 import type { Snapshot } from '../snapshot.js';
@@ -203,10 +204,14 @@ export interface ListenerMetrics {
   countConditionErrors(listener: string, errors: number): void;
   /** A request of a verified identity that the registry does not know. */
   countUnregistered(listener: string): void;
+  /** A request of a verified identity on behalf of another, by what said so. */
+  countDelegated(listener: string, by: Delegation['by'], effect: string): void;
   /** A static secret came with a request of a verified identity. */
   countStaticSecret(route: string, kind: SecretKind): void;
   /** A request of a verified identity. At most `most` identities are told apart. */
   countPrincipal(principal: string, destination: string, effect: string, most: number): void;
+  /** A request that went out with a credential that this route put in. */
+  countInjected(route: string): void;
   countTerminated(reason: Reason): void;
   /** A request that this exception let in. */
   countException(id: string): void;

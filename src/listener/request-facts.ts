@@ -1,3 +1,4 @@
+import { claimAt } from '../identity/token-template.js';
 import { normaliseHeaderName } from '../message/header-names.js';
 import type { RequestHead } from '../message/request-head.js';
 import {
@@ -7,13 +8,13 @@ import {
   type RequestFacts,
 } from '../policy/facts.js';
 import { readQueryParameter } from '../policy/query-parameter.js';
-import type { Connection } from './connection.js';
+import type { Exchange } from './exchange.js';
 
 /** What conditions may read of a live request. Made for every request, so it holds two references and no more. */
 export class LiveFacts implements RequestFacts {
   constructor(
     readonly head: RequestHead,
-    readonly of: Connection,
+    readonly of: Pick<Exchange, 'connection' | 'token' | 'isNamedByToken'>,
   ) {}
 
   /**
@@ -39,12 +40,22 @@ export class LiveFacts implements RequestFacts {
     return readQueryParameter(this.head.target.query, name);
   }
 
-  claim(_name: string): string | undefined {
-    return undefined;
+  claim(name: string): string | undefined {
+    const { token } = this.of;
+    if (token === undefined) return undefined;
+    const value = claimAt(token.token.claims, name);
+    if (typeof value === 'string' || value === undefined) return value;
+    if (typeof value === 'number' || typeof value === 'boolean') return String(value);
+    throw new ConditionFault(`claim ${name} is neither text, number nor truth value`);
   }
 
   get credential(): CredentialFacts {
-    const { leaf } = this.of.credential!.svid!;
+    const { token, isNamedByToken, connection } = this.of;
+    if (token !== undefined && isNamedByToken) {
+      const { kind, notBeforeMs, notAfterMs, iss } = token.token;
+      return { kind: kind === 'jwt-svid' ? kind : 'oidc', notBeforeMs, notAfterMs, issuer: iss };
+    }
+    const { leaf } = connection.credential!.svid!;
     return {
       kind: 'x509',
       notBeforeMs: leaf.notBeforeMs,
@@ -54,7 +65,7 @@ export class LiveFacts implements RequestFacts {
   }
 
   get connection(): ConnectionFacts {
-    const { version = '', resumed } = this.of.tls;
+    const { version = '', resumed } = this.of.connection.tls;
     return { tlsVersion: version, resumed };
   }
 }

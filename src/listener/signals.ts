@@ -1,5 +1,6 @@
 import type { PrincipalFields, SharedFields } from '../audit/record.js';
 import type { SignalSettings } from '../config/config.js';
+import { withoutBearer } from './bearer.js';
 import type { Connection } from './connection.js';
 import type { CredentialIndex } from './credential.js';
 import type { Exchange } from './exchange.js';
@@ -88,23 +89,28 @@ export class Signals {
   }
 
   /** Static secrets that came with a request; undefined where there is none. */
-  secretsIn({ head, snapshot, startedAtMs }: Exchange): readonly FoundSecret[] | undefined {
+  secretsIn({ head, snapshot, startedAtMs, token }: Exchange): readonly FoundSecret[] | undefined {
     const settings = snapshot?.config.audit.signals;
     if (settings === undefined || !settings.staticSecrets || head === undefined) return undefined;
     if (settings !== this.#finderOf || this.#finder === undefined) {
       this.#finder = new SecretFinder(settings);
       this.#finderOf = settings;
     }
-    return this.#finder.find(head.rawHeaders, head.target.query, startedAtMs);
+    // What was verified as a token here is what we ask for, and no secret of a service.
+    const lines = token === undefined ? head.rawHeaders : withoutBearer(head.rawHeaders);
+    return this.#finder.find(lines, head.target.query, startedAtMs);
   }
 
   /** A request has its record: at its end, or where a tunnel opened. */
   ended(exchange: Exchange, principal: PrincipalFields | undefined): void {
-    if (principal?.kind !== 'workload') return;
-    const { connection, permit, snapshot, secrets } = exchange;
-    if (connection.isNearExpiry) this.#tellNearExpiry(exchange, principal);
-    if (permit !== undefined && permit.request.destination !== connection.lastDestination)
-      this.#lookAtEdge(exchange, principal, permit.request.destination);
+    if (principal === undefined || principal.kind === 'none') return;
+    const { connection, permit, snapshot, secrets, token, isNamedByToken } = exchange;
+    if (connection.isNearExpiry && !isNamedByToken) this.#tellNearExpiry(exchange, principal);
+    const caller = isNamedByToken && token !== undefined ? token : connection;
+    if (permit !== undefined && permit.request.destination !== caller.lastDestination) {
+      if (caller === token) this.#lookAtBearer(exchange, principal);
+      this.#lookAtEdge(exchange, principal, caller, permit.request.destination);
+    }
     if (secrets !== undefined) for (const secret of secrets) this.#tellSecret(exchange, principal, secret);
     const most = snapshot?.config.metrics.principals ?? 0;
     if (most > 0) {
@@ -177,8 +183,21 @@ export class Signals {
     this.parts.records.write(nearExpiryRecord(seen, id));
   }
 
-  #lookAtEdge({ connection, listener, id, route }: Exchange, principal: PrincipalFields, to: string): void {
-    connection.lastDestination = to;
+  /** Of a token no connection tells who is new. */
+  #lookAtBearer({ connection, listener }: Exchange, principal: PrincipalFields): void {
+    const nowMs = this.parts.clock.nowMs();
+    if (this.#settings?.firstSeen !== true || !this.#identities.isNew(principal.id, nowMs)) return;
+    const seen = this.#seenBy(listener.name, principal, nowMs);
+    this.parts.records.write(identityFirstSeenRecord(seen, connection.id));
+  }
+
+  #lookAtEdge(
+    { listener, id, route }: Exchange,
+    principal: PrincipalFields,
+    caller: { lastDestination: string | undefined },
+    to: string,
+  ): void {
+    caller.lastDestination = to;
     const nowMs = this.parts.clock.nowMs();
     if (this.#settings?.firstSeen !== true || !this.#edges.isNew(`${principal.id} ${to}`, nowMs)) return;
     const seen = this.#seenBy(listener.name, principal, nowMs);

@@ -8,6 +8,7 @@ import { Exchange } from './exchange.js';
 import { isRouteAsked } from './external-question.js';
 import { type Admitted, isAdmitted, isPending, type Pending } from './pipeline.js';
 import type { TunnelHandler, TunnelledCall } from './ports.js';
+import { isUnproven, type Unproven } from './token-admission.js';
 
 /** What becomes a tunnel when it is let through: admitted like any request, ended the moment its access is. */
 export abstract class TunnelExchange extends Exchange implements TunnelHandler, OpenExchange {
@@ -50,10 +51,11 @@ export abstract class TunnelExchange extends Exchange implements TunnelHandler, 
   }
 
   /** @param admit asks all the questions there are. */
-  protected runWith(admit: () => Admitted | Pending | Refusal): void {
+  protected runWith(admit: () => Admitted | Pending | Unproven | Refusal): void {
     try {
       const answer = admit();
-      if (isPending(answer)) void this.#askFirst(answer);
+      if (isUnproven(answer)) void this.#proveFirst(answer, admit);
+      else if (isPending(answer)) void this.#askFirst(answer);
       else this.#goOn(answer);
     } catch (cause) {
       this.#fail(cause);
@@ -62,6 +64,12 @@ export abstract class TunnelExchange extends Exchange implements TunnelHandler, 
 
   /** Every question was answered yes: goes to the upstream. */
   protected abstract openTunnel(admitted: Admitted): void;
+
+  /** As below, while its token is verified; then all is judged anew. */
+  async #proveFirst(unproven: Unproven, admit: () => Admitted | Pending | Unproven | Refusal): Promise<void> {
+    await unproven.prove();
+    if (this.reason === undefined && !this.socket.destroyed) this.runWith(admit);
+  }
 
   /** What the client sends meanwhile stays in its socket. */
   async #askFirst(pending: Pending): Promise<void> {
@@ -78,6 +86,7 @@ export abstract class TunnelExchange extends Exchange implements TunnelHandler, 
 
   #goOn(answer: Admitted | Refusal): void {
     if (!isAdmitted(answer)) return this.refuse(answer.reason, answer.detail);
+    if (this.isBorrowing) this.listener.borrowed.add(this);
     const { tunnelIdleMs, tunnelAgeMs } = answer.snapshot.config.deadlines;
     this.#idleMs = answer.route.deadlines?.tunnelIdleMs ?? tunnelIdleMs;
     this.#endsAtMs = this.startedMs + (answer.route.deadlines?.tunnelAgeMs ?? tunnelAgeMs);
@@ -174,11 +183,11 @@ export abstract class TunnelExchange extends Exchange implements TunnelHandler, 
   }
 
   #lookToEngine(tickMs: number): void {
-    const { permit, route, connection } = this;
+    const { permit, route } = this;
     const snapshot = this.listener.snapshots.current;
     if (snapshot?.config.externalDecision === undefined || permit === undefined || route === undefined)
       return;
-    if (connection.credential?.svid === undefined) return; // its end is under way
+    if (this.caller === undefined) return; // its end is under way
     if (!isRouteAsked(snapshot, route)) return;
     this.#watch ??= new EngineWatch();
     if (!this.#watch.isDue(tickMs, snapshot)) return;

@@ -13,6 +13,7 @@ const NOTHING_RECEIVED: ReceivedFields = {
   forwardedHost: undefined,
   forwarded: undefined,
   clientCertificate: undefined,
+  saysOfOthers: { assertion: undefined, clientCertificate: undefined },
   requestId: undefined,
   traceparent: undefined,
   tracestate: undefined,

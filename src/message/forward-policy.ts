@@ -55,7 +55,7 @@ export interface ForwardPlan {
 
 const MAX_NAME_LENGTH = 255;
 /** Written by this proxy or by HTTP itself: an own header of these names would be a second truth. */
-const NOT_FOR_TEMPLATES: ReadonlySet<string> = new Set([
+const NOT_FOR_OTHERS: ReadonlySet<string> = new Set([
   ...IDENTITY_HEADERS,
   ...HOP_BY_HOP,
   'host',
@@ -73,11 +73,15 @@ const NOT_FOR_TEMPLATES: ReadonlySet<string> = new Set([
   'proxy',
 ]);
 
-/** What is wrong with a name of `forward.headers`, for `check`; undefined when it may be used. */
+/** What is wrong with a name of `forward.headers` or of an injected credential, for `check`; undefined when it may be used. */
 export function problemOfForwardHeader(name: string): string | undefined {
   if (name.length > MAX_NAME_LENGTH || !isAll(name, TOKEN)) return 'is not a header name';
   const normalised = normaliseHeaderName(name);
-  if (normalised.startsWith('proxy-') || NOT_FOR_TEMPLATES.has(normalised)) {
+  if (
+    normalised.startsWith('proxy-') ||
+    normalised.startsWith('sec-websocket-') ||
+    NOT_FOR_OTHERS.has(normalised)
+  ) {
     return 'is written by the proxy itself or by HTTP';
   }
   return undefined;

@@ -1,6 +1,6 @@
 import { meaningOf, publicReason, type Reason } from '../reasons.js';
 import { parseDecimal } from './char-class.js';
-import type { Problem } from './problem.js';
+import { challengeOf, type Problem } from './problem.js';
 
 /** gRPC over HTTP/2 as grpc/doc/PROTOCOL-HTTP2.md has it. */
 
@@ -89,6 +89,7 @@ export function formatGrpcProblem(reason: Reason, requestId: string, more: reado
       'application/grpc',
       'x-request-id',
       requestId,
+      ...challengeOf(reason),
       ...more,
       ...grpcTrailers(reason),
     ],

@@ -10,10 +10,18 @@ export interface ReceivedFields {
   readonly forwarded: string | undefined;
   /** x-forwarded-client-cert, line by line: a quote must not reach from one into the next. */
   readonly clientCertificate: readonly string[] | undefined;
+  /** What the peer says of whom it acts for. Connection takes nothing from it: it is meant for this very hop. */
+  readonly saysOfOthers: SaidOfOthers;
   readonly requestId: string | undefined;
   /** '' when there were several: then none is used. */
   readonly traceparent: string | undefined;
   readonly tracestate: string | undefined;
+}
+
+/** Line by line, all that there were. */
+export interface SaidOfOthers {
+  readonly assertion: readonly string[] | undefined;
+  readonly clientCertificate: readonly string[] | undefined;
 }
 
 /** Fields as they are met during the one pass; read into a RequestHead at its end. */
@@ -32,9 +40,14 @@ export class HeaderFields implements ReceivedFields {
   forwardedHost: string | undefined;
   forwarded: string | undefined;
   clientCertificate: string[] | undefined;
+  assertion: string[] | undefined;
   requestId: string | undefined;
   traceparent: string | undefined;
   tracestate: string | undefined;
+
+  get saysOfOthers(): SaidOfOthers {
+    return this;
+  }
 }
 const NO_LINES: string[] = [];
 
@@ -121,6 +134,9 @@ function collectContinued(fields: HeaderFields, kind: ContinuedKind, value: stri
     case 'x-forwarded-client-cert':
       fields.clientCertificate = withLine(fields.clientCertificate ?? NO_LINES, value);
       return;
+    case 'x-identity-assertion':
+      fields.assertion = withLine(fields.assertion ?? NO_LINES, value);
+      return;
     default:
       unreachable(kind);
   }
@@ -152,6 +168,7 @@ export function receivedOf(fields: HeaderFields, named: ReadonlySet<string> | un
     forwardedHost: kept('x-forwarded-host', fields.forwardedHost),
     forwarded: kept('forwarded', fields.forwarded),
     clientCertificate: kept('x-forwarded-client-cert', fields.clientCertificate),
+    saysOfOthers: fields,
     requestId: kept('x-request-id', fields.requestId),
     traceparent: kept('traceparent', fields.traceparent),
     tracestate: kept('tracestate', fields.tracestate),

@@ -20,6 +20,7 @@ export type HeaderKind =
   | 'x-forwarded-host'
   | 'forwarded'
   | 'x-forwarded-client-cert'
+  | 'x-identity-assertion'
   | 'x-request-id'
   | 'traceparent'
   | 'tracestate';
@@ -116,6 +117,7 @@ const HANDLED = [
   'x-forwarded-host',
   'forwarded',
   'x-forwarded-client-cert',
+  'x-identity-assertion',
   'x-request-id',
   'traceparent',
   'tracestate',

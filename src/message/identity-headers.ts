@@ -28,8 +28,8 @@ export interface PeerIdentity {
 export interface IdentityHeaders {
   /** Flat [name, value, …]. */
   readonly fixed: readonly string[];
-  /** Our element of x-forwarded-client-cert. */
-  readonly xfccElement: string;
+  /** Our element of x-forwarded-client-cert; undefined where there is no certificate to tell of. */
+  readonly xfccElement: string | undefined;
 }
 
 /** Built once a connection and plan, then shared by its requests. */

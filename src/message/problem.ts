@@ -31,6 +31,19 @@ const CLOSING: ReadonlySet<Reason> = new Set<Reason>([
   'internal_error',
 ]);
 
+/** RFC 6750 3: what is asked for, and as little as can be said of what was wrong with what came. */
+export function challengeOf(reason: Reason): readonly string[] {
+  const shown = publicReason(reason);
+  if (shown === 'token_missing') return ASKED;
+  if (shown === 'token_invalid') return NOT_GOOD;
+  return shown === 'authorization_malformed' ? NOT_READABLE : NONE;
+}
+
+const NONE: readonly string[] = [];
+const ASKED: readonly string[] = ['www-authenticate', 'Bearer'];
+const NOT_GOOD: readonly string[] = ['www-authenticate', 'Bearer error="invalid_token"'];
+const NOT_READABLE: readonly string[] = ['www-authenticate', 'Bearer error="invalid_request"'];
+
 /** RFC 9110 15.5.6: a 405 says what is allowed. */
 const ALLOWED_METHODS = 'GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS';
 
@@ -55,6 +68,7 @@ export function formatProblem(reason: Reason, requestId: string, more: readonly 
     'no-store',
     'x-request-id',
     requestId,
+    ...challengeOf(reason),
     ...more,
   ];
   if (meaning.status === 405) headers.push('allow', ALLOWED_METHODS);

@@ -1,6 +1,7 @@
 import { isAll, isVisibleAscii, TOKEN } from './char-class.js';
 import { type ForwardPlan, isReservedByPlan } from './forward-policy.js';
 import { formatForwardedElement, parseForwarded, plainAddress } from './forwarded.js';
+import { normaliseHeaderName } from './header-names.js';
 import { parseHost } from './host.js';
 import type { IdentityHeaders } from './identity-headers.js';
 import type { ReceivedFields, RequestHead } from './request-head.js';
@@ -12,6 +13,10 @@ export interface RewriteContext {
   readonly plan: ForwardPlan;
   /** Undefined when there is no verified peer certificate: then no identity header is set, and none is let through. */
   readonly identity: IdentityHeaders | undefined;
+  /** x-identity-assertion. */
+  readonly assertion?: string | undefined;
+  /** A credential that the service wants; what the client sent by this name is dropped. */
+  readonly injected?: InjectedHeader | undefined;
   /** A peer of `trustedPeers`: its forwarded headers, XFCC and request ID count. */
   readonly peerTrusted: boolean;
   readonly peerAddress: string;
@@ -22,6 +27,13 @@ export interface RewriteContext {
   readonly newSpanId: string;
   /** What the client spoke to this listener; https when left out. */
   readonly proto?: 'http' | 'https';
+}
+
+/** A header of ours with a secret in it. */
+export interface InjectedHeader {
+  /** Lower case: letters, digits and `-`. */
+  readonly name: string;
+  readonly value: string;
 }
 
 export interface RewrittenRequest {
@@ -38,7 +50,7 @@ const MAX_LIST_LENGTH = 8 * 1024;
 
 /** What the upstream gets. Dropping comes first, ours is set last: nothing of the client can name, precede or replace it. */
 export function rewriteRequest(head: RequestHead, context: RewriteContext): RewrittenRequest {
-  const headers = endToEndLines(head, context.plan);
+  const headers = endToEndLines(head, context);
   if (head.maxForwards !== undefined) headers.push('max-forwards', String(Math.max(0, head.maxForwards - 1)));
   // Outbound nothing of this is said: the other side believes no header, and our callers are none of its business.
   const isInbound = context.plan.direction === 'inbound';
@@ -48,6 +60,7 @@ export function rewriteRequest(head: RequestHead, context: RewriteContext): Rewr
   const requestId = requestIdOf(head.received.requestId, context);
   headers.push('x-request-id', requestId);
   if (isInbound) addIdentity(headers, head.received, context);
+  if (context.injected !== undefined) headers.push(context.injected.name, context.injected.value);
   return { headers, traceId, requestId };
 }
 
@@ -59,16 +72,21 @@ export function rewriteUpgradeHeaders(head: RequestHead, context: RewriteContext
 }
 
 /** The parse has dropped all that is reserved by itself; here go the names that only this configuration reserves. */
-function endToEndLines(head: RequestHead, plan: ForwardPlan): string[] {
+function endToEndLines(head: RequestHead, { plan, injected }: RewriteContext): string[] {
   const lines = head.endToEnd;
-  if (plan.reserved.size === 0) return lines.slice();
+  if (plan.reserved.size === 0 && injected === undefined) return lines.slice();
   const out: string[] = [];
   for (let i = 0; i < lines.length; i += 2) {
     const name = lines[i] ?? '';
-    if (!isReservedByPlan(plan, name)) out.push(name, lines[i + 1] ?? '');
+    if (isReservedByPlan(plan, name) || isSpellingOf(name, injected?.name)) continue;
+    out.push(name, lines[i + 1] ?? '');
   }
   return out;
 }
+
+/** Servers take other spellings (`X_Api_Key`) for the same header. */
+const isSpellingOf = (name: string, ours: string | undefined): boolean =>
+  name.length === ours?.length && normaliseHeaderName(name) === ours;
 
 function addForwarded(headers: string[], head: RequestHead, context: RewriteContext): void {
   const address = plainAddress(context.peerAddress);
@@ -134,7 +152,8 @@ export const isRequestId = (received: string | undefined): received is string =>
   received !== undefined && isVisibleAscii(received, MAX_REQUEST_ID_LENGTH);
 
 function addIdentity(headers: string[], received: ReceivedFields, context: RewriteContext): void {
-  const identity = context.identity;
+  const { identity, assertion } = context;
+  if (assertion !== undefined) headers.push('x-identity-assertion', assertion);
   if (identity === undefined) return;
   const xfcc = xfccValue(received.clientCertificate, identity, context);
   if (xfcc !== undefined) headers.push('x-forwarded-client-cert', xfcc);

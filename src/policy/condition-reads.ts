@@ -1,6 +1,6 @@
 import { Duration } from '@marcbachmann/cel-js/evaluator';
 import type { Condition } from './condition.js';
-import type { FactRead } from './condition-schema.js';
+import { type FactRead, isReadByName } from './condition-schema.js';
 import { ConditionScope } from './condition-scope.js';
 import { type ConditionInput, UnknownFact } from './facts.js';
 
@@ -30,7 +30,7 @@ function shownFact(scope: ConditionScope, read: FactRead): string {
 
 function factOf(scope: ConditionScope, { object, field, key }: FactRead): unknown {
   if (object === 'now') return scope.now;
-  if (key !== undefined) return field === 'headers' ? scope.header(key) : scope.query(key);
+  if (key !== undefined && isReadByName(object, field)) return scope.named(field, key);
   return Reflect.get(scope[object], field);
 }
 
@@ -38,7 +38,7 @@ function shown(value: unknown): string {
   if (value === undefined) return 'absent';
   if (value instanceof Date) return value.toISOString();
   if (value instanceof Duration) return durationText(value.valueOf());
-  const text = JSON.stringify(value) ?? '';
+  const text = typeof value === 'bigint' ? String(value) : (JSON.stringify(value) ?? '');
   return text.length > MAX_SHOWN ? `${text.slice(0, MAX_SHOWN)}…` : text;
 }
 

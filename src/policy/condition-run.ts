@@ -1,6 +1,7 @@
 import type { AccessRequest, ConditionError } from './decision.js';
 import { isLive } from './exception.js';
 import { ConditionFault } from './facts.js';
+import { matchPrincipal, type PrincipalPattern } from './pattern.js';
 import type { Rule } from './policy.js';
 import type { Registry, RegistryEntry } from './registry.js';
 
@@ -23,8 +24,9 @@ export class ConditionRun {
   /** Whether a rule that matches otherwise counts at this moment. */
   holds(rule: Rule, path: string): boolean {
     const request = this.#request;
-    const { term, condition } = rule;
+    const { term, condition, behalfOf } = rule;
     if (term !== undefined && !isLive(term, request.nowMs)) return false;
+    if (behalfOf !== undefined && !isFor(behalfOf, request)) return false;
     if (condition === undefined) return true;
     try {
       return condition.evaluate({ request, path, registered: this.#entry() });
@@ -44,4 +46,10 @@ export class ConditionRun {
     }
     return this.#registered;
   }
+}
+
+/** Whether the caller acts for one of these. */
+export function isFor(patterns: readonly PrincipalPattern[], { behalfOf }: AccessRequest): boolean {
+  if (behalfOf === undefined) return false;
+  return patterns.some((pattern) => matchPrincipal(pattern, behalfOf.subject));
 }

@@ -1,5 +1,11 @@
 import { Environment } from '@marcbachmann/cel-js';
-import { ConnectionView, CredentialView, PrincipalView, RequestView } from './condition-scope.js';
+import {
+  ConnectionView,
+  CredentialView,
+  DelegationView,
+  PrincipalView,
+  RequestView,
+} from './condition-views.js';
 
 const TIMESTAMP = 'google.protobuf.Timestamp';
 const DURATION = 'google.protobuf.Duration';
@@ -34,6 +40,15 @@ const objects = {
     lifetime: DURATION,
     notBefore: TIMESTAMP,
     notAfter: TIMESTAMP,
+    claims: BY_NAME,
+  },
+  delegation: {
+    subject: 'string',
+    trustDomain: 'string',
+    segments: LIST,
+    depth: 'int',
+    by: 'string',
+    actors: LIST,
   },
   connection: { listener: 'string', tlsVersion: 'string', resumed: 'bool' },
 } as const;
@@ -41,7 +56,7 @@ const objects = {
 export type FactObject = keyof typeof objects;
 export const factObjects = Object.keys(objects) as readonly FactObject[];
 
-/** One thing that a condition reads: a field, or one header or query parameter (`key`) of it. */
+/** One thing that a condition reads: a field, or one header, query parameter or claim (`key`) of it. */
 export interface FactRead {
   /** As CEL writes it: `credential.remaining`, `request.headers["x-region"]`, `now`. */
   readonly name: string;
@@ -54,8 +69,25 @@ export const isFactObject = (name: string): name is FactObject => Object.hasOwn(
 export const fieldsOf = (object: FactObject): readonly string[] => Object.keys(objects[object]);
 /** Own fields only: what every object inherits (`constructor`) is no fact. */
 export const hasField = (object: FactObject, field: string): boolean => Object.hasOwn(objects[object], field);
-export const isReadByName = (object: string, field: string): field is 'headers' | 'query' =>
-  object === 'request' && (field === 'headers' || field === 'query');
+
+const namedFields = { headers: 'request', query: 'request', claims: 'credential' } as const;
+/** Fields whose values are read one by one, each by a name that is written out. */
+export type NamedField = keyof typeof namedFields;
+export const isReadByName = (object: string, field: string): field is NamedField =>
+  Object.hasOwn(namedFields, field) && namedFields[field as NamedField] === object;
+export const namedFieldObject = (field: NamedField): FactObject => namedFields[field];
+/** As CEL writes it: `request.headers`. */
+export const namedSource = (field: NamedField): string => `${namedFields[field]}.${field}`;
+export const namedValue = (field: NamedField, key: string): string =>
+  `${namedSource(field)}[${JSON.stringify(key)}]`;
+
+const lists = ['request.segments', 'principal.segments', 'delegation.segments', 'delegation.actors'] as const;
+/** Lists that loops may go over. */
+export type FactList = (typeof lists)[number];
+export const factListOf = (object: string, field: string): FactList | undefined =>
+  lists.find((name) => name === `${object}.${field}`);
+export const factListNames = lists.join(', ');
+
 export const isTimeBoundRead = ({ name }: FactRead): boolean =>
   name === 'now' || name === 'credential.age' || name === 'credential.remaining';
 
@@ -93,6 +125,7 @@ const views = {
   request: RequestView,
   principal: PrincipalView,
   credential: CredentialView,
+  delegation: DelegationView,
   connection: ConnectionView,
 };
 

@@ -1,5 +1,5 @@
 import type { CelNode } from './condition-ast.js';
-import type { FactRead } from './condition-schema.js';
+import { type FactRead, type NamedField, namedFieldObject, namedValue } from './condition-schema.js';
 import { type Slot, SlotTable } from './condition-slots.js';
 
 /** Where a condition is wrong, as an offset in characters (UTF-16) of its text, and what to do. */
@@ -32,8 +32,8 @@ export class ConditionShape {
     return 1;
   }
 
-  noteNamed(node: CelNode, kind: 'value' | 'presence', of: 'headers' | 'query', key: string): number {
-    const name = `request.${of}[${JSON.stringify(key)}]`;
+  noteNamed(node: CelNode, kind: 'value' | 'presence', of: NamedField, key: string): number {
+    const name = namedValue(of, key);
     if (!this.allowed[of].includes(key)) {
       const isCase = of === 'headers' && this.allowed.headers.includes(key.toLowerCase());
       const advice = isCase
@@ -41,7 +41,7 @@ export class ConditionShape {
         : `${JSON.stringify(key)} is not listed under reads.${of} of the policy`;
       return this.refuse(node, `${name}: ${advice}`);
     }
-    this.note({ name, object: 'request', field: of, key });
+    this.note({ name, object: namedFieldObject(of), field: of, key });
     return this.substitute(node, { kind, of, key });
   }
 

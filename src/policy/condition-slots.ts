@@ -1,14 +1,22 @@
 import { type CelNode, isSameBut } from './condition-ast.js';
-import { MAX_SLOTS, type SlotLetter, slotName } from './condition-schema.js';
-import { bounded, ConditionScope, durationOf, tooLong } from './condition-scope.js';
+import { bounded, durationOf, tooLong } from './condition-bounds.js';
+import {
+  type FactList,
+  MAX_SLOTS,
+  type NamedField,
+  namedValue,
+  type SlotLetter,
+  slotName,
+} from './condition-schema.js';
+import { ConditionScope } from './condition-scope.js';
 import { ConditionFault } from './facts.js';
 
 /** A part of an expression that is worked out beside the library: what it does worse there, or slower. */
 export type Slot =
   /** Absent is a fault that is made beforehand: the library takes 20 µs to tell, a price that callers could set. */
-  | { readonly kind: 'value'; readonly of: 'headers' | 'query'; readonly key: string }
-  | { readonly kind: 'presence'; readonly of: 'headers' | 'query'; readonly key: string }
-  | { readonly kind: 'segment'; readonly of: 'request' | 'principal'; readonly index: number }
+  | { readonly kind: 'value'; readonly of: NamedField; readonly key: string }
+  | { readonly kind: 'presence'; readonly of: NamedField; readonly key: string }
+  | { readonly kind: 'segment'; readonly of: FactList; readonly index: number }
   /** Worked out once, on load, instead of at every evaluation. */
   | { readonly kind: 'duration'; readonly ms: number }
   | { readonly kind: 'timestamp'; readonly ms: number }
@@ -111,8 +119,8 @@ function propertyOf(slot: Slot, scope: ConditionScope, readers: NamedReaders): P
   }
 }
 
-function valueReader(of: 'headers' | 'query', key: string, read: NamedReader): () => string {
-  const name = `request.${of}[${JSON.stringify(key)}]`;
+function valueReader(of: NamedField, key: string, read: NamedReader): () => string {
+  const name = namedValue(of, key);
   const absent = new ConditionFault(`${name} is absent`);
   const isTooLong = tooLong(name);
   return () => {
@@ -131,7 +139,7 @@ class NamedReaders {
 
   constructor(private readonly scope: ConditionScope) {}
 
-  of(of: 'headers' | 'query', key: string): NamedReader {
+  of(of: NamedField, key: string): NamedReader {
     const name = `${of} ${key}`;
     const reader = this.#readers.get(name) ?? remembered(of, key, this.scope);
     this.#readers.set(name, reader);
@@ -139,23 +147,37 @@ class NamedReaders {
   }
 }
 
-function remembered(of: 'headers' | 'query', key: string, scope: ConditionScope): NamedReader {
+function remembered(of: NamedField, key: string, scope: ConditionScope): NamedReader {
   const { values } = scope;
   const place = values.push(undefined) - 1;
   return () => {
     const known = values[place];
     if (known !== undefined) return known;
-    const value = (of === 'headers' ? scope.header(key) : scope.query(key)) ?? null;
+    const value = scope.named(of, key) ?? null;
     values[place] = value;
     return value;
   };
 }
 
-function segmentReader(of: 'request' | 'principal', index: number, scope: ConditionScope): () => string {
-  const absent = new ConditionFault(`${of}.segments[${index}] is absent`);
+function segmentReader(of: FactList, index: number, scope: ConditionScope): () => string {
+  const absent = new ConditionFault(`${of}[${index}] is absent`);
+  const read = listReader(of, scope);
   return () => {
-    const segment = scope[of].segments[index];
+    const segment = read()[index];
     if (segment === undefined) throw absent;
     return segment;
   };
+}
+
+function listReader(of: FactList, scope: ConditionScope): () => readonly string[] {
+  switch (of) {
+    case 'request.segments':
+      return () => scope.request.segments;
+    case 'principal.segments':
+      return () => scope.principal.segments;
+    case 'delegation.segments':
+      return () => scope.delegation.segments;
+    case 'delegation.actors':
+      return () => scope.delegation.actors;
+  }
 }

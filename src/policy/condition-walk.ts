@@ -1,8 +1,19 @@
 import { type CelNode, childrenOf } from './condition-ast.js';
+import { MAX_LIST } from './condition-bounds.js';
 import { checkCall, checkMethod, isMacro, type MethodNode } from './condition-functions.js';
 import { parseDurationLiteral, parseTimestampLiteral } from './condition-literals.js';
-import { factObjects, fieldsOf, hasField, isFactObject, isReadByName } from './condition-schema.js';
-import { MAX_LIST } from './condition-scope.js';
+import {
+  type FactList,
+  factListNames,
+  factListOf,
+  factObjects,
+  fieldsOf,
+  hasField,
+  isFactObject,
+  isReadByName,
+  type NamedField,
+  namedSource,
+} from './condition-schema.js';
 import type { ConditionShape } from './condition-shape.js';
 import { hasRoom } from './condition-slots.js';
 
@@ -133,10 +144,10 @@ export class ConditionWalk {
         this.found.texts.push(index);
         return this.found.noteNamed(node, 'value', source, index.args);
       }
-      return this.found.refuse(index, `a name in request.${source} must be written out, in quotes`);
+      return this.found.refuse(index, `a name in ${namedSource(source)} must be written out, in quotes`);
     }
     const steps = this.#visitAll([left, index], depth);
-    const list = segmentsOf(left);
+    const list = listOf(left);
     if (this.found.problem === undefined && list !== undefined && index.op === 'value') {
       if (typeof index.args === 'bigint')
         return this.found.substitute(node, { kind: 'segment', of: list, index: Number(index.args) });
@@ -151,7 +162,7 @@ export class ConditionWalk {
       return this.#visitAll([left, right], depth) + items;
     }
     if (left.op !== 'value' || typeof left.args !== 'string')
-      return this.found.refuse(left, `a name in request.${source} must be written out, in quotes`);
+      return this.found.refuse(left, `a name in ${namedSource(source)} must be written out, in quotes`);
     this.found.texts.push(left);
     return this.found.noteNamed(node, 'presence', source, left.args);
   }
@@ -166,7 +177,7 @@ export class ConditionWalk {
         return this.found.noteNamed(node, 'presence', source, first.args[1]);
       return this.found.refuse(
         node,
-        'has() is for request.headers.name and request.query.name: every other field is always there',
+        'has() is for request.headers.name, request.query.name and credential.claims.name: every other field is always there',
       );
     }
     if (
@@ -201,11 +212,8 @@ export class ConditionWalk {
     const name = item.args;
     if (this.#item !== undefined)
       return this.found.refuse(node, 'one of all(), exists(), exists_one() may not stand in another');
-    if (receiver.op !== 'list' && segmentsOf(receiver) === undefined)
-      return this.found.refuse(
-        node,
-        'goes over request.segments, principal.segments or a list that is written out',
-      );
+    if (receiver.op !== 'list' && listOf(receiver) === undefined)
+      return this.found.refuse(node, `goes over ${factListNames} or a list that is written out`);
     if (isFactObject(name) || name === 'now' || name.startsWith('_'))
       return this.found.refuse(item, `choose another name than ${name}: conditions read it already`);
     const before = this.#visit(receiver, depth + 1);
@@ -227,21 +235,16 @@ export class ConditionWalk {
     return steps;
   }
 
-  /** `headers` or `query`, where the node is `request.headers` or `request.query`. */
-  #namedSource(node: CelNode): 'headers' | 'query' | undefined {
+  /** `headers`, where the node is `request.headers`. */
+  #namedSource(node: CelNode): NamedField | undefined {
     if (node.op !== '.' || node.args[0].op !== 'id' || node.args[0].args === this.#item) return undefined;
     const field = node.args[1];
     return isReadByName(node.args[0].args, field) ? field : undefined;
   }
 }
 
-function segmentsOf(node: CelNode): 'request' | 'principal' | undefined {
-  if (node.op !== '.' || node.args[1] !== 'segments' || node.args[0].op !== 'id') return undefined;
-  const object = node.args[0].args;
-  return object === 'request' || object === 'principal' ? object : undefined;
-}
+const listOf = (node: CelNode): FactList | undefined =>
+  node.op === '.' && node.args[0].op === 'id' ? factListOf(node.args[0].args, node.args[1]) : undefined;
 
 const unknownName = (name: string): string =>
-  name === 'delegation'
-    ? 'delegation is not built yet: conditions of this version cannot read it'
-    : `${name} is nothing that a condition can read; it can read ${factObjects.join(', ')} and now`;
+  `${name} is nothing that a condition can read; it can read ${factObjects.join(', ')} and now`;

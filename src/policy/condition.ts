@@ -16,9 +16,10 @@ export interface Condition {
   /** Whether the clock alone can change its answer. */
   readonly isTimeBound: boolean;
   readonly reads: readonly FactRead[];
-  /** Names of headers and query parameters that it reads. */
+  /** Names of headers, query parameters and claims that it reads. */
   readonly headers: readonly string[];
   readonly query: readonly string[];
+  readonly claims: readonly string[];
   /** @throws ConditionFault, or UnknownFact where the answer hangs on one. */
   evaluate(input: ConditionInput): boolean;
 }
@@ -67,6 +68,7 @@ class CompiledCondition implements Condition {
   readonly reads: readonly FactRead[];
   readonly headers: readonly string[];
   readonly query: readonly string[];
+  readonly claims: readonly string[];
   readonly #scope: ConditionScope;
 
   constructor(
@@ -78,6 +80,7 @@ class CompiledCondition implements Condition {
     this.isTimeBound = this.reads.some(isTimeBoundRead);
     this.headers = keysOf(this.reads, 'headers');
     this.query = keysOf(this.reads, 'query');
+    this.claims = keysOf(this.reads, 'claims');
     this.#scope = found.slots.newScope();
   }
 

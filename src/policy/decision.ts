@@ -3,7 +3,7 @@ import { ConditionRun } from './condition-run.js';
 import type { Delegation } from './delegation.js';
 import type { RequestFacts } from './facts.js';
 import type { Effect, Policy } from './policy.js';
-import { isTurnedAway } from './registry.js';
+import { isTurnedAway, mayActFor } from './registry.js';
 
 /** The question: may this principal do this, there, now? */
 export interface AccessRequest {
@@ -72,7 +72,12 @@ export function evaluate(policy: Policy, request: AccessRequest): Decision {
 function decide(policy: Policy, request: AccessRequest): Decision {
   const { registry, decisions } = policy;
   if (isTurnedAway(registry, request.principal)) return decisions.unregistered;
-  const run = policy.hasConditions ? new ConditionRun(request, registry) : undefined;
+  const isDelegated = request.behalfOf !== undefined;
+  if (isDelegated && registry !== undefined) {
+    if (isTurnedAway(registry, request.behalfOf.subject)) return decisions.unregistered;
+    if (!mayActFor(registry, request, request.behalfOf.subject)) return decisions.undelegated;
+  }
+  const run = isDelegated || policy.hasConditions ? new ConditionRun(request, registry) : undefined;
   const index = policy.index.find(request, run);
   const decision = decisions.ofRule(index) ?? decideByException(policy, request, run);
   return run?.errors === undefined ? decision : { ...decision, conditionErrors: run.errors };

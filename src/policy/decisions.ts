@@ -10,6 +10,7 @@ export const REGISTRY_RULE = 'registry';
 export class Decisions {
   readonly byDefault: Decision;
   readonly unregistered: Decision;
+  readonly undelegated: Decision;
   readonly #ofRule: (Decision | undefined)[] = [];
   readonly #ofException: (Decision | undefined)[] = [];
 
@@ -20,6 +21,7 @@ export class Decisions {
   ) {
     this.byDefault = this.#decision('deny', DEFAULT_RULE, 'no_rule_matched');
     this.unregistered = this.#decision('deny', REGISTRY_RULE, 'identity_unregistered');
+    this.undelegated = this.#decision('deny', REGISTRY_RULE, 'delegation_denied');
   }
 
   ofRule(index: number): Decision | undefined {

@@ -12,3 +12,9 @@ export interface Delegation {
 
 /** Of how many actors the chain is: the caller, and who acted before it. */
 export const depthOf = ({ through }: Delegation): number => through.length + 1;
+
+/** Who acted, the first for the subject itself, the last the caller: as records have it. */
+export const actorsOf = ({ through }: Delegation, caller: PrincipalId): readonly string[] => [
+  ...through,
+  caller.uri,
+];

@@ -16,6 +16,8 @@ export interface ExceptionInput {
   /** When it was granted, Unix ms. */
   readonly grantedMs?: number | undefined;
   readonly principals: readonly PrincipalPattern[];
+  /** As of a rule: only for calls on behalf of one of these; without it for calls of the caller's own alone. */
+  readonly behalfOf?: readonly PrincipalPattern[] | undefined;
   readonly destinations: readonly string[];
   readonly methods?: readonly string[] | undefined;
   readonly paths?: readonly PathPattern[] | undefined;
@@ -61,6 +63,7 @@ const shapeOf = (exception: ExceptionInput): readonly unknown[] => [
   exception.methods === undefined ? null : sorted(exception.methods),
   exception.paths === undefined ? null : sorted(exception.paths.map((pattern) => pattern.text)),
   exception.when ?? null,
+  ...(exception.behalfOf === undefined ? [] : [sorted(exception.behalfOf.map((pattern) => pattern.text))]),
 ];
 
 const sorted = (values: readonly string[]): string[] => [...new Set(values)].sort();

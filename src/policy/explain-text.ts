@@ -31,6 +31,8 @@ export function mismatchText(
   switch (mismatch) {
     case 'principal':
       return `principal ${request.principal.uri} is none of ${list(rule.principals.map((p) => p.text))}`;
+    case 'behalf_of':
+      return behalfText(rule, request);
     case 'destination':
       return `destination ${request.destination} (route ${request.route}) is none of ${list([...rule.destinations])}`;
     case 'method':
@@ -54,6 +56,16 @@ export function mismatchText(
     default:
       return mismatch satisfies never;
   }
+}
+
+function behalfText({ behalfOf }: Rule, { behalfOf: delegation }: AccessRequest): string {
+  const subject = delegation?.subject.uri;
+  if (behalfOf === undefined)
+    return `allows only what the caller asks for itself, and this is on behalf of ${subject}: it has no behalfOf`;
+  const patterns = list(behalfOf.map(({ text }) => text));
+  return subject === undefined
+    ? `is only for calls on behalf of ${patterns}, and this is the caller's own`
+    : `behalfOf ${subject} is none of ${patterns}`;
 }
 
 const iso = (ms = 0): string => new Date(ms).toISOString();

@@ -1,5 +1,5 @@
 import { type DescribedRead, describeRead } from './condition-reads.js';
-import { ConditionRun } from './condition-run.js';
+import { ConditionRun, isFor } from './condition-run.js';
 import { type AccessRequest, type Decision, evaluate } from './decision.js';
 import { stateOf } from './exception.js';
 import { matchText, mismatchText } from './explain-text.js';
@@ -14,6 +14,7 @@ export type Mismatch =
   | 'destination'
   | 'method'
   | 'path'
+  | 'behalf_of'
   | 'decoded_path'
   | 'pending'
   | 'expired'
@@ -143,6 +144,7 @@ const BEFORE_CONDITION: ReadonlySet<Mismatch | undefined> = new Set<Mismatch>([
   'destination',
   'method',
   'path',
+  'behalf_of',
   'pending',
   'expired',
 ]);
@@ -211,13 +213,21 @@ export function findMismatch(
     const readings = [path, ...(decodedSlashPath === undefined ? [] : [decodedSlashPath])];
     const matching = readings.filter((reading) => matchesPath(rule, reading));
     if (matching.length === 0) return 'path';
+    if (!isOfDelegation(rule, request)) return 'behalf_of';
     return matching.some((reading) => run.holds(rule, reading)) ? undefined : 'condition';
   }
   if (!matchesPath(rule, path)) return 'path';
+  if (!isOfDelegation(rule, request)) return 'behalf_of';
   if (!run.holds(rule, path)) return whyNot(rule, request, run);
   if (decodedAllowed === undefined) return 'undecidable';
   return decodedAllowed ? undefined : 'decoded_path';
 }
+
+/** Whether the rule is for calls like this one: of the caller's own, or for this subject. A deny without `behalfOf` is for both. */
+const isOfDelegation = (rule: Rule, request: AccessRequest): boolean =>
+  rule.behalfOf === undefined
+    ? request.behalfOf === undefined || rule.effect === 'deny'
+    : isFor(rule.behalfOf, request);
 
 function whyNot(rule: Rule, { nowMs }: AccessRequest, run: ConditionRun): Mismatch {
   const state = rule.term === undefined ? undefined : stateOf(rule.term, nowMs);

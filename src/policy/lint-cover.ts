@@ -1,6 +1,6 @@
 import type { Reach } from './lint-reach.js';
 import { type LintSubject, pathsOf } from './lint-subject.js';
-import type { PatternSegments } from './pattern.js';
+import type { PatternSegments, PrincipalPattern } from './pattern.js';
 import { covers } from './pattern-cover.js';
 import type { Budget } from './pattern-overlap.js';
 import { SegmentTrie } from './segment-trie.js';
@@ -78,7 +78,8 @@ export class CoverIndex {
     const { methods } = all;
     if (methods !== undefined && !some.methods?.every((method) => methods.includes(method))) return false;
     if (!some.destinations.every((name) => this.#leadsTo(all, name))) return false;
-    return this.#takesInPrincipals(all, some) && this.#takesInPaths(all, some);
+    if (!this.#takesInDelegations(all, some)) return false;
+    return this.#takesInPatterns(all.principals, some.principals) && this.#takesInPaths(all, some);
   }
 
   #leadsTo({ destinations }: LintSubject, name: string): boolean {
@@ -90,12 +91,16 @@ export class CoverIndex {
     );
   }
 
-  #takesInPrincipals(all: LintSubject, some: LintSubject): boolean {
-    this.budget.left -= all.principals.length * some.principals.length;
-    return some.principals.every((one) =>
-      all.principals.some(
-        (other) => other.trustDomain === one.trustDomain && covers(other.segments, one.segments),
-      ),
+  /** Without `behalfOf` a deny is for all calls, an allow only for those of the caller's own. */
+  #takesInDelegations(all: LintSubject, some: LintSubject): boolean {
+    if (all.behalfOf === undefined) return some.behalfOf === undefined || all.effect === 'deny';
+    return some.behalfOf !== undefined && this.#takesInPatterns(all.behalfOf, some.behalfOf);
+  }
+
+  #takesInPatterns(all: readonly PrincipalPattern[], some: readonly PrincipalPattern[]): boolean {
+    this.budget.left -= all.length * some.length;
+    return some.every((one) =>
+      all.some((other) => other.trustDomain === one.trustDomain && covers(other.segments, one.segments)),
     );
   }
 

@@ -16,6 +16,7 @@ export interface LintSubject {
   readonly effect: Effect;
   readonly mode: 'enforce' | 'shadow';
   readonly principals: readonly PrincipalPattern[];
+  readonly behalfOf: readonly PrincipalPattern[] | undefined;
   readonly destinations: readonly string[];
   readonly methods: readonly string[] | undefined;
   readonly paths: readonly PathPattern[] | undefined;
@@ -37,7 +38,7 @@ export const subjectsOf = ({ rules, exceptions = [] }: PolicyInput): readonly Li
 ];
 
 const toSubject = (
-  { id, effect, principals, destinations, methods, paths, when }: RuleInput,
+  { id, effect, principals, behalfOf, destinations, methods, paths, when }: RuleInput,
   kind: LintSubject['kind'],
   mode: LintSubject['mode'],
   at: LintPath,
@@ -48,6 +49,7 @@ const toSubject = (
   effect,
   mode,
   principals,
+  behalfOf,
   destinations,
   methods,
   paths,

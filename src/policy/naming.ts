@@ -1,3 +1,4 @@
+import { namespaceOf } from '../identity/principal-id.js';
 import { err, ok, type Result } from '../reasons.js';
 import { type PatternSegments, type PrincipalPattern, parsePrincipalPattern } from './pattern.js';
 
@@ -25,11 +26,12 @@ export function parseNamingTemplate(text: string): Result<NamingTemplate, string
   if (!pattern.ok) return pattern;
   if (pattern.value.segments.length === 0)
     return err(`names the trust domain, not workloads; write ${text}/** for all of them`);
-  const at = parts.slice(FIRST_SEGMENT).filter(isKept).indexOf(ENVIRONMENT);
+  const first = namespaceOf(text) === undefined ? FIRST_SEGMENT : 0;
+  const at = parts.slice(first).filter(isKept).indexOf(ENVIRONMENT);
   return ok({ text, pattern: pattern.value, environmentAt: at < 0 ? undefined : at });
 }
 
-/** After `spiffe:`, nothing, and the trust domain. */
+/** After `spiffe:`, nothing, and the trust domain; a name in another namespace begins with its first segment. */
 const FIRST_SEGMENT = 3;
 /** As patterns are read: `**` twice in a row says no more than once. */
 const isKept = (part: string, i: number, parts: readonly string[]): boolean =>

@@ -31,6 +31,8 @@ export function parsePrincipalPattern(text: string): Result<PrincipalPattern, st
   const namespace = namespaceOf(text);
   if (namespace === undefined) return parseSpiffePattern(text);
   if (text.length > MAX_BYTES) return err('longer than 2048 bytes');
+  if (text.startsWith('//', namespace.length))
+    return err('must begin with spiffe:// in lower case, or with a namespace of `tokens` as in ci:octo/*');
   const segments = text.slice(namespace.length).split('/');
   const wild = checkWildcards(segments);
   if (wild !== undefined) return err(wild);

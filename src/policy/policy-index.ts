@@ -85,7 +85,7 @@ export class PolicyIndex {
 
   /**
    * Index of the deciding rule, or NO_RULE: the first deny in file order, else the first allow.
-   * @param run judges conditions; needed where a rule has one.
+   * @param run judges conditions and subjects; needed where a rule has one.
    */
   find(request: AccessRequest, run: ConditionRun | undefined): number {
     const view = this.#viewOf(request.principal);

@@ -9,7 +9,8 @@ export function revisionOf(
 ): string {
   const digest = createHash('sha256');
   addTo(digest, rules.digest);
-  addTo(digest, JSON.stringify([sorted(reads.headers), sorted(reads.query), registry?.revision ?? null]));
+  const read = [sorted(reads.headers), sorted(reads.query), registry?.revision ?? null];
+  addTo(digest, JSON.stringify(reads.claims.length === 0 ? read : [...read, sorted(reads.claims)]));
   for (const key of sorted(exceptions.map(keyOfException))) addTo(digest, key);
   return digest.digest('hex').slice(0, 16);
 }
@@ -29,6 +30,8 @@ export const canonicalText = (rule: Rule): string =>
     rule.methods === undefined ? null : sorted(rule.methods),
     rule.paths === undefined ? null : sorted(rule.paths.map((pattern) => pattern.text)),
     rule.condition?.text ?? null,
+    // only where it is said: policies that do not keep their revision
+    ...(rule.behalfOf === undefined ? [] : [sorted(rule.behalfOf.map((pattern) => pattern.text))]),
   ]);
 
 const sorted = (values: Iterable<string>): string[] => [...new Set(values)].sort();

@@ -5,9 +5,9 @@ import type { PolicyReads } from './condition-shape.js';
 import { Decisions } from './decisions.js';
 import type { ExceptionInput, ExceptionSpan } from './exception.js';
 import type { PathPattern, PrincipalPattern } from './pattern.js';
-import { PolicyIndex } from './policy-index.js';
 import { addTo, canonicalText, revisionOf } from './policy-revision.js';
 import { isTurnedAway, type Registry } from './registry.js';
+import { RuleIndexes } from './rule-indexes.js';
 
 export type Effect = 'allow' | 'deny';
 
@@ -74,8 +74,8 @@ export interface Policy {
   readonly shadow: Policy | undefined;
   /** Compiled forms; only the functions of this folder read them. */
   readonly hasConditions: boolean;
-  readonly index: PolicyIndex;
-  readonly exceptionIndex: PolicyIndex | undefined;
+  readonly index: RuleIndexes;
+  readonly exceptionIndex: RuleIndexes | undefined;
   readonly decisions: Decisions;
   readonly parts: PolicyParts;
 }
@@ -93,9 +93,9 @@ export interface PolicyParts {
 interface CompiledRules {
   readonly all: readonly Rule[];
   readonly digest: string;
-  readonly enforced: PolicyIndex;
+  readonly enforced: RuleIndexes;
   /** All of them, as if those in shadow were in force; there when there are any. */
-  readonly tried: PolicyIndex | undefined;
+  readonly tried: RuleIndexes | undefined;
   readonly hasConditions: boolean;
   readonly isTimeBound: boolean;
 }
@@ -159,8 +159,8 @@ function* compileRules(
   reads: PolicyReads,
 ): Generator<undefined, CompiledRules> {
   const conditions = new ConditionTexts(reads);
-  const enforced = new PolicyIndex();
-  const tried = inputs.some(({ mode }) => mode === 'shadow') ? new PolicyIndex() : undefined;
+  const enforced = new RuleIndexes();
+  const tried = inputs.some(({ mode }) => mode === 'shadow') ? new RuleIndexes() : undefined;
   const all: Rule[] = [];
   const digest = createHash('sha256');
   for (const [index, input] of inputs.entries()) {
@@ -181,7 +181,7 @@ function assemble(parts: PolicyParts, grants: readonly ExceptionInput[] = []): P
   const conditions = new ConditionTexts(reads);
   const exceptionRules = exceptions.map((exception, index) => toExceptionRule(exception, index, conditions));
   const revision = revisionOf(parts, exceptions);
-  const exceptionIndex = exceptions.length === 0 ? undefined : new PolicyIndex(exceptionRules);
+  const exceptionIndex = exceptions.length === 0 ? undefined : new RuleIndexes(exceptionRules);
   const policy: Omit<Policy, 'shadow'> = {
     rules: rules.all,
     exceptions,

@@ -2,6 +2,7 @@ import type { PatternSegments, PrincipalPattern } from './pattern.js';
 import { type Budget, overlaps } from './pattern-overlap.js';
 import { RankedPatterns } from './ranked-patterns.js';
 import { compareEntries, isExact, type RegistryEntry } from './registry.js';
+import { SegmentTrie } from './segment-trie.js';
 
 interface Domain {
   readonly ranked: RankedPatterns<RegistryEntry>;
@@ -19,6 +20,8 @@ const FRESH = ' ';
 /** What is odd about the entries of a registry, in time that grows with their number and no faster. */
 export class RegistryLint {
   readonly #domains = new Map<string, Domain>();
+  /** For whom somebody may act, by domain. */
+  readonly #subjects = new Map<string, SegmentTrie<true>>();
   readonly #overlapSteps: Budget = { left: MAX_OVERLAP_STEPS };
   readonly #shadowQuestions: Budget = { left: MAX_SHADOW_QUESTIONS };
 
@@ -36,12 +39,26 @@ export class RegistryLint {
       const longest = lengths.reduce((most, length) => Math.max(most, length), 0);
       this.#domains.set(domain, { ranked: rank(list), longest });
     }
+    for (const { delegations = [] } of entries)
+      for (const { for: patterns } of delegations) for (const pattern of patterns) this.#addSubject(pattern);
   }
 
   /** Can any identity be both of this pattern and registered? True where that takes too long to tell. */
   touches({ trustDomain, segments }: PrincipalPattern): boolean {
     const domain = this.#domains.get(trustDomain);
     return domain !== undefined && overlaps(domain.ranked.trie.root, segments, this.#overlapSteps);
+  }
+
+  /** Does any entry let anybody act for somebody of this pattern? True where that takes too long to tell. */
+  letsActFor({ trustDomain, segments }: PrincipalPattern): boolean {
+    const subjects = this.#subjects.get(trustDomain);
+    return subjects !== undefined && overlaps(subjects.root, segments, this.#overlapSteps);
+  }
+
+  #addSubject({ trustDomain, segments }: PrincipalPattern): void {
+    const trie = this.#subjects.get(trustDomain) ?? new SegmentTrie<true>();
+    this.#subjects.set(trustDomain, trie);
+    trie.insert(segments).value = true;
   }
 
   /** An entry whose identities all belong to others, and one of those; undefined where it is of use. */

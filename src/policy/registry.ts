@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { PrincipalId } from '../identity/principal-id.js';
-import { type PrincipalPattern, parsePrincipalPattern } from './pattern.js';
+import type { AccessRequest } from './decision.js';
+import { matchPrincipal, type PrincipalPattern, parsePrincipalPattern } from './pattern.js';
 import { compareSpecificity, RankedPatterns } from './ranked-patterns.js';
 
 /** Who answers for the identities of a pattern. */
@@ -47,6 +48,20 @@ export interface Registry extends RegistryInput {
 export const isTurnedAway = (registry: Registry | undefined, id: PrincipalId): boolean =>
   registry?.unregistered === 'deny' && registry.find(id) === undefined;
 
+/** Whether the entry of the caller lets it act for this subject, there. A caller without an entry acts for nobody. */
+export function mayActFor(
+  registry: Registry,
+  { principal, route, destination }: Pick<AccessRequest, 'principal' | 'route' | 'destination'>,
+  subject: PrincipalId,
+): boolean {
+  const grants = registry.find(principal)?.delegations ?? [];
+  return grants.some(
+    ({ for: patterns, destinations }) =>
+      (destinations === undefined || destinations.includes(destination) || destinations.includes(route)) &&
+      patterns.some((pattern) => matchPrincipal(pattern, subject)),
+  );
+}
+
 /** Compiles checked entries at once. */
 export function compileRegistry(input: RegistryInput): Registry {
   const steps = compileRegistrySteps(packRegistry(input));
@@ -77,7 +92,16 @@ export function* compileRegistrySteps({
   return { unregistered, entries, revision, find: (id) => index.find(id) };
 }
 
-type Row = readonly [text: string, owner: string, ...rest: readonly (string | null)[]];
+/** The last only where there are some: registries without any keep their revision. */
+type Row = PlainRow | readonly [...PlainRow, delegations: readonly GrantRow[]];
+type PlainRow = readonly [
+  text: string,
+  owner: string,
+  environment: string | null,
+  contact: string | null,
+  purpose: string | null,
+];
+type GrantRow = readonly [patterns: readonly string[], destinations: readonly string[] | null];
 
 const ENTRIES_IN_A_CHUNK = 128;
 
@@ -90,24 +114,46 @@ export function packRegistry({ unregistered, entries }: RegistryInput): PackedRe
   return { unregistered, chunks };
 }
 
-const toRow = ({ pattern, owner, environment, contact, purpose }: RegistryEntry): Row => [
-  pattern.text,
-  owner,
-  environment ?? null,
-  contact ?? null,
-  purpose ?? null,
-];
+function toRow({ pattern, owner, environment, contact, purpose, delegations = [] }: RegistryEntry): Row {
+  const row: PlainRow = [pattern.text, owner, environment ?? null, contact ?? null, purpose ?? null];
+  return delegations.length === 0 ? row : [...row, toGrantRows(delegations)];
+}
 
-function toEntry([text, owner, environment, contact, purpose]: Row): RegistryEntry {
-  const pattern = parsePrincipalPattern(text);
-  if (!pattern.ok) throw new Error(`${text}: ${pattern.error}`); // was checked when it was packed
+/** In one order, whatever it was written in. */
+const toGrantRows = (delegations: readonly DelegationGrant[]): readonly GrantRow[] =>
+  delegations
+    .map((grant): [string, GrantRow] => {
+      const row: GrantRow = [
+        sorted(grant.for.map(({ text }) => text)),
+        grant.destinations === undefined ? null : sorted(grant.destinations),
+      ];
+      return [JSON.stringify(row), row];
+    })
+    .sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0))
+    .map(([, row]) => row);
+
+const sorted = (values: readonly string[]): string[] => [...new Set(values)].sort();
+
+function toEntry([text, owner, environment, contact, purpose, delegations]: Row): RegistryEntry {
   return {
-    pattern: pattern.value,
+    pattern: patternOf(text),
     owner,
     environment: environment ?? undefined,
     contact: contact ?? undefined,
     purpose: purpose ?? undefined,
+    ...(delegations === undefined ? {} : { delegations: delegations.map(toGrant) }),
   };
+}
+
+const toGrant = ([patterns, destinations]: GrantRow): DelegationGrant => ({
+  for: patterns.map(patternOf),
+  destinations: destinations ?? undefined,
+});
+
+function patternOf(text: string): PrincipalPattern {
+  const pattern = parsePrincipalPattern(text);
+  if (!pattern.ok) throw new Error(`${text}: ${pattern.error}`); // was checked when it was packed
+  return pattern.value;
 }
 
 export function compareEntries({ pattern: a }: RegistryEntry, { pattern: b }: RegistryEntry): number {

@@ -10,8 +10,8 @@ import type {
   BundleEndpointOptions,
   BundleEndpointStatus,
 } from './bundle-endpoint-options.js';
-import { fetchBundleDocument } from './bundle-exchange.js';
 import { BundleStore, type StoredBundle } from './bundle-store.js';
+import { type DocumentRules, fetchDocument } from './document-exchange.js';
 import { plainProblem, type ServerTrust } from './endpoint-connection.js';
 
 /** Until the first answer, tries come sooner than the interval: 1 s, 2 s, 4 s, … up to it. Afterwards at the interval (Federation 6.2). */
@@ -22,6 +22,14 @@ const MIN_STALE_MS = 15 * 60_000;
 const CONFIRM_KEPT_MS = 300_000;
 /** Of one outage. A hostile endpoint could word its errors anew at every poll. */
 const MAX_SAID = 8;
+
+const BUNDLE: DocumentRules = {
+  what: 'the bundle',
+  accept: 'application/json',
+  maxBytes: 4 * 1024 * 1024,
+  maxRedirects: 5,
+  exchangeMs: 30_000,
+};
 
 /** Polls one bundle endpoint for one trust domain. What is in force changes by a sound, newer, proven answer only. */
 export class BundleEndpoint {
@@ -167,7 +175,13 @@ export class BundleEndpoint {
     try {
       await this.#load();
       if (this.#closed) return false;
-      fetched = await fetchBundleDocument(this.options.url, this.#trust, this.deps.timers, this.#end.signal);
+      fetched = await fetchDocument(
+        this.options.url,
+        this.#trust,
+        BUNDLE,
+        this.deps.timers,
+        this.#end.signal,
+      );
       if (this.#closed) return false;
       fetched = fetched.ok ? this.#adopt(fetched.value) : fetched;
       if (fetched.ok) await this.#succeed(fetched.value);

@@ -1,11 +1,10 @@
 import type { BundleEndpointConfig } from '../config/config.js';
-import { readPemCertificates } from '../identity/pem.js';
 import type { TrustDomain } from '../identity/spiffe-id.js';
 import { parseTrustBundle, type TrustBundle } from '../identity/trust-bundle.js';
-import { err, ok } from '../reasons.js';
 import { BundleEndpoint } from './bundle-endpoint.js';
 import type { BundleEndpointOptions } from './bundle-endpoint-options.js';
 import type { StoredBundle } from './bundle-store.js';
+import { caSource } from './ca-source.js';
 import { FileSource } from './file-source.js';
 import type { Source, SourceHost, SourceStatus } from './source.js';
 import { systemTimers } from './timers.js';
@@ -183,19 +182,4 @@ const bootstrapSource = (trustDomain: TrustDomain, file: string): FileSource<Tru
     name: `bundle:${trustDomain}`,
     files: () => [file],
     parse: (contents) => parseTrustBundle(trustDomain, contents.get(file) ?? Buffer.alloc(0)),
-  });
-
-/** Node takes the readable half of a broken PEM file without a word: it is read whole before it gets there. */
-const caSource = (file: string): FileSource<readonly string[]> =>
-  new FileSource({
-    name: 'ca',
-    files: () => [file],
-    parse: (contents) => {
-      const bytes = contents.get(file) ?? Buffer.alloc(0);
-      const certificates = readPemCertificates(bytes);
-      if (!certificates.ok) return err(`${file}: ${certificates.error}`);
-      return certificates.value.length === 0
-        ? err(`${file}: holds no certificate`)
-        : ok([bytes.toString('latin1')]);
-    },
   });

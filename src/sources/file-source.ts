@@ -32,13 +32,16 @@ export interface SourceSpec<T> {
   parse(contents: ReadonlyMap<string, Buffer>): Result<T, string> | Promise<Result<T, string>>;
   /** True where it could not be judged for want of something that has not come yet: no fault of what stands in the files. */
   isAwaited?(): boolean;
+  /** Why what is in force is out of date by now; undefined while it is not. */
+  outdated?(value: T): string | undefined;
   /** True where `next` lacks something that `current` has. */
   hasShrunk?(next: T, current: T): boolean;
+  /** Told when `next` takes the place of what was in force. */
+  adopted?(next: T, before: T | undefined): void;
 }
 
 /** One all-or-nothing source of files with its own last good value. */
 export class FileSource<T> implements Source {
-  readonly stale = undefined;
   value: T | undefined;
   #loadedAtMs: number | undefined;
   #lastError: string | undefined;
@@ -61,6 +64,10 @@ export class FileSource<T> implements Source {
 
   get hasValue(): boolean {
     return this.value !== undefined;
+  }
+
+  get stale(): string | undefined {
+    return this.value === undefined ? undefined : this.spec.outdated?.(this.value);
   }
 
   get isAwaited(): boolean {
@@ -219,7 +226,9 @@ export class FileSource<T> implements Source {
     this.#failedDigest = '';
     this.#lastError = undefined;
     if (parsed.value === undefined) return false; // what is in force already
+    const before = this.value;
     this.value = parsed.value;
+    this.spec.adopted?.(parsed.value, before);
     this.#digest = digest;
     this.#loadedAtMs = Date.now();
     return true;

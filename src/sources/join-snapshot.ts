@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { Config } from '../config/config.js';
+import type { AssertionPlan } from '../identity/assertion-claims.js';
 import { createRevocationList, type RevocationList } from '../identity/revocation.js';
 import { NO_TOKENS } from '../identity/token-trust.js';
 import { createTrustBundle, type TrustBundle } from '../identity/trust-bundle.js';
@@ -9,7 +10,9 @@ import { PathTemplates } from '../policy/path-template.js';
 import type { Policy } from '../policy/policy.js';
 import { compileRoutes } from '../policy/route-table.js';
 import type { ListenerView, OwnSvid, Recording, Snapshot } from '../snapshot.js';
+import { joinListeners } from './listener-sources.js';
 import { bundlesOf, ownSvidOf, type SourceSet, trustOf } from './source-set.js';
+import { describeKeys, joinTokens } from './token-sources.js';
 import { revocationPolicyOf, type TrustSources } from './trust-source.js';
 
 /** Joins the newest good of each source, as soon as there is an SVID of ours; what did not change keeps its object, so that nothing is computed for it again. */
@@ -39,9 +42,9 @@ export function joinSnapshot(
     outboundPlan: forwardPlan('outbound', config, own, before),
     gateways: new Set(config.trustedPeers.gateways.map((id) => id.uri)),
     trustRevision: trustRevision(trust, sources),
-    tokens: NO_TOKENS,
-    serverCertificates: new Map(),
-    injected: new Map(),
+    tokens: joinTokens(sources.tokens, before?.tokens ?? NO_TOKENS),
+    ...joinListeners(sources.listeners, before),
+    assertions: assertionPlan(config, own, sources, before?.assertions),
   };
 }
 
@@ -79,6 +82,7 @@ function recordingOf(
   return {
     headers: [...new Set([...reads.headers, ...recorded.headers])],
     query: [...new Set([...reads.query, ...recorded.query])],
+    claims: reads.claims,
     templates: pathTemplates === undefined ? undefined : new PathTemplates(pathTemplates),
   };
 }
@@ -96,6 +100,25 @@ function forwardPlan(
   return compileForwardPlan(config.forward, names);
 }
 
+/** The same object while it says the same: assertions are remembered by it. */
+function assertionPlan(
+  { forward: { assertion } }: Config,
+  own: OwnSvid,
+  { assertionKey }: SourceSet,
+  before: AssertionPlan | undefined,
+): AssertionPlan | undefined {
+  const signer = assertionKey?.value?.signer;
+  if (assertion === undefined || signer === undefined) return undefined;
+  const { lifetimeMs, audience } = assertion;
+  const issuer = own.id.uri;
+  const isSame =
+    before?.signer === signer &&
+    before.issuer === issuer &&
+    before.lifetimeMs === lifetimeMs &&
+    before.audience === audience;
+  return isSame ? before : { signer, issuer, lifetimeMs, audience };
+}
+
 /** The operator's file and what the admin listener was told: either may revoke, neither takes back what the other says. */
 export function revocationsOf({ revocations, emergency }: SourceSet): RevocationList {
   const list = revocations?.value ?? NOTHING_REVOKED;
@@ -104,7 +127,10 @@ export function revocationsOf({ revocations, emergency }: SourceSet): Revocation
 
 const NOTHING_REVOKED = createRevocationList([], '');
 
-function trustRevision(trust: readonly TrustSources[], { revocations, emergency }: SourceSet): string {
+function trustRevision(
+  trust: readonly TrustSources[],
+  { revocations, emergency, tokens }: SourceSet,
+): string {
   const hash = createHash('sha256');
   const lines = trust.map(
     ({ config, bundle, crls, givenCrls }) =>
@@ -113,7 +139,7 @@ function trustRevision(trust: readonly TrustSources[], { revocations, emergency 
         ...givenCrls().map((crl) => crl.sha256),
       ].join(' ')}`,
   );
-  for (const line of lines.sort()) hash.update(`${line}\n`);
+  for (const line of [...lines, ...describeKeys(tokens)].sort()) hash.update(`${line}\n`);
   return hash
     .update(revocations?.value?.revision ?? '')
     .update(emergency === undefined || emergency.list.entries.length === 0 ? '' : emergency.list.revision)

@@ -23,7 +23,7 @@ export function loadOwnSvid(certificate: Buffer, key: Buffer): Result<LoadedSvid
 }
 
 /** OpenSSL has rules of its own (a key it finds too small); to meet them here is a refusal, in the listener it would be an outage. */
-export function whyUnusable(own: OwnSvid): string | undefined {
+export function whyUnusable(own: Pick<OwnSvid, 'certificatePem' | 'keyPem'>): string | undefined {
   try {
     createSecureContext({ cert: own.certificatePem, key: own.keyPem, ca: [] });
     return undefined;

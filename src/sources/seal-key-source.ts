@@ -1,6 +1,6 @@
 import { stat } from 'node:fs/promises';
 import { parseSealKey, type SealKey } from '../audit/seal-key.js';
-import { warnOfSealKeyMode } from '../config/seal-check.js';
+import { warnOfKeyMode } from '../config/seal-check.js';
 import { err } from '../reasons.js';
 import { FileSource } from './file-source.js';
 
@@ -22,7 +22,7 @@ export function sealKeySource(
         (found) => found.mode,
         () => 0,
       );
-      const warning = warnOfSealKeyMode(file, mode);
+      const warning = warnOfKeyMode(file, mode);
       if (warning !== undefined) noted(source, warning);
       return key;
     },

@@ -6,11 +6,11 @@ import type { SpiffeId } from '../identity/spiffe-id.js';
 import type { TrustBundleSet } from '../identity/trust-bundle.js';
 import type { VerifiedSvid } from '../identity/x509-svid.js';
 import type { Policy } from '../policy/policy.js';
-import { err, type Refusal, type Result } from '../reasons.js';
+import type { Refusal, Result } from '../reasons.js';
 import type { Snapshot } from '../snapshot.js';
+import type { AssertionKeySource } from './assertion-key-source.js';
 import { ConfigReader, hasLostDeny, type Loaded } from './config-reader.js';
 import { DirectoryWatch } from './directory-watch.js';
-import { DriftWatch } from './drift.js';
 import type { EmergencyRevocations } from './emergency-revocations.js';
 import type { PeerReader } from './endpoint-connection.js';
 import { FileSource } from './file-source.js';
@@ -27,7 +27,9 @@ import {
   sourcesOf,
   trustOf,
 } from './source-set.js';
-import { revocationPolicyOf, staleLists } from './trust-source.js';
+import { SourceTroubles, type TroubleEvents } from './source-troubles.js';
+import { TokenDesk } from './token-desk.js';
+import { revocationPolicyOf } from './trust-source.js';
 
 const POLL_MS = 1000;
 /** Events of one change come in a row. */
@@ -43,16 +45,13 @@ export interface KeptStatus extends SourceStatus {
   readonly awaited: boolean;
   /** Its files have said something else than what is in force for more than a minute. */
   readonly drifted: boolean;
+  /** We are ready without it. */
+  readonly optional: boolean;
 }
 
 /** Told of every change; `app` turns it into logs, metrics, records and listeners that adopt. */
-export interface KeeperEvents {
+export interface KeeperEvents extends TroubleEvents {
   adopted(source: string, next: Snapshot, before: Snapshot | undefined, causeMs: number): void;
-  refused(source: string, error: string, current: Snapshot | undefined): void;
-  /** A source in force has passed its own date (a CRL its nextUpdate). Told once. */
-  stale(source: string, problem: string, current: Snapshot | undefined): void;
-  /** Its files have differed from what is in force for more than a minute. Told once. */
-  drifted(source: string, problem: string, current: Snapshot | undefined): void;
   /** A source that has to be asked gave something new, and nobody told us to ask. */
   found(source: string): void;
   /** Something in force that is out of the ordinary. */
@@ -73,9 +72,11 @@ export class SnapshotKeeper implements SourceHost {
   readonly #checks = new WeakMap<Source, Promise<boolean>>();
   /** Being asked because we were told to. */
   readonly #polled = new Set<Source>();
-  readonly #reported = new Map<string, string>();
-  readonly #drift = new DriftWatch();
-  #stale: ReadonlyMap<string, string> = new Map();
+  readonly #troubles: SourceTroubles;
+  readonly #tokenDesk = new TokenDesk(() => {
+    const loaded = this.#configSource.value;
+    return loaded && { tokens: loaded.sources.tokens, agent: loaded.config.workloadApi?.socket };
+  });
   #poll: NodeJS.Timeout | undefined;
   #gathering: NodeJS.Timeout | undefined;
   #started: Config | undefined;
@@ -91,6 +92,7 @@ export class SnapshotKeeper implements SourceHost {
     /** Processes that share the configured limits. */
     workers = 1,
   ) {
+    this.#troubles = new SourceTroubles(events);
     const connect = (config: Config): SourceSet =>
       connectSources(config, this.#present, (identity) => this.#ownSvidCheck(identity), this);
     this.#reader = new ConfigReader({ file, env, workers, nowMs }, connect);
@@ -133,6 +135,7 @@ export class SnapshotKeeper implements SourceHost {
     clearInterval(this.#poll);
     clearTimeout(this.#gathering);
     this.#watch.close();
+    this.#tokenDesk.close();
     this.emergency?.close();
     this.grants?.close();
   }
@@ -160,6 +163,10 @@ export class SnapshotKeeper implements SourceHost {
   }
 
   /** The key that signs seals, if there are to be any. */
+  get assertionKey(): AssertionKeySource | undefined {
+    return this.#present?.assertionKey;
+  }
+
   get sealKey(): FileSource<SealKey> | undefined {
     return this.#present?.sealKey;
   }
@@ -179,12 +186,18 @@ export class SnapshotKeeper implements SourceHost {
     if (!this.#closed && this.#sources().includes(source)) this.#adopt(source, this.nowMs());
   }
 
+  /** Its own value is in force and out of date. */
+  isOutdated(name: string): boolean {
+    return this.#sources().some((source) => source.name === name && source.stale !== undefined);
+  }
+
   get status(): readonly KeptStatus[] {
     return this.#sources().map((source) => ({
       ...source.status,
-      stale: source.stale ?? this.#stale.get(source.name),
+      stale: source.stale ?? this.#troubles.staleOf(source.name),
       awaited: source.isAwaited,
-      drifted: this.#drift.drifted.has(source.name),
+      drifted: this.#troubles.hasDrifted(source.name),
+      optional: source.isOptional ?? false,
     }));
   }
 
@@ -215,12 +228,12 @@ export class SnapshotKeeper implements SourceHost {
     this.#sayStale();
   }
 
-  async refreshKeys(_issuer: string): Promise<boolean> {
-    return false;
+  refreshKeys(issuer: string): Promise<boolean> {
+    return this.#tokenDesk.refreshKeys(issuer);
   }
 
-  async validate(_audience: string, _token: string): Promise<Result<SpiffeId, NotValidated>> {
-    return err({ kind: 'unsupported', message: '' });
+  validate(audience: string, token: string): Promise<Result<SpiffeId, NotValidated>> {
+    return this.#tokenDesk.validate(audience, token);
   }
 
   noted(source: Source, note: string): void {
@@ -263,15 +276,8 @@ export class SnapshotKeeper implements SourceHost {
   #tick(): void {
     void this.#checkAll();
     this.#sayStale();
-    this.#sayDrifted();
+    this.#troubles.lookForDrift(this.#sources(), this.restartNeeded, this.current);
     void this.#followFiles();
-  }
-
-  #sayDrifted(): void {
-    const waiting =
-      this.restartNeeded.length === 0 ? undefined : `${this.restartNeeded.join(', ')} needs a restart`;
-    for (const [source, problem] of this.#drift.look(this.#sources(), waiting, performance.now()))
-      this.events.drifted(source, problem, this.current);
   }
 
   /** Each source by itself: one that is still settling, or never does, holds up no other. */
@@ -328,31 +334,11 @@ export class SnapshotKeeper implements SourceHost {
   }
 
   #report(source: Source): void {
-    const { name } = source;
-    const error = source.lastError;
-    if (error === undefined) return void this.#reported.delete(name);
-    if (this.#reported.get(name) === error) return;
-    this.#reported.set(name, error);
-    this.events.refused(name, error, this.current);
-    void this.#followFiles();
+    if (this.#troubles.look(source, this.current)) void this.#followFiles();
   }
 
-  /** A list that outlived its nextUpdate changes no file, so nothing else would tell. */
   #sayStale(): void {
-    const nowMs = this.nowMs();
-    const stale = new Map<string, string>();
-    const sources = this.#present;
-    if (sources === undefined) return;
-    for (const trust of trustOf(sources)) {
-      for (const [name, problem] of staleLists(trust, nowMs)) stale.set(name, problem);
-    }
-    for (const source of sourcesOf(sources))
-      if (source.stale !== undefined) stale.set(source.name, source.stale);
-    const before = this.#stale;
-    this.#stale = stale;
-    for (const [name, problem] of stale) {
-      if (before.get(name) !== problem) this.events.stale(name, problem, this.current);
-    }
+    if (this.#present !== undefined) this.#troubles.lookForStale(this.#present, this.nowMs(), this.current);
   }
 
   #sources(): Source[] {

@@ -6,12 +6,15 @@ import type { RevocationList } from '../identity/revocation.js';
 import type { TrustBundle, TrustBundleSet } from '../identity/trust-bundle.js';
 import { err, ok } from '../reasons.js';
 import type { OwnSvid } from '../snapshot.js';
+import { AssertionKeySource } from './assertion-key-source.js';
 import { EmergencyRevocations } from './emergency-revocations.js';
 import { FileSource } from './file-source.js';
 import { GrantStore } from './grant-store.js';
+import { connectListeners, type ListenerSources, listenerSourcesOf } from './listener-sources.js';
 import { type LoadedSvid, loadOwnSvid, verifyOwnSvid } from './own-svid.js';
 import { sealKeySource } from './seal-key-source.js';
 import type { Source, SourceHost } from './source.js';
+import { connectTokens, keySourcesOf, type TokenSources } from './token-sources.js';
 import { TrustFolder } from './trust-folder.js';
 import { connectTrust, type TrustOrigins, type TrustSources } from './trust-source.js';
 import { WorkloadApiSource } from './workload-api-source.js';
@@ -28,6 +31,9 @@ export interface SourceSet {
   /** undefined = it comes from the Workload API. */
   readonly identity: FileSource<LoadedSvid> | undefined;
   readonly sealKey: FileSource<SealKey> | undefined;
+  readonly assertionKey: AssertionKeySource | undefined;
+  readonly tokens: TokenSources;
+  readonly listeners: ListenerSources;
 }
 
 /** What the own SVID is checked against, at the moment of the check. */
@@ -68,12 +74,16 @@ export function connectSources(
         : (reuse(known?.identity, identity.certificateFile, identity.keyFile) ??
           identitySource(identity.certificateFile, identity.keyFile, against)),
     sealKey: connectSealKey(config, known, host),
+    assertionKey: connectAssertionKey(config, known?.assertionKey, host),
+    tokens: connectTokens(config, known?.tokens, host),
+    listeners: connectListeners(config, known?.listeners, host),
   };
 }
 
 /** In the order in which they depend on each other: a bundle stands behind its lists and the own SVID. */
 export function sourcesOf(set: SourceSet): Source[] {
-  const { workloadApi, entries, folders, revocations, emergency, grants, identity, sealKey } = set;
+  const { workloadApi, entries, folders, revocations, emergency, grants, identity, sealKey, assertionKey } =
+    set;
   const sources: (Source | undefined)[] = [
     emergency?.source, // first: nothing else has as much hurry
     revocations,
@@ -84,6 +94,9 @@ export function sourcesOf(set: SourceSet): Source[] {
     ...folders.flatMap(({ trust }) => trust.flatMap(({ own }) => own)),
     identity,
     sealKey,
+    assertionKey,
+    ...keySourcesOf(set.tokens),
+    ...listenerSourcesOf(set.listeners),
   ];
   return sources.filter((source) => source !== undefined);
 }
@@ -128,7 +141,7 @@ function connectFolders(
 }
 
 function connectWorkloadApi(
-  { workloadApi, identity }: Config,
+  { workloadApi, identity, tokens }: Config,
   known: WorkloadApiSource | undefined,
   host: SourceHost,
 ): WorkloadApiSource | undefined {
@@ -136,7 +149,9 @@ function connectWorkloadApi(
   const { socket } = workloadApi;
   const wants = { socket, identity: identity.kind === 'workloadApi' ? identity : undefined };
   const isKept = JSON.stringify(known?.wants) === JSON.stringify(wants);
-  return isKept && known !== undefined ? known : new WorkloadApiSource(wants, host);
+  const source = isKept && known !== undefined ? known : new WorkloadApiSource(wants, host);
+  if (tokens.some(({ issuer }) => issuer.kind === 'jwt-svid')) source.wantJwtBundles();
+  return source;
 }
 
 function reuse<T>(source: FileSource<T> | undefined, ...files: string[]): FileSource<T> | undefined {
@@ -160,6 +175,19 @@ function connectSealKey(
   if (known !== undefined) return known.sealKey;
   if (audit.seal === undefined) return undefined;
   return sealKeySource(audit.seal.keyFile, (source, note) => host.noted(source, note));
+}
+
+/** Another file, overlap or place is another source; what the old one published it publishes on. */
+function connectAssertionKey(
+  { forward: { assertion } }: Config,
+  known: AssertionKeySource | undefined,
+  host: SourceHost,
+): AssertionKeySource | undefined {
+  if (assertion === undefined) return undefined;
+  const { keyFile, overlapMs, jwksFile } = assertion;
+  const now = known?.settings;
+  const isSame = now?.keyFile === keyFile && now.overlapMs === overlapMs && now.jwksFile === jwksFile;
+  return isSame ? known : new AssertionKeySource(assertion, host, known);
 }
 
 /** A shorter bound is held against what stands in the file as well: that makes it another source. */

@@ -20,6 +20,8 @@ export interface Source {
   readonly hasValue: boolean;
   /** It has no value because somebody else has not given one yet: no fault of what stands here. */
   readonly isAwaited: boolean;
+  /** We are ready without it: what rests on it is refused by itself. */
+  readonly isOptional?: boolean;
   readonly status: SourceStatus;
   readonly lastError: string | undefined;
   /** Failed, or being looked into: what it was judged against may be out of date by the time it is judged. */

@@ -4,12 +4,12 @@ import { basename, dirname, join } from 'node:path';
 import { err, ok, type Result } from '../reasons.js';
 
 /** On the disk, whole, before anybody is told so: temporary file, fsync, rename, fsync of the folder. */
-export async function replaceSynced(file: string, text: string): Promise<Result<void, string>> {
+export async function replaceSynced(file: string, text: string, mode = 0o600): Promise<Result<void, string>> {
   // Through a link, so that the file it leads to is the one that a restart finds.
   const target = await realpath(file).catch(() => file);
   const temporary = join(dirname(target), `.${basename(target)}.${randomBytes(6).toString('hex')}.tmp`);
   try {
-    await writeSynced(temporary, text);
+    await writeSynced(temporary, text, mode);
     await rename(temporary, target);
     await syncFolder(dirname(target));
     return ok(undefined);
@@ -22,8 +22,8 @@ export async function replaceSynced(file: string, text: string): Promise<Result<
 /** Of a failed effect: its system code, or what it says. */
 export const codeOf = (cause: unknown): string => (cause as { code?: string }).code ?? String(cause);
 
-async function writeSynced(file: string, text: string): Promise<void> {
-  const handle = await open(file, 'wx', 0o600);
+async function writeSynced(file: string, text: string, mode: number): Promise<void> {
+  const handle = await open(file, 'wx', mode);
   try {
     await handle.writeFile(text);
     await handle.sync();

@@ -28,6 +28,7 @@ export class WorkloadApiSource implements Source {
   #crls: ReadonlyMap<string, readonly Crl[]> = new Map();
   #refused: WorkloadState | undefined;
   #hasStarted = false;
+  #wantsJwtBundles = false;
   #isClosed = false;
 
   constructor(
@@ -75,7 +76,7 @@ export class WorkloadApiSource implements Source {
     if (this.#isClosed) return false;
     const { socket, identity } = this.wants;
     this.#api = new WorkloadApi(
-      { socket, wants: { svids: identity !== undefined, jwtBundles: false }, ...identity },
+      { socket, wants: { svids: identity !== undefined, jwtBundles: this.#wantsJwtBundles }, ...identity },
       {
         onUpdate: (state) => this.#take(state),
         onProblem: (message, { revoked }) => this.#complain(message, revoked),
@@ -85,6 +86,12 @@ export class WorkloadApiSource implements Source {
     );
     this.#api.start();
     return false;
+  }
+
+  /** The keys of JWT-SVIDs as well, from now on. What it has said already stays in force meanwhile. */
+  wantJwtBundles(): void {
+    this.#wantsJwtBundles = true;
+    this.#api?.wantJwtBundles();
   }
 
   async check(): Promise<boolean> {

@@ -71,6 +71,7 @@ interface Trouble {
 }
 
 const MAX_SAID = 32;
+const JWT_BUNDLES = 'FetchJWTBundles';
 
 /** A client of the SPIFFE Workload API: keeps its streams open and joins what they say. */
 export class WorkloadApi {
@@ -80,7 +81,7 @@ export class WorkloadApi {
   #content = '';
   #loadedAtMs: number | undefined;
   #failures = 0;
-  readonly #streams: readonly {
+  readonly #streams: {
     open(): void;
     close(): void;
     readonly method: string;
@@ -101,6 +102,14 @@ export class WorkloadApi {
 
   start(): void {
     for (const stream of this.#streams) if (stream.phase === 'idle') stream.open();
+  }
+
+  /** The keys of JWT-SVIDs too, from now on. */
+  wantJwtBundles(): void {
+    if (this.#streams.some(({ method }) => method === JWT_BUNDLES)) return;
+    const stream = this.#jwtStream();
+    this.#streams.push(stream);
+    stream.open();
   }
 
   /** Nothing is said after it. */
@@ -147,7 +156,7 @@ export class WorkloadApi {
 
   #jwtStream() {
     return this.#stream<JwtBundlesResponse, JwtBundles>(
-      { socket: this.options.socket, method: 'FetchJWTBundles', read: readJwtBundles },
+      { socket: this.options.socket, method: JWT_BUNDLES, read: readJwtBundles },
       (bundles) => {
         this.#jwt = bundles;
         return undefined;

@@ -65,11 +65,22 @@ export class Metrics implements ListenerMetrics {
     'Requests of verified identities that the registry does not know.',
     ['listener'],
   );
+  readonly #delegated = this.#counter(
+    'delegated_requests_total',
+    'Requests on behalf of another, by what says so: a token, an assertion, or the header of a trusted proxy.',
+    ['listener', 'by', 'effect'],
+  );
   readonly #staticSecrets = this.#counter(
     'static_secrets_total',
     'Static secrets that came with requests of verified identities.',
     ['route', 'kind'],
   );
+  readonly #injected = this.#counter(
+    'injected_credential_requests_total',
+    'Requests that went to their service with a credential put in for it.',
+    ['route'],
+  );
+  readonly #assertions = this.#counter('assertions_signed_total', 'Assertions that were signed.', []);
   readonly #terminated = this.#counter(
     'connections_terminated_total',
     'Open connections ended because access ended.',
@@ -211,6 +222,18 @@ export class Metrics implements ListenerMetrics {
 
   countUnregistered(listener: string): void {
     this.#unregistered.inc({ listener });
+  }
+
+  countDelegated(listener: string, by: string, effect: string): void {
+    this.#delegated.inc({ listener, by, effect });
+  }
+
+  countInjected(route: string): void {
+    this.#injected.inc({ route });
+  }
+
+  countAssertion(): void {
+    this.#assertions.inc();
   }
 
   countStaticSecret(route: string, kind: SecretKind): void {

@@ -3,7 +3,9 @@ import t from 'tap';
 import { type AccessRequest, type Decision, evaluate } from '../../src/policy/decision.js';
 import { type Explanation, explain, type RuleExplanation } from '../../src/policy/explain.js';
 import { UnknownFact } from '../../src/policy/facts.js';
+import { matchPrincipal } from '../../src/policy/pattern.js';
 import { compilePolicy, type Policy } from '../../src/policy/policy.js';
+import type { DelegationGrant } from '../../src/policy/registry.js';
 import { policies, registries, requests } from '../support/policy-arbitrary.js';
 
 const compiled = fc
@@ -46,8 +48,18 @@ function implied(
   return allow === undefined ? { effect: 'deny', rule: 'default' } : { effect: 'allow', rule: allow.rule };
 }
 
-const isRegistryDeny = ({ registry }: Policy, { principal }: AccessRequest): boolean =>
-  registry?.unregistered === 'deny' && registry.find(principal) === undefined;
+function isRegistryDeny({ registry }: Policy, request: AccessRequest): boolean {
+  if (registry === undefined) return false;
+  const { principal, behalfOf, route, destination } = request;
+  const asked = behalfOf === undefined ? [principal] : [principal, behalfOf.subject];
+  if (registry.unregistered === 'deny' && asked.some((id) => registry.find(id) === undefined)) return true;
+  if (behalfOf === undefined) return false;
+  const isThere = ({ destinations }: DelegationGrant): boolean =>
+    destinations === undefined || destinations.includes(route) || destinations.includes(destination);
+  const isFor = (grant: DelegationGrant): boolean =>
+    grant.for.some((pattern) => matchPrincipal(pattern, behalfOf.subject));
+  return !registry.find(principal)?.delegations?.some((grant) => isThere(grant) && isFor(grant));
+}
 
 function checkAgreement(policy: Policy, request: AccessRequest, seen: Seen): void {
   const explanation = explain(policy, request);
@@ -109,6 +121,7 @@ t.test(
       'policy_denied',
       'no_rule_matched',
       'identity_unregistered',
+      'delegation_denied',
     ];
     for (const reason of reasons) t.ok((seen.reasons.get(reason) ?? 0) > 100, `${reason} was among them`);
     t.ok(seen.shadows > 500, `${seen.shadows} had a shadow`);

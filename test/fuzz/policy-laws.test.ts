@@ -1,11 +1,15 @@
 import fc from 'fast-check';
 import t from 'tap';
+import type { PrincipalId } from '../../src/identity/principal-id.js';
 import { type AccessRequest, type Decision, evaluate } from '../../src/policy/decision.js';
 import type { ExceptionInput } from '../../src/policy/exception.js';
 import { lintPolicy } from '../../src/policy/lint.js';
+import { matchPrincipal, type PrincipalPattern } from '../../src/policy/pattern.js';
 import { compilePolicy, type PolicyInput, type RuleInput, withGrants } from '../../src/policy/policy.js';
 import type { Registry } from '../../src/policy/registry.js';
 import {
+  delegatedPolicies,
+  delegations,
   exceptions,
   methods,
   policies,
@@ -15,7 +19,7 @@ import {
   rules,
 } from '../support/policy-arbitrary.js';
 
-const options = { seed: 4, numRuns: 400 };
+const options = { seed: 4, numRuns: 600 };
 const asking = fc.array(requests(true), { minLength: 20, maxLength: 20 });
 
 /** Answers to all of them under one policy. */
@@ -52,6 +56,51 @@ t.test('deny wins: what one deny rule denies, no rule or exception beside it let
   t.ok(denied > 500, `${denied} times`);
 });
 
+t.test('a rule or exception without behalfOf never lets in a call on behalf of another', async (t) => {
+  const seen = { delegated: 0, own: 0 };
+  const someDelegated = fc.array(requests(true, fc.option(delegations, { nil: undefined, freq: 4 })), {
+    minLength: 20,
+    maxLength: 20,
+  });
+  fc.assert(
+    fc.property(delegatedPolicies, registries, someDelegated, (policy, registry, asked) => {
+      const isFor = (
+        { behalfOf }: { behalfOf?: readonly PrincipalPattern[] | undefined },
+        subject: PrincipalId,
+      ) => behalfOf?.some((pattern) => matchPrincipal(pattern, subject)) === true;
+      return answers(policy, registry, asked).every((decision, i) => {
+        if (decision.effect === 'deny') return true;
+        const subject = asked[i]?.behalfOf?.subject;
+        const all = [...policy.rules, ...(policy.exceptions ?? [])];
+        const by = all.find(({ id }) => id === decision.rule);
+        if (by === undefined) return false;
+        if (subject === undefined) seen.own++;
+        else seen.delegated++;
+        return subject === undefined ? by.behalfOf === undefined : isFor(by, subject);
+      });
+    }),
+    { ...options, numRuns: 1500 },
+  );
+  t.ok(seen.delegated > 100, `${seen.delegated} calls on behalf of another were let in`);
+  t.ok(seen.own > 20, `${seen.own} of the caller's own were`);
+});
+
+t.test('what rules with behalfOf say changes nothing for the calls of a caller itself', async () => {
+  fc.assert(
+    fc.property(policies, registries, asking, (policy, registry, asked) => {
+      const own = asked.filter(({ behalfOf }) => behalfOf === undefined);
+      const without = {
+        ...policy,
+        rules: policy.rules.filter(({ behalfOf }) => behalfOf === undefined),
+        exceptions: policy.exceptions?.filter(({ behalfOf }) => behalfOf === undefined),
+      };
+      const named = (decisions: readonly Decision[]) => decisions.map(({ rule }) => rule).join(' ');
+      return named(answers(policy, registry, own)) === named(answers(without, registry, own));
+    }),
+    options,
+  );
+});
+
 t.test('an exception never beats a deny, nor the registry', async (t) => {
   let asks = 0;
   fc.assert(
@@ -63,7 +112,12 @@ t.test('an exception never beats a deny, nor the registry', async (t) => {
       );
       return asked.every((request) => {
         const { reason } = evaluate(before, request);
-        if (reason !== 'policy_denied' && reason !== 'identity_unregistered') return true;
+        if (
+          reason !== 'policy_denied' &&
+          reason !== 'identity_unregistered' &&
+          reason !== 'delegation_denied'
+        )
+          return true;
         asks++;
         return evaluate(after, request).reason === reason;
       });

@@ -1,5 +1,6 @@
 import { parseSpiffeId } from '../../src/identity/spiffe-id.js';
 import { type Condition, compileCondition, type PolicyReads } from '../../src/policy/condition.js';
+import type { Delegation } from '../../src/policy/delegation.js';
 import { type ConditionInput, type RequestFacts, UnknownFact } from '../../src/policy/facts.js';
 import { parsePrincipalPattern } from '../../src/policy/pattern.js';
 import type { RegistryEntry } from '../../src/policy/registry.js';
@@ -19,6 +20,8 @@ export interface Sample {
   readonly nowMs?: number;
   readonly headers?: Readonly<Record<string, string>>;
   readonly query?: Readonly<Record<string, string>>;
+  readonly claims?: Readonly<Record<string, string>>;
+  readonly behalfOf?: Delegation;
   readonly facts?: Partial<RequestFacts>;
   readonly registered?: RegistryEntry | undefined;
 }
@@ -44,7 +47,7 @@ export function inputOf(sample: Sample = {}): ConditionInput {
     of !== undefined && Object.hasOwn(of, name) ? of[name] : undefined;
   const facts = {
     header: (name: string) => own(sample.headers, name),
-    claim: () => undefined,
+    claim: (name: string) => own(sample.claims, name),
     query: (name: string) => own(sample.query, name),
     credential: {
       kind: 'x509',
@@ -57,6 +60,7 @@ export function inputOf(sample: Sample = {}): ConditionInput {
   return {
     request: {
       principal: must(parseSpiffeId(sample.id ?? 'spiffe://example.org/ns/prod/sa/web')),
+      behalfOf: sample.behalfOf,
       method: sample.method ?? 'GET',
       path,
       host: 'billing.internal',

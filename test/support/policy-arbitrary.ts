@@ -1,6 +1,7 @@
 import fc from 'fast-check';
-import { parseSpiffeId, type SpiffeId } from '../../src/identity/spiffe-id.js';
+import { type PrincipalId, parsePrincipalId } from '../../src/identity/principal-id.js';
 import type { AccessRequest } from '../../src/policy/decision.js';
+import type { Delegation } from '../../src/policy/delegation.js';
 import type { ExceptionInput } from '../../src/policy/exception.js';
 import { GivenFacts } from '../../src/policy/given-facts.js';
 import {
@@ -20,7 +21,7 @@ const must = <T>(result: { ok: true; value: T } | { ok: false; error: string }):
 };
 const principal = (text: string): PrincipalPattern => must(parsePrincipalPattern(text));
 const path = (text: string): PathPattern => must(parsePathPattern(text));
-const id = (text: string): SpiffeId => must(parseSpiffeId(text));
+const id = (text: string): PrincipalId => must(parsePrincipalId(text));
 
 /** Of the moments that conditions, exceptions and credentials speak of, in ms. */
 const MOMENTS = [0, 1000, 2000, 3000, 4000, 5000] as const;
@@ -32,16 +33,20 @@ export const routes = [
   { name: 'r3', upstream: 'v', path: path('/**'), encodedSlash: true },
 ];
 export const methods: ReadonlySet<string> = new Set(['GET', 'POST']);
-export const reads = { headers: ['x-a'], query: ['q'], claims: [] };
+export const reads = { headers: ['x-a'], query: ['q'], claims: ['tenant'] };
 
 const principals = fc.uniqueArray(
   fc
     .constantFrom('**', '*', 'ns/*', 'ns/**', 'ns/web', 'ns/batch', '**/web', 'web', 'ns/*/web')
     .chain((tail) =>
-      fc.constantFrom('a.test', 'b.test').map((domain) => principal(`spiffe://${domain}/${tail}`)),
+      fc.constantFrom('spiffe://a.test/', 'spiffe://b.test/').map((domain) => principal(`${domain}${tail}`)),
     ),
   { minLength: 1, maxLength: 2, selector: ({ text }) => text },
 );
+/** Mostly for calls of the caller's own. */
+const SUBJECTS = ['spiffe://a.test/ns/*', 'spiffe://a.test/web', 'spiffe://b.test/**', 'ci:**', 'ci:*/web'];
+const subjects = fc.subarray(SUBJECTS, { minLength: 1 }).map((texts) => texts.map(principal));
+const behalfOf = seldom(subjects);
 const destinations = fc.uniqueArray(fc.constantFrom('u', 'v', 'r1', 'r2', 'r3'), {
   minLength: 1,
   maxLength: 2,
@@ -68,6 +73,11 @@ const CONDITIONS = [
   'connection.tlsVersion == "TLSv1.3"',
   'connection.resumed || request.method == "POST"',
   'now < timestamp("1970-01-01T00:00:03Z")',
+  'delegation.subject == "" || delegation.segments.exists(s, s == "web")',
+  'delegation.depth > 1 && delegation.by == "token"',
+  'delegation.actors[1] == principal.id',
+  'credential.claims["tenant"] == "1"',
+  '!("tenant" in credential.claims) || credential.kind == "oidc"',
   'true',
 ] as const;
 const when = fc.option(fc.constantFrom(...CONDITIONS), { nil: undefined, freq: 2 });
@@ -76,6 +86,7 @@ const ruleBody = fc.record({
   effect: fc.constantFrom('allow' as const, 'deny' as const),
   mode: fc.constantFrom('enforce' as const, 'enforce' as const, 'shadow' as const),
   principals,
+  behalfOf,
   destinations,
   methods: someMethods,
   paths,
@@ -92,6 +103,7 @@ export const exceptions: fc.Arbitrary<readonly ExceptionInput[]> = fc
       startsMs: fc.option(moment, { nil: undefined }),
       expiresMs: moment,
       principals,
+      behalfOf,
       destinations,
       methods: someMethods,
       paths,
@@ -109,70 +121,114 @@ export const exceptions: fc.Arbitrary<readonly ExceptionInput[]> = fc
     })),
   );
 
+/** Of which most rules and exceptions say on whose behalf. */
+export const delegatedPolicies: fc.Arbitrary<PolicyInput> = fc
+  .tuple(
+    fc.record({ rules, exceptions }),
+    fc.array(fc.option(subjects, { nil: undefined, freq: 3 }), { minLength: 15, maxLength: 15 }),
+  )
+  .map(([{ rules, exceptions }, behalf]) => ({
+    rules: rules.map((rule, i) => ({ ...rule, behalfOf: behalf[i] })),
+    exceptions: exceptions.map((exception, i) => ({ ...exception, behalfOf: behalf[12 + i] })),
+    reads,
+  }));
+
 export const policies: fc.Arbitrary<PolicyInput> = fc.record({
   rules,
   exceptions,
   reads: fc.constant(reads),
 });
 
+const registryEntry = (text: string) =>
+  fc.record({
+    pattern: fc.constant(principal(text)),
+    owner: fc.constant('team-web'),
+    environment: fc.constant(undefined),
+    contact: fc.constant(undefined),
+    purpose: fc.constant(undefined),
+    delegations: fc.option(
+      fc.array(fc.record({ for: principals, destinations: fc.option(destinations, { nil: undefined }) }), {
+        maxLength: 2,
+      }),
+      { nil: undefined },
+    ),
+  });
+
 export const registries: fc.Arbitrary<Registry | undefined> = fc.option(
   fc
     .record({
       unregistered: fc.constantFrom('allow' as const, 'flag' as const, 'deny' as const),
       entries: fc
-        .subarray(['spiffe://a.test/ns/*', 'spiffe://a.test/web', 'spiffe://b.test/**'])
-        .map((texts) =>
-          texts.map((text) => ({
-            pattern: principal(text),
-            owner: 'team-web',
-            environment: undefined,
-            contact: undefined,
-            purpose: undefined,
-          })),
-        ),
+        .subarray(['spiffe://a.test/ns/*', 'spiffe://a.test/web', 'spiffe://b.test/**', 'ci:**'])
+        .chain((texts) => fc.tuple(...texts.map(registryEntry))),
     })
     .map(compileRegistry),
   { nil: undefined },
 );
 
-const ids = ['a.test/web', 'a.test/ns/web', 'a.test/ns/batch', 'a.test/ns/x/web', 'b.test/ns/web'].map(
-  (text) => id(`spiffe://${text}`),
-);
+const ids = [
+  'spiffe://a.test/web',
+  'spiffe://a.test/ns/web',
+  'spiffe://a.test/ns/batch',
+  'spiffe://a.test/ns/x/web',
+  'spiffe://b.test/ns/web',
+].map(id);
+
+export const delegations: fc.Arbitrary<Delegation> = fc.record({
+  subject: fc.constantFrom(...ids, id('ci:ns/web'), id('ci:octo')),
+  through: fc.subarray(['spiffe://a.test/web', 'user:alice']),
+  by: fc.constantFrom('token' as const, 'assertion' as const, 'xfcc' as const),
+});
 
 /** Routed as a listener would: the longest first, with both readings of an encoded slash. */
-export const requests = (isAllKnown: boolean): fc.Arbitrary<AccessRequest> =>
+export const requests = (
+  isAllKnown: boolean,
+  behalfOf: fc.Arbitrary<Delegation | undefined> = seldom(delegations),
+): fc.Arbitrary<AccessRequest> =>
   fc
     .record({
       principal: fc.constantFrom(...ids),
+      behalfOf,
       method: fc.constantFrom('GET', 'POST'),
       path: fc.constantFrom('/', '/a', '/a/', '/a/b', '/A/B', '/a/b/c', '/a/x%2Fb', '/a%2Fb', '/c/', '/d/b'),
       destination: fc.constantFrom('u', 'v'),
       nowMs: moment,
       headers: maybe(fc.option(fc.constantFrom('1', '2'), { nil: null }), isAllKnown),
+      claims: maybe(fc.option(fc.constantFrom('1', '2'), { nil: null }), isAllKnown),
       query: maybe(fc.option(fc.constantFrom('1', '2'), { nil: null }), isAllKnown),
       notAfterMs: maybe(fc.constant(5000), isAllKnown),
       tlsVersion: maybe(fc.constantFrom('TLSv1.2', 'TLSv1.3'), isAllKnown),
       resumed: fc.boolean(),
     })
     .map((asked) => {
-      const { path: text, destination, headers, query, notAfterMs, tlsVersion, resumed } = asked;
+      const { path: text, destination, headers, query, claims, notAfterMs, tlsVersion, resumed } = asked;
       const decodedSlashPath = text.includes('%2F') ? text.replaceAll('%2F', '/') : undefined;
       const isOfA = text.startsWith('/a/') || text === '/a';
       const given = {
         headers: headers === undefined ? undefined : new Map([['x-a', headers]]),
         query: query === undefined ? undefined : new Map([['q', query]]),
+        claims: claims === undefined ? undefined : new Map([['tenant', claims]]),
         credential:
           notAfterMs === undefined
             ? undefined
-            : { kind: 'x509' as const, notBeforeMs: 0, notAfterMs, issuer: 'CN=a' },
+            : {
+                kind: claims === '1' ? ('oidc' as const) : ('x509' as const),
+                notBeforeMs: 0,
+                notAfterMs,
+                issuer: 'CN=a',
+              },
         connection: tlsVersion === undefined ? undefined : { tlsVersion, resumed },
       };
       const route = destination === 'v' ? 'r3' : isOfA ? 'r2' : 'r1';
-      const { principal, method, nowMs } = asked;
+      const { principal, behalfOf, method, nowMs } = asked;
       const facts = new GivenFacts(given);
       const way = { route, destination, listener: 'l', host: 'svc.test' };
-      return { principal, method, path: text, decodedSlashPath, nowMs, facts, ...way };
+      return { principal, behalfOf, method, path: text, decodedSlashPath, nowMs, facts, ...way };
     });
+
+function seldom<T>(some: fc.Arbitrary<T>): fc.Arbitrary<T | undefined> {
+  return fc.oneof({ weight: 5, arbitrary: fc.constant(undefined) }, { weight: 1, arbitrary: some });
+}
 
 function maybe<T>(some: fc.Arbitrary<T>, always: boolean): fc.Arbitrary<T | undefined> {
   return always ? some : fc.option(some, { nil: undefined, freq: 4 });

@@ -1,11 +1,12 @@
 import { createHash, createPublicKey, type JsonWebKey, type KeyObject, verify } from 'node:crypto';
+import type { SigningAlgorithm } from '../../identity/signing-key.js';
 import { err, ok, type Result } from '../../reasons.js';
 import { type Fields, fieldsOf } from '../record-line.js';
-import type { SealAlgorithm, SealLine } from '../seal-line.js';
+import type { SealLine } from '../seal-line.js';
 import { isLowS } from '../seal-signature.js';
 
 export interface VerifyKey {
-  readonly alg: SealAlgorithm;
+  readonly alg: SigningAlgorithm;
   readonly key: KeyObject;
 }
 
@@ -58,7 +59,7 @@ export function signatureProblem(
   return isGood ? undefined : 'bad';
 }
 
-function algorithmOf({ kty, crv }: Fields): SealAlgorithm | undefined {
+function algorithmOf({ kty, crv }: Fields): SigningAlgorithm | undefined {
   if (kty === 'OKP' && crv === 'Ed25519') return 'EdDSA';
   return kty === 'EC' && crv === 'P-256' ? 'ES256' : undefined;
 }

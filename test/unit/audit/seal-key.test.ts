@@ -4,8 +4,9 @@ import { inspect } from 'node:util';
 import { calculateJwkThumbprint } from 'jose';
 import { compactVerify } from 'jose/jws/compact/verify';
 import t from 'tap';
-import { jwksOf, keyObjectOf, parsePublicSealKeys, parseSealKey } from '../../../src/audit/seal-key.js';
+import { parseSealKey } from '../../../src/audit/seal-key.js';
 import { isLowS, toLowS } from '../../../src/audit/seal-signature.js';
+import { jwksOf, keyObjectOf, parsePublicKeys } from '../../../src/identity/signing-key.js';
 import { otherSignature } from '../../support/sealed-file.js';
 
 type Jwk = Record<string, unknown>;
@@ -70,7 +71,7 @@ t.test('a key that cannot sign seals is refused, and why is said without a word 
     [{ kty: 'oct', k: 'c2VjcmV0' }, 'is neither an Ed25519 nor a P-256 (ES256) key'],
     [ec('P-384'), 'is neither an Ed25519 nor a P-256 (ES256) key'],
     [{ ...key, crv: 'Ed448' }, 'is neither an Ed25519 nor a P-256 (ES256) key'],
-    [{ ...key, d: undefined }, 'is a public key; seals are signed with the private one'],
+    [{ ...key, d: undefined }, 'is a public key; it takes the private one to sign'],
     [{ ...key, d: 'AAAA' }, 'its `d` is not 32 octets in base64url'],
     [{ ...key, x: `${String(key.x)}=` }, 'its `x` is not 32 octets in base64url'],
     [{ ...p256, y: 7 }, 'its `y` is not 32 octets in base64url'],
@@ -91,9 +92,9 @@ t.test('a key that cannot sign seals is refused, and why is said without a word 
 t.test('of private and public keys and of sets only the public halves are shown, each once', async () => {
   const [one, two] = [ed25519(), ec()];
   const { d: _, ...publicTwo } = two;
-  const found = parsePublicSealKeys(bytesOf({ keys: [one, publicTwo, two] }));
+  const found = parsePublicKeys(bytesOf({ keys: [one, publicTwo, two] }));
   assert.ok(found.ok);
-  const single = parsePublicSealKeys(bytesOf(one));
+  const single = parsePublicKeys(bytesOf(one));
   assert.ok(single.ok);
   const { keys } = jwksOf([...found.value, ...single.value]);
   assert.deepEqual(
@@ -119,5 +120,5 @@ t.test('a set with a key that seals do not have is refused, and which it is is s
     ],
   ];
   for (const [document, problem] of cases)
-    assert.deepEqual(parsePublicSealKeys(bytesOf(document)), { ok: false, error: problem });
+    assert.deepEqual(parsePublicKeys(bytesOf(document)), { ok: false, error: problem });
 });

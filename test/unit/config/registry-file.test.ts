@@ -110,7 +110,9 @@ const broken: readonly [what: string, text: string, problems: readonly string[]]
   [
     'no SPIFFE ID',
     file('{ id: "https://a.test/x", owner: o }'),
-    ['4:11 identities[0].id: must begin with spiffe:// in lower case'],
+    [
+      '4:11 identities[0].id: must begin with spiffe:// in lower case, or with a namespace of `tokens` as in ci:octo/*',
+    ],
   ],
   [
     'one pattern twice, also written in two ways',

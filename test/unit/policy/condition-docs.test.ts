@@ -1,4 +1,5 @@
 import t from 'tap';
+import { parsePrincipalId } from '../../../src/identity/principal-id.js';
 import { compileCondition } from '../../../src/policy/condition.js';
 import { factObjects, fieldsOf } from '../../../src/policy/condition-schema.js';
 import { conditionExamples, readableNames, refusedExamples } from '../../support/condition-examples.js';
@@ -28,6 +29,12 @@ t.test('each example of the page fails for a request that it is against', async 
     id: 'spiffe://example.org/ns/test/sa/web',
     path: '/_x/prod',
     headers: { 'x-region': 'us' },
+    claims: { repository: 'octo/other' },
+    behalfOf: {
+      subject: must(parsePrincipalId('ci:octo/app')),
+      through: ['spiffe://example.org/ns/prod/sa/agent'],
+      by: 'token',
+    },
     method: 'DELETE',
     registered: undefined,
     facts: {
@@ -58,6 +65,7 @@ t.test('the page names every field with its type, and no other', async (t) => {
     string: '""',
     bool: 'true',
     'list<string>': '["a"]',
+    int: '1',
     duration: 'duration("1s")',
     timestamp: 'timestamp("2026-11-21T10:00:00Z")',
   };

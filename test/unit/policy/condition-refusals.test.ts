@@ -6,7 +6,8 @@ import { READS } from '../../support/condition-input.js';
 const refused: readonly (readonly [string, number, string])[] = [
   // names
   ['true && foo', 8, 'foo is nothing that a condition can read; it can read request, principal'],
-  ['delegation.depth > 0', 0, 'delegation is not built yet'],
+  ['delegation.nope > 0', 11, 'delegation has no field nope; it has subject'],
+  ['delegation == delegation', 0, 'name a field of delegation'],
   ['true && request.nope == "a"', 16, 'request has no field nope'],
   ['request.method.size == 1', 15, 'there is no field size here'],
   ['request == request', 0, 'name a field of request'],

@@ -5,8 +5,9 @@ import fc from 'fast-check';
 import { compactVerify } from 'jose/jws/compact/verify';
 import t from 'tap';
 import { formatHead } from '../../../src/audit/seal-head.js';
-import { keyObjectOf, parseSealKey, type SealKey } from '../../../src/audit/seal-key.js';
+import { parseSealKey, type SealKey } from '../../../src/audit/seal-key.js';
 import { parseSealLine, type SealLine } from '../../../src/audit/seal-line.js';
+import { keyObjectOf } from '../../../src/identity/signing-key.js';
 import { Sealer } from '../../../src/telemetry/sealer.js';
 
 const stream = { id: 'host-1', boot: '0123456789abcdef', worker: 0 };

@@ -1,0 +1,74 @@
+import type { Result } from '../reasons.js';
+import type { Snapshot } from '../snapshot.js';
+import type { Readings } from './token-credential.js';
+
+/** A token that is remembered. */
+export interface KeptToken {
+  readonly result: Extract<Result<Readings>, { readonly ok: true }>;
+  /** That it was last found to hold under. */
+  snapshot: Snapshot;
+}
+
+interface Entry extends KeptToken {
+  readonly units: number;
+  readonly notAfterMs: number;
+  /** Since it was last thought of giving up. */
+  isUsed: boolean;
+}
+
+/** Longer ones take the place of several: their number must bound the memory. */
+const UNIT = 4096;
+/** Looking for those that have expired costs a walk. */
+const LOOK_AGAIN_MS = 1000;
+
+/** The most recently used tokens by their text. Where there is no room, the expired go first. */
+export class VerifiedTokens {
+  readonly #byText = new Map<string, Entry>();
+  #units = 0;
+  #lookedMs = Number.NEGATIVE_INFINITY;
+
+  get size(): number {
+    return this.#byText.size;
+  }
+
+  get(text: string): KeptToken | undefined {
+    const entry = this.#byText.get(text);
+    if (entry !== undefined) entry.isUsed = true;
+    return entry;
+  }
+
+  /** @param most of 4 KiB each. */
+  set(text: string, kept: KeptToken, most: number, nowMs: number): void {
+    this.delete(text);
+    const units = Math.ceil(text.length / UNIT);
+    this.#makeRoom(most - units, nowMs);
+    const notAfterMs = Math.max(...kept.result.value.map(({ token }) => token.notAfterMs));
+    this.#byText.set(text, { ...kept, units, notAfterMs, isUsed: false });
+    this.#units += units;
+  }
+
+  delete(text: string): void {
+    this.#units -= this.#byText.get(text)?.units ?? 0;
+    this.#byText.delete(text);
+  }
+
+  #makeRoom(most: number, nowMs: number): void {
+    if (this.#units > most) this.#forgetExpired(nowMs);
+    // One that was used gets a second turn: those that are put back come again, and go then.
+    for (const [text, entry] of this.#byText) {
+      if (this.#units <= most) return;
+      const { isUsed } = entry;
+      this.delete(text);
+      if (!isUsed) continue;
+      entry.isUsed = false;
+      this.#byText.set(text, entry);
+      this.#units += entry.units;
+    }
+  }
+
+  #forgetExpired(nowMs: number): void {
+    if (nowMs >= this.#lookedMs && nowMs - this.#lookedMs < LOOK_AGAIN_MS) return;
+    this.#lookedMs = nowMs;
+    for (const [text, { notAfterMs }] of this.#byText) if (nowMs >= notAfterMs) this.delete(text);
+  }
+}
