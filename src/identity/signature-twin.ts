@@ -5,7 +5,7 @@ import { DerError, DerReader, readBitOctets, readPositiveInteger, readWhole, Tag
 const curveOrders: readonly bigint[] = [
   0xffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551n, // P-256
   0xffffffffffffffffffffffffffffffffffffffffffffffffc7634d81f4372ddf581a0db248b0a77aecec196accc52973n, // P-384
-  0x01fffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffa51868783bf2f966b7fcc0148f709a5d03bb5c9b8899c47aebb6fb71e91386409n, // P-521
+  0x01fffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffa51868783bf2f966b7fcc0148f709a5d03bb5c9b8899c47aebb6fb71e91386409n, // P-521
 ];
 const ECDSA_WITH_SHA2 = '2a8648ce3d0403'; // the arc of ecdsa-with-SHA2, encoded
 

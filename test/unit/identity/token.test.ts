@@ -572,6 +572,44 @@ t.test('a principal, who acts for it, its namespace, or the token itself is revo
 });
 
 t.test(
+  'a token revoked by its fingerprint does not come back with its signature in the other form',
+  async (t) => {
+    const entry = trustedBy(oidcIssuer({ algorithms: ['RS256', 'ES256', 'ES384', 'ES512', 'EdDSA'] }));
+    const orders: Readonly<Record<string, bigint>> = {
+      ES256: 0xffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551n,
+      ES384:
+        0xffffffffffffffffffffffffffffffffffffffffffffffffc7634d81f4372ddf581a0db248b0a77aecec196accc52973n,
+      ES512:
+        0x01fffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffa51868783bf2f966b7fcc0148f709a5d03bb5c9b8899c47aebb6fb71e91386409n,
+    };
+    for (const [alg, order] of Object.entries(orders)) {
+      const own = mintSigner(alg);
+      const trusted = { ...entry, keys: keySetOfSigners(own) };
+      const text = own.sign(good);
+      const dot = text.lastIndexOf('.') + 1;
+      const raw = Buffer.from(text.slice(dot), 'base64url');
+      const half = raw.length / 2;
+      const s = order - BigInt(`0x${raw.toString('hex', half)}`);
+      raw.write(s.toString(16).padStart(half * 2, '0'), half, 'hex');
+      const twin = parsed(`${text.slice(0, dot)}${raw.toString('base64url')}`);
+      const result = await verifyToken(twin, trusted, new Map(), NOW_MS);
+      if (!result.ok) throw new Error(`${alg}: the twin verifies, as everywhere`);
+      const { sha256 } = parsed(text);
+      t.not(result.value.sha256, sha256, alg);
+      const context = contextOf([trusted], { revoked: [{ sha256, reason: 'leaked' }] });
+      t.equal(judged(result.value, context), 'token_revoked', alg);
+      t.match(reviseToken(result.value, context), { ok: false, error: { reason: 'token_revoked' } }, alg);
+    }
+    for (const alg of ['RS256', 'EdDSA']) {
+      const own = mintSigner(alg);
+      const trusted = { ...entry, keys: keySetOfSigners(own) };
+      const result = await verifyToken(parsed(own.sign(good)), trusted, new Map(), NOW_MS);
+      t.match(result, { ok: true, value: { twinSha256: undefined } }, `${alg} has one form alone`);
+    }
+  },
+);
+
+t.test(
   'a bound token is good with its certificate alone, a bearer one unless binding is demanded',
   async (t) => {
     const leaf = Buffer.alloc(32, 7);
