@@ -190,5 +190,7 @@ t.test('an issuer whose keys cannot be discovered is a problem at start', async 
   const refused = await World.start({
     extra: tokens('discovery: true').replace('https://token.ci.test', 'http://token.ci.test'),
   }).catch((cause: Error) => cause);
-  t.match(refused, { message: /token-keys:ci: nothing can be discovered by the issuer .*must be https/ });
+  t.match(refused, {
+    message: /tokens\[0\]\.jwks: the issuer http:\/\/token\.ci\.test is no https:\/\/ URL/,
+  });
 });

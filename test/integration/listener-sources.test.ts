@@ -159,7 +159,7 @@ tokens:
   for (const problem of [
     /tokens\[0\]\.jwks\.file: .*jwks\.json: key 1 .*symmetric/,
     /tokens\[1\]\.jwks\.ca: .*keys-ca\.pem: holds no certificate/,
-    /tokens\[2\]\.jwks.*: nothing can be discovered by the issuer http:\/\/found\.test: .*must be https/,
+    /tokens\[2\]\.jwks: the issuer http:\/\/found\.test is no https:\/\/ URL/,
     /listeners\[0\]\.serverCertificate\.key: .*web-key\.pem: it is not the key of the certificate/,
     /listeners\[0\]\.routes\[0\]\.injectCredential\.file: .*secret: is empty/,
   ])
