@@ -267,6 +267,14 @@ t.test('two numbers are never one name, however large they are', async (t) => {
   t.equal(await token('1.5'), 'token_subject', 'no name at all');
 });
 
+t.test('what is no Unicode text is no name: halves of surrogate pairs would all be one', async (t) => {
+  for (const sub of ['\ud800', 'a\udc00b']) {
+    t.equal(await verdict(signer.sign({ ...good, sub })), 'token_subject', JSON.stringify(sub));
+    t.equal(await verdict(signer.sign({ ...good, act: { sub } })), 'token_claims', JSON.stringify(sub));
+  }
+  t.equal(await verdict(signer.sign({ ...good, sub: '\ud83d\ude00' })), 'ci:%F0%9F%98%80');
+});
+
 t.test('the subject can be named, or the token is refused; never as a SPIFFE ID', async (t) => {
   t.equal(
     await verdict(signer.sign({ ...good, sub: 'spiffe://a.test/admin' })),
@@ -562,6 +570,44 @@ t.test('a principal, who acts for it, its namespace, or the token itself is revo
   const old = contextOf([entry], { revoked: [{ id: 'ci:octo/app', issuedBefore: 1, reason: 'left' }] });
   t.equal(judged(dateless, old), 'token_revoked', 'what does not say when it was issued is old');
 });
+
+t.test(
+  'a token revoked by its fingerprint does not come back with its signature in the other form',
+  async (t) => {
+    const entry = trustedBy(oidcIssuer({ algorithms: ['RS256', 'ES256', 'ES384', 'ES512', 'EdDSA'] }));
+    const orders: Readonly<Record<string, bigint>> = {
+      ES256: 0xffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551n,
+      ES384:
+        0xffffffffffffffffffffffffffffffffffffffffffffffffc7634d81f4372ddf581a0db248b0a77aecec196accc52973n,
+      ES512:
+        0x01fffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffa51868783bf2f966b7fcc0148f709a5d03bb5c9b8899c47aebb6fb71e91386409n,
+    };
+    for (const [alg, order] of Object.entries(orders)) {
+      const own = mintSigner(alg);
+      const trusted = { ...entry, keys: keySetOfSigners(own) };
+      const text = own.sign(good);
+      const dot = text.lastIndexOf('.') + 1;
+      const raw = Buffer.from(text.slice(dot), 'base64url');
+      const half = raw.length / 2;
+      const s = order - BigInt(`0x${raw.toString('hex', half)}`);
+      raw.write(s.toString(16).padStart(half * 2, '0'), half, 'hex');
+      const twin = parsed(`${text.slice(0, dot)}${raw.toString('base64url')}`);
+      const result = await verifyToken(twin, trusted, new Map(), NOW_MS);
+      if (!result.ok) throw new Error(`${alg}: the twin verifies, as everywhere`);
+      const { sha256 } = parsed(text);
+      t.not(result.value.sha256, sha256, alg);
+      const context = contextOf([trusted], { revoked: [{ sha256, reason: 'leaked' }] });
+      t.equal(judged(result.value, context), 'token_revoked', alg);
+      t.match(reviseToken(result.value, context), { ok: false, error: { reason: 'token_revoked' } }, alg);
+    }
+    for (const alg of ['RS256', 'EdDSA']) {
+      const own = mintSigner(alg);
+      const trusted = { ...entry, keys: keySetOfSigners(own) };
+      const result = await verifyToken(parsed(own.sign(good)), trusted, new Map(), NOW_MS);
+      t.match(result, { ok: true, value: { twinSha256: undefined } }, `${alg} has one form alone`);
+    }
+  },
+);
 
 t.test(
   'a bound token is good with its certificate alone, a bearer one unless binding is demanded',
