@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
@@ -130,6 +130,27 @@ t.test('what comes behind waits its turn, and no byte of a body crosses before',
       ['/cert/b', ''],
     ],
   );
+});
+
+t.test('an entry that has its tokens count once from now on has that one count once, too', async (t) => {
+  const { tokens, asked, answer } = await start(t);
+  const { world } = tokens;
+  const token = tokens.svid({ jti: 'replayed' });
+  const client = await world.client();
+  client.send(ask('/svids/a', token));
+  await waitFor(() => asked() === 1);
+  const { sequence } = await world.snapshot();
+  const config = readFileSync(join(world.dir, 'countersign.yaml'), 'utf8');
+  world.replace('countersign.yaml', config.replace('name: svids, kind: jwt-svid,', '$& oneTime: true,'));
+  await world.untilSnapshot((now) => now.sequence > sequence);
+  answer();
+  await waitFor(() => asked() === 1); // by the entry as it is now
+  answer();
+  await client.until(() => client.answers.length === 1);
+  const [again] = await client.ask(ask('/svids/b', token));
+  t.same([outcome(client.answers[0]), outcome(again)], ['200', '401 token_invalid']);
+  t.equal((await world.untilRecords(2))[1]?.decision.reason, 'token_replayed');
+  t.equal(world.upstream.requests.length, 1);
 });
 
 t.test('a proxy that ends meanwhile sends nothing on, and records it', async (t) => {
