@@ -157,30 +157,6 @@ t.test('no 100 and no byte of a body before the token is verified', async (t) =>
   t.equal(tokens.world.upstream.requests[0]?.body, 'hello');
 });
 
-t.test('who goes away while its token is verified reaches nothing, and is recorded', async (t) => {
-  const tokens = await start(t);
-  const { world } = tokens;
-  const clients = await Promise.all(Array.from({ length: 20 }, () => world.nobody()));
-  for (const [i, client] of clients.entries()) {
-    client.send(
-      ask(
-        i % 2 === 0 ? '/token/a' : '/once/a',
-        tokens.token({ jti: `gone-${i}` }),
-        i % 3 === 0 ? HANDSHAKE : '',
-      ),
-    );
-    client.destroy();
-  }
-  // Those whose connection went before their head was read are none; whatever was read has its one record.
-  const [answer] = await (await world.nobody()).ask(ask('/token/b', tokens.token()));
-  t.equal(answer?.status, 200);
-  const records = await world.untilRecords(1);
-  const sent = world.upstream.requests.length;
-  const allowed = records.filter(({ decision }) => decision.effect === 'allow').length;
-  t.ok(sent <= allowed, `${sent} were sent, ${allowed} recorded as allowed`);
-  t.equal(new Set(records.map(({ id }) => id)).size, records.length);
-});
-
 t.test('a WebSocket is opened by a good token alone, whatever comes behind its head', async (t) => {
   const tokens = await start(t);
   const { world } = tokens;
