@@ -15,10 +15,12 @@ import type {
   Diagnostics,
   ForwardCall,
   ForwardHandler,
+  ForwardRequest,
   RecordSink,
   TokenAuthority,
   TunnelledCall,
   UpstreamPort,
+  UpstreamServer,
 } from '../../src/listener/ports.js';
 import { RequestLimits } from '../../src/listener/request-limits.js';
 import { Signals } from '../../src/listener/signals.js';
@@ -52,10 +54,11 @@ export type Recording = 'none' | 'written' | 'sealed';
 export async function exchangeCase(
   recording: Recording = 'written',
   path = devNull,
+  isAsserted = false,
 ): Promise<{ readonly subject: MicroCase; close(): Promise<void> }> {
   const folder = new WorkFolder();
   const pki = await mintBenchPki(folder);
-  const snapshot = await loadSnapshot(folder, pki.files);
+  const snapshot = await loadSnapshot(folder, pki.files, isAsserted);
   let recorded = 0;
   const events: RecordWriterEvents = {
     failed: (error) => {
@@ -74,7 +77,7 @@ export async function exchangeCase(
   const sealer = recording === 'sealed' ? await newSealer() : undefined;
   const file = new RecordWriter(new RecordFile(path), events, 'never', sealer);
   const credentials = new CredentialIndex();
-  const upstream = new InstantUpstream();
+  const upstream = new InstantUpstream(isAsserted);
   const ids = new Ids();
   const parts = {
     snapshots: { current: snapshot },
@@ -122,7 +125,7 @@ export async function exchangeCase(
   };
   return {
     subject: {
-      name: 'carry a request from its head to its record, without the network',
+      name: `carry a request from its head to its record${isAsserted ? ', with x-identity-assertion' : ''}, without the network`,
       warmUpMs: 2000,
       run,
       settle: async () => {
@@ -148,6 +151,8 @@ const NO_AUTHORITY: TokenAuthority = {
   validate: async () => ({ ok: false, error: { kind: 'unsupported', message: '' } }),
 };
 
+const SERVER: UpstreamServer = { target: '127.0.0.1:8080', identity: undefined };
+
 const NO_RECORDS: RecordSink = { available: true, confirms: false, write: () => undefined };
 
 const logTo = (file: RecordWriter): RecordLog =>
@@ -171,7 +176,11 @@ class InstantUpstream implements UpstreamPort {
   #handler: ForwardHandler | undefined;
   readonly #call: ForwardCall = { hasBegun: true, resume: () => undefined, abort: () => undefined };
 
-  forward(_permit: unknown, _request: unknown, handler: ForwardHandler): ForwardCall {
+  constructor(readonly isAsserted: boolean) {}
+
+  forward(_permit: unknown, { headers }: ForwardRequest, handler: ForwardHandler): ForwardCall {
+    if (headers.includes('x-identity-assertion') !== this.isAsserted)
+      throw new Error('an assertion is missing, or nobody asked for it');
     this.#handler = handler;
     return this.#call;
   }
@@ -187,6 +196,7 @@ class InstantUpstream implements UpstreamPort {
   answer(): void {
     const handler = this.#handler!;
     if (!handler.mayBegin()) throw new Error('the request was not to begin');
+    handler.onServer(SERVER);
     handler.onHead(200, RAW_ANSWER);
     handler.onData(BODY);
     handler.onEnd();
@@ -225,7 +235,10 @@ const SOCKET = {
 async function loadSnapshot(
   folder: WorkFolder,
   files: { readonly ca: string; readonly certificate: string; readonly key: string },
+  isAsserted: boolean,
 ): Promise<Snapshot> {
+  const { privateKey } = generateKeyPairSync('ed25519');
+  folder.write('assert.jwk', JSON.stringify(privateKey.export({ format: 'jwk' })));
   folder.write('policy.yaml', policyYaml(rulesUnderLoad(100)));
   const config = folder.write(
     'countersign.yaml',
@@ -240,6 +253,7 @@ upstreams: { origin: { url: "http://127.0.0.1:8080" } }
 policy: policy.yaml
 limits: { requestsPerConnection: 0 }
 deadlines: { connectionAge: 24h }
+${isAsserted ? 'forward: { assertion: { audience: billing, key: assert.jwk } }' : ''}
 `,
   );
   const nothing = (): void => undefined;

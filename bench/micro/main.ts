@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { describeEnvironment } from '../support/environment.js';
 import { markdownTable } from '../support/markdown-table.js';
+import { assertionCases } from './assertion-cases.js';
 import { auditCase } from './audit-cases.js';
 import { conditionCases } from './condition-cases.js';
 import { crlCases } from './crl-cases.js';
@@ -32,6 +33,7 @@ async function main(): Promise<void> {
   if (values.help) return void process.stdout.write(USAGE);
   const audit = auditCase();
   const exchange = await exchangeCase();
+  const asserted = await exchangeCase('written', undefined, true);
   const cases = [
     ...(await identityCases()),
     ...(await crlCases()),
@@ -41,12 +43,15 @@ async function main(): Promise<void> {
     audit.subject,
     sealCase(),
     exchange.subject,
+    asserted.subject,
+    ...assertionCases(),
   ];
   const results = await measureAll(
     cases.filter(({ name }) => values.only === undefined || name.includes(values.only)),
   );
   audit.close();
   await exchange.close();
+  await asserted.close();
   const scaling = scalingOf(results).filter(({ ratio }) => Number.isFinite(ratio));
   const rows = results.map(({ name, nsPerOp, fastestNsPerOp, bytesPerOp }) => [
     name,

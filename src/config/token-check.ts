@@ -160,7 +160,9 @@ function checkDelegation(
   if (delegation === 'off') return [];
   if (protocol === 'tcp') return [at('delegation', 'a tcp listener carries no requests')];
   if (direction === 'outbound')
-    return [at('delegation', 'what goes out is our own: nobody acts on behalf of another there')];
+    return delegation === 'accept'
+      ? []
+      : [at('delegation', 'outbound only `accept`: the assertion that our workload forwards goes on')];
   if (trustedPeers.delegates.length > 0 || takesTokens(route)) return [];
   const message = `${delegation} needs \`trustedPeers.delegates\`, or tokens: nobody could say on whose behalf it acts`;
   return [at('delegation', message)];

@@ -1,5 +1,5 @@
-import { ASSERTION_TYPE } from './assertion-claims.js';
 import { ok, type Refusal, type Result, refuse } from '../reasons.js';
+import { ASSERTION_TYPE } from './assertion-claims.js';
 import { isTokenAlgorithm } from './key-set.js';
 import type { TokenAlgorithm, TokenIssuer } from './token-issuer.js';
 import type { Claims } from './token-template.js';

@@ -219,6 +219,7 @@ export class KeySetEndpoint {
   }
 
   #schedule(): void {
+    if (this.#isClosed) return;
     const { refreshMs } = this.options;
     const failed = this.#failuresInARow;
     const waitMs = failed === 0 ? refreshMs : Math.min(FIRST_RETRY_MS * 2 ** (failed - 1), refreshMs);

@@ -153,9 +153,9 @@ const REFUSED: readonly [name: string, parts: Parts, problems: readonly RegExp[]
       tokens: [CI],
       listener: 'direction: outbound',
       upstream: 'https://far:8443", spiffeId: "spiffe://a.test/far',
-      route: 'path: /**, accept: either, delegation: accept',
+      route: 'path: /**, accept: either, delegation: require',
     },
-    [/\.accept: what goes out shows our own SVID/, /\.delegation: what goes out is our own/],
+    [/\.accept: what goes out shows our own SVID/, /\.delegation: outbound only `accept`/],
   ],
   [
     'delegation that nobody could speak of',
