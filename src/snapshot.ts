@@ -36,6 +36,8 @@ export interface ListenerView {
 export interface Recording {
   readonly headers: readonly string[];
   readonly query: readonly string[];
+  /** Of tokens. */
+  readonly claims: readonly string[];
   /** Undefined = paths as they are. */
   readonly templates: PathTemplates | undefined;
 }

@@ -48,6 +48,10 @@ export function exportFieldsOf(line: string): ExportFields {
   add('stream.worker', stream?.worker);
   const { kind, id } = part(record, 'principal');
   add(kind === 'none' ? 'principal.claimed' : 'principal.id', id); // a search for an identity must not find who only says so
+  add('behalfOf.id', part(record, 'behalfOf').id);
+  const token = part(record, 'token');
+  add('token.entry', token.entry);
+  add('token.jti', token.jti);
   add('destination', request.destination);
   add('effect', decision.effect);
   add('reason', decision.reason ?? record.reason);

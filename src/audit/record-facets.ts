@@ -1,5 +1,6 @@
 import { type Fields, fieldsOf, textOf } from './record-line.js';
 import { fieldOf, type ScannedRecord } from './record-scanner.js';
+import { isVerified } from './recorded-request.js';
 
 /** What records are asked for by, and counted by: one text of a record, or undefined where it has none. */
 export type Facet = (record: ScannedRecord) => string | undefined;
@@ -16,13 +17,18 @@ const DAY_LENGTH = '2026-11-21'.length;
 export const FACETS = {
   /** An ID that nothing verified is what somebody claimed to be: never to be counted as the workload itself. */
   identity: (record) => {
-    const { id, kind } = partOf(record, 'principal');
+    const principal = partOf(record, 'principal');
+    const { id } = principal;
     if (typeof id !== 'string') return undefined;
-    return kind === 'workload' ? id : `claimed:${id}`;
+    return isVerified(principal) ? id : `claimed:${id}`;
   },
   owner: within('principal', 'owner'),
+  /** On whose behalf it was. */
+  'behalf-of': within('behalfOf', 'id'),
   authority: within('principal', 'authority'),
   serial: within('principal', 'serial'),
+  /** The entry of `tokens`. */
+  token: within('token', 'entry'),
   listener: within('request', 'listener'),
   route: within('request', 'route'),
   destination: within('request', 'destination'),

@@ -4,8 +4,10 @@ import { fieldOf, type RecordOpening, type ScannedRecord } from './record-scanne
 
 /** What is asked for. A record must fit each that is given, and of one that is given several times any. */
 export interface Criteria {
-  /** Of the SPIFFE ID in a record, verified or claimed. */
+  /** Of the caller's ID in a record, verified or claimed. */
   readonly isIdentity?: ((id: string) => boolean) | undefined;
+  /** Of the subject on whose behalf the caller acted. */
+  readonly isSubject?: ((id: string) => boolean) | undefined;
   readonly ids?: readonly string[] | undefined;
   /** Upstreams or routes, as policy names destinations. */
   readonly destinations?: readonly string[] | undefined;
@@ -44,11 +46,17 @@ export class RecordQuery {
 }
 
 function testsOf(criteria: Criteria): Test[] {
-  const { isIdentity, ids, destinations, rules, exceptions, reasons, events, listeners, effect } = criteria;
+  const { isIdentity, isSubject, ids, destinations, rules, exceptions, reasons, events, listeners, effect } =
+    criteria;
   const tests: Test[] = [];
   if (events !== undefined) tests.push(eventTest(events));
   tests.push(...periodTests(criteria));
   if (isIdentity !== undefined) tests.push(identityTest(isIdentity));
+  if (isSubject !== undefined)
+    tests.push((record) => {
+      const subject = FACETS['behalf-of'](record);
+      return subject !== undefined && isSubject(subject);
+    });
   if (ids !== undefined) tests.push((record) => includes(ids, fieldOf(record, 'id')));
   if (effect !== undefined) tests.push((record) => FACETS.effect(record) === effect);
   if (destinations !== undefined)

@@ -15,7 +15,7 @@ export interface RecordedRequest {
   readonly id: string;
   readonly time: string;
   readonly timeMs: number;
-  /** SPIFFE ID of a caller that was verified. */
+  /** Name of a caller that was verified: a SPIFFE ID, or what its token gave. */
   readonly identity: string | undefined;
   readonly listener: string | undefined;
   readonly method: string | undefined;
@@ -32,6 +32,11 @@ export interface RecordedRequest {
   /** `null` where the request had none. */
   readonly headers: ReadonlyMap<string, string | null>;
   readonly query: ReadonlyMap<string, string | null>;
+  /** Of its token. */
+  readonly claims: ReadonlyMap<string, string | null>;
+  /** The token that came with it and was looked at; `entry` undefined where there was none. */
+  readonly token: { readonly entry: string | undefined };
+  readonly behalfOf: RecordedDelegation | undefined;
   readonly credential: RecordedCredential | undefined;
   readonly connection: { readonly tlsVersion: string; readonly resumed: boolean } | undefined;
   /** What an external engine said of it, where one was asked and had an answer. */
@@ -39,8 +44,15 @@ export interface RecordedRequest {
   readonly answer: RecordedAnswer;
 }
 
+export interface RecordedDelegation {
+  readonly subject: string;
+  readonly by: 'token' | 'assertion' | 'xfcc';
+  /** Who acted before the caller. */
+  readonly through: readonly string[];
+}
+
 export interface RecordedCredential {
-  readonly kind: 'x509';
+  readonly kind: 'x509' | 'jwt-svid' | 'oidc';
   readonly notBeforeMs: number;
   readonly notAfterMs: number;
   readonly issuer: string;
@@ -59,7 +71,7 @@ export function parseRecordedRequest({ fields, time, timeMs }: RecordLine): Reco
     id: textOf(fields.id) ?? '',
     time,
     timeMs,
-    identity: principal.kind === 'workload' ? textOf(principal.id) : undefined,
+    identity: isVerified(principal) ? textOf(principal.id) : undefined,
     listener: textOf(request.listener),
     method: textOf(request.method),
     host: textOf(request.host),
@@ -71,6 +83,9 @@ export function parseRecordedRequest({ fields, time, timeMs }: RecordLine): Reco
     serverName: textOf(tls.serverName),
     headers: readValues(request.headers),
     query: readValues(request.query),
+    claims: readValues(request.claims),
+    token: { entry: textOf(fieldsOf(fields.token).entry) },
+    behalfOf: readDelegation(fieldsOf(fields.behalfOf)),
     credential: readCredential(principal),
     connection: readConnection(tls),
     engine: result === 'allow' || result === 'deny' ? result : undefined,
@@ -105,9 +120,21 @@ function readCredential(principal: Fields): RecordedCredential | undefined {
   const notBeforeMs = parseRecordTime(principal.notBefore);
   const notAfterMs = parseRecordTime(principal.notAfter);
   const issuer = textOf(principal.issuer);
-  if (principal.kind !== 'workload' || issuer === undefined) return undefined;
+  if (!isVerified(principal) || issuer === undefined) return undefined;
   if (notBeforeMs === undefined || notAfterMs === undefined) return undefined;
-  return { kind: 'x509', notBeforeMs, notAfterMs, issuer };
+  const { credential } = principal;
+  const kind = credential === 'jwt-svid' || credential === 'oidc' ? credential : 'x509';
+  return { kind, notBeforeMs, notAfterMs, issuer };
+}
+
+/** Somebody vouches for it: a certificate's authority, or the issuer of a token. */
+export const isVerified = ({ kind }: Fields): boolean => kind === 'workload' || kind === 'token';
+
+function readDelegation({ id, by, actors }: Fields): RecordedDelegation | undefined {
+  if (typeof id !== 'string' || (by !== 'token' && by !== 'assertion' && by !== 'xfcc')) return undefined;
+  const acted: unknown[] = Array.isArray(actors) ? actors : [];
+  const through = acted.slice(0, -1).filter((actor) => typeof actor === 'string');
+  return { subject: id, by, through };
 }
 
 function readConnection(tls: Fields): RecordedRequest['connection'] {

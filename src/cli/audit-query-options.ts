@@ -2,7 +2,7 @@ import { parseArgs } from 'node:util';
 import { FACET_NAMES, type FacetName, isFacetName } from '../audit/record-facets.js';
 import type { Criteria } from '../audit/record-query.js';
 import { parseTimestamp } from '../config/units.js';
-import { parseSpiffeId } from '../identity/spiffe-id.js';
+import { parsePrincipalId } from '../identity/principal-id.js';
 import { matchPrincipal, type PrincipalPattern, parsePrincipalPattern } from '../policy/pattern.js';
 
 export interface QueryOptions {
@@ -33,8 +33,10 @@ export function readQueryOptions(
   if (!/^[1-9]\d{0,15}$/.test(limit)) return { wrong: '--limit is a number from 1' };
   const by = facetsOf(values.by);
   if (typeof by === 'string') return { wrong: by };
-  const identity = identityTestOf(values.identity);
+  const identity = identityTestOf(values.identity, '--identity');
   if (typeof identity === 'string') return { wrong: identity };
+  const subject = identityTestOf(values['behalf-of'], '--behalf-of');
+  if (typeof subject === 'string') return { wrong: subject };
   const period = periodOf(values);
   if (typeof period === 'string') return { wrong: period };
   const { id: ids, destination: destinations, rule: rules, exception: exceptions } = values;
@@ -43,6 +45,7 @@ export function readQueryOptions(
     files,
     criteria: {
       isIdentity: identity,
+      isSubject: subject,
       ids,
       destinations,
       rules,
@@ -72,19 +75,20 @@ const MAX_KNOWN_IDS = 10_000;
 
 function identityTestOf(
   texts: readonly string[] | undefined,
+  option: string,
 ): ((id: string) => boolean) | string | undefined {
   if (texts === undefined) return undefined;
   const patterns: PrincipalPattern[] = [];
   for (const text of texts) {
     const pattern = parsePrincipalPattern(text);
-    if (!pattern.ok) return `--identity ${text}: ${pattern.error}`;
+    if (!pattern.ok) return `${option} ${text}: ${pattern.error}`;
     patterns.push(pattern.value);
   }
   const known = new Map<string, boolean>();
   return (text) => {
     const before = known.get(text);
     if (before !== undefined) return before;
-    const id = parseSpiffeId(text);
+    const id = parsePrincipalId(text);
     const fits = id.ok && patterns.some((pattern) => matchPrincipal(pattern, id.value));
     if (known.size >= MAX_KNOWN_IDS) known.clear();
     known.set(text, fits);
@@ -114,6 +118,7 @@ function parseOptions(argv: readonly string[]) {
       args: [...argv],
       options: {
         identity: several,
+        'behalf-of': several,
         destination: several,
         rule: several,
         exception: several,

@@ -19,13 +19,18 @@ export function recordRow(record: ScannedRecord): readonly string[] {
   const status = FACETS.status(record);
   return [
     record.time,
-    FACETS.identity(record) ?? '',
+    whoText(record),
     FACETS.destination(record) ?? FACETS.route(record) ?? '',
     whatText(record),
     status === undefined || status === '0' ? '' : status,
     decisionText(record),
     textOf(fieldOf(record, 'id')) ?? '',
   ];
+}
+
+function whoText(record: ScannedRecord): string {
+  const subject = FACETS['behalf-of'](record);
+  return `${FACETS.identity(record) ?? ''}${subject === undefined ? '' : ` for ${subject}`}`;
 }
 
 function whatText(record: ScannedRecord): string {
@@ -59,7 +64,7 @@ export const groupColumns = (by: readonly FacetName[]): readonly Column[] => [
     (name): Column => ({
       title: name.toUpperCase(),
       least: 12,
-      keeps: name === 'identity' ? 'end' : 'beginning',
+      keeps: name === 'identity' || name === 'behalf-of' ? 'end' : 'beginning',
     }),
   ),
   { title: 'RECORDS', isNumber: true },

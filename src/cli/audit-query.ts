@@ -9,7 +9,8 @@ const USAGE = `Usage: countersign audit query [options] FILE...
 Finds records: what an identity touched, who touched a destination, which requests a rule or an exception let in.
 Files are plain or gzip and read in the order given; - is standard input.
 
-      --identity PATTERN   SPIFFE ID, or a pattern as in policy: * one segment, ** any number
+      --identity PATTERN   SPIFFE ID or the name that a token gave, or a pattern as in policy: * one segment, ** any number
+      --behalf-of PATTERN  on whose behalf it was; the same
       --destination NAME   upstream or route
       --rule ID            rule that decided
       --exception ID       exception that let it in, and what became of the exception
@@ -20,14 +21,14 @@ Files are plain or gzip and read in the order given; - is standard input.
       --id ID              of the request or connection; an answer's requestId
       --since TIME         at this time or later, such as 2026-11-21T10:00:00Z
       --until TIME         before this time
-      --by FIELD,...       counts records by these: identity, owner, destination, route, listener, method, host, path,
-                           effect, reason, rule, exception, policy, status, outcome, authority, serial, address,
+      --by FIELD,...       counts records by these: identity, owner, behalf-of, destination, route, listener, method, host, path,
+                           token, effect, reason, rule, exception, policy, status, outcome, authority, serial, address,
                            event, hour, day
       --format FORMAT      table (default), or ndjson: the records, byte for byte
       --limit N            no more than these; with --by the largest
   -h, --help               this text
 
-Said several times, any of --identity, --destination, --rule, --exception, --reason, --event, --listener and --id fits.
+Said several times, any of --identity, --behalf-of, --destination, --rule, --exception, --reason, --event, --listener and --id fits.
 Exit code: 0 = something was found, 1 = nothing was, 64 = wrong usage, 78 = a file cannot be read.
 `;
 

@@ -8,7 +8,7 @@ import { ReportTally } from '../audit/report/report-tally.js';
 import { reportAsText } from '../audit/report/report-text.js';
 import { timeSpan } from '../audit/report/time-span.js';
 import { parseTimestamp } from '../config/units.js';
-import { parseSpiffeId } from '../identity/spiffe-id.js';
+import { parsePrincipalId } from '../identity/principal-id.js';
 import { matchPrincipal, type PrincipalPattern, parsePrincipalPattern } from '../policy/pattern.js';
 import type { Policy } from '../policy/policy.js';
 import { type CliIo, exitCode, wrongUsage } from './io.js';
@@ -195,7 +195,7 @@ function declaredOf({ revision, rules, exceptions }: Policy): Declared {
 }
 
 function matchesId(pattern: PrincipalPattern, identity: string): boolean {
-  const id = parseSpiffeId(identity);
+  const id = parsePrincipalId(identity);
   return id.ok && matchPrincipal(pattern, id.value);
 }
 

@@ -19,6 +19,7 @@ export function explanationJson({ request, policy, explanation }: Explained): un
     registry: registryJson(policy, explanation),
     request: {
       principal: request.principal.uri,
+      behalfOf: request.behalfOf?.subject.uri,
       listener: request.listener,
       route: request.route,
       destination: request.destination,
@@ -56,9 +57,10 @@ export function explanationText(explained: Explained, all: boolean): string {
   const also = decodedSlashPath === undefined ? '' : `, which may be read as ${decodedSlashPath}`;
   const at = policy.isTimeBound ? `, at ${new Date(request.nowMs).toISOString()}` : '';
   const { shadow } = explanation;
+  const behalf = request.behalfOf === undefined ? '' : ` on behalf of ${request.behalfOf.subject.uri}`;
   return [
     verdictText(explanation, policy),
-    `${principal.uri} ${method} ${host}${path}${also}`,
+    `${principal.uri}${behalf} ${method} ${host}${path}${also}`,
     `listener ${listener}, route ${route}, destination ${destination}${at}`,
     ...registryText(explained),
     ...ruleLines(explanation, explanation.rules, all),

@@ -14,7 +14,8 @@ import { EXPLAIN_USAGE, type ExplainOptions, readExplainOptions } from './explai
 import { explanationJson, explanationText } from './explain-output.js';
 import { type CliIo, exitCode, wrongUsage } from './io.js';
 import { chooseListener, type OfflineListener, toAccessRequest } from './offline-request.js';
-import { judgeToldDates, type Told, ToldFacts } from './told-facts.js';
+import { toldDelegation } from './told-delegation.js';
+import { judgeToldDates, type Told, ToldFacts, toldKind } from './told-facts.js';
 
 /** `countersign explain`: 0 = allow, 1 = deny, or nobody can tell. */
 export async function runExplain(argv: readonly string[], io: CliIo, nowMs = Date.now()): Promise<number> {
@@ -46,7 +47,9 @@ export async function runExplain(argv: readonly string[], io: CliIo, nowMs = Dat
   if (!presented.ok) return wrongUsage(io, 'explain', presented.error);
   warnOfUnread(options, policy, io);
   const asked = toQuestion(options, presented.value, config, listener.value);
-  return asked.ok ? show(options, policy, asked.value, io) : showRefusal(options, asked.error, io);
+  if (!asked.ok) return showRefusal(options, asked.error, io);
+  warnOfUnseen(options, asked.value, io);
+  return show(options, policy, asked.value, io);
 }
 
 /** What would be presented, as far as the certificate tells; its chain and revocation are not policy's matter. */
@@ -94,7 +97,10 @@ function toQuestion(
     return refuse('svid_id_invalid', `the certificate is of ${chain.id.uri}, not of ${as.uri}`);
   const told: Told = { ...ofCertificate(chain), ...options.told };
   const refusal = judgeToldDates(told, options.nowMs, config.identityOptions.clockSkewMs);
-  return refusal ?? toAccessRequest({ ...options, as, facts: new ToldFacts(told) }, listener);
+  if (refusal !== undefined) return refusal;
+  const kind = toldKind(told, as);
+  const shown = { kind, behalfOf: toldDelegation(options.behalf) };
+  return toAccessRequest({ ...options, as, facts: new ToldFacts(told, kind), shown }, listener);
 }
 
 function ofCertificate(chain: PeerChain | undefined): Partial<Told> {
@@ -104,11 +110,27 @@ function ofCertificate(chain: PeerChain | undefined): Partial<Told> {
 }
 
 /** A header that no condition may read is a typing error, or a misunderstanding. */
-function warnOfUnread({ told }: ExplainOptions, { reads }: Policy, io: CliIo): void {
-  for (const name of told.headers.keys()) {
-    if (reads.headers.includes(name)) continue;
-    io.stderr(`countersign explain: --header ${name}: no condition reads it (reads.headers of the policy)\n`);
-  }
+function warnOfUnread({ told: { headers, claims } }: ExplainOptions, { reads }: Policy, io: CliIo): void {
+  const warn = (option: string, name: string, key: string): void =>
+    io.stderr(`countersign explain: ${option} ${name}: no condition reads it (${key} of the policy)\n`);
+  for (const name of headers.keys())
+    if (!reads.headers.includes(name)) warn('--header', name, 'reads.headers');
+  for (const name of claims?.keys() ?? [])
+    if (!reads.claims.includes(name)) warn('--claim', name, 'reads.claims');
+}
+
+/** The listener would not look either: then it is no call on behalf of another. */
+function warnOfUnseen(
+  { behalf }: ExplainOptions,
+  { route, behalfOf, principal }: AccessRequest,
+  io: CliIo,
+): void {
+  if (behalf.behalfOf === undefined || behalfOf !== undefined) return;
+  const why =
+    behalf.behalfOf.uri === principal.uri
+      ? 'that is the caller itself'
+      : `route ${route} does not look at what says so (\`delegation\`, \`accept\`)`;
+  io.stderr(`countersign explain: --behalf-of ${behalf.behalfOf.uri}: ${why}: judged as the caller's own\n`);
 }
 
 function show(options: ExplainOptions, policy: Policy, request: AccessRequest, io: CliIo): number {

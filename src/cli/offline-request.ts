@@ -1,5 +1,5 @@
 import type { Config, ListenerConfig, RouteConfig } from '../config/config.js';
-import type { SpiffeId } from '../identity/spiffe-id.js';
+import type { PrincipalId } from '../identity/principal-id.js';
 import { CONNECT, connectHead, isServerName } from '../message/connect-head.js';
 import { parseRequestHead } from '../message/request-head.js';
 import type { Target } from '../message/target.js';
@@ -7,16 +7,18 @@ import type { AccessRequest } from '../policy/decision.js';
 import type { RequestFacts } from '../policy/facts.js';
 import { compileRoutes, matchRoute, type RouteTable } from '../policy/route-table.js';
 import { err, ok, type Result, refuse } from '../reasons.js';
+import { judgeCredential, type OfflineCredential } from './offline-credential.js';
 
 /** A request that is not here: asked by a person, a policy's test, or a record. */
 export interface OfflineQuestion {
-  readonly as: SpiffeId;
+  readonly as: PrincipalId;
   readonly method: string;
   /** `https://host/path`, or `/path` where it named no host. Of a TCP connection `tcp://name`, or `tcp://` without one. */
   readonly url: string;
   /** Unix milliseconds. */
   readonly nowMs: number;
   readonly facts: RequestFacts;
+  readonly shown: OfflineCredential;
 }
 
 /** A listener without its socket. */
@@ -24,6 +26,8 @@ export interface OfflineListener {
   readonly name: string;
   readonly protocol: ListenerConfig['protocol'];
   readonly routes: RouteTable<RouteConfig>;
+  /** Most actors of a delegation. */
+  readonly maxDepth: number;
 }
 
 /** The listener of this name; without a name the only one. The error is for a person. */
@@ -33,7 +37,12 @@ export function chooseListener(config: Config, name: string | undefined): Result
   const chosen =
     name === undefined ? config.listeners[0] : config.listeners.find((listener) => listener.name === name);
   if (chosen === undefined) return err(`there is no listener ${name}; there are ${names}`);
-  return ok({ name: chosen.name, protocol: chosen.protocol, routes: compileRoutes(chosen.routes) });
+  return ok({
+    name: chosen.name,
+    protocol: chosen.protocol,
+    routes: compileRoutes(chosen.routes),
+    maxDepth: config.limits.delegationDepth,
+  });
 }
 
 /**
@@ -41,7 +50,7 @@ export function chooseListener(config: Config, name: string | undefined): Result
  * policy. Refused is what never reaches policy.
  */
 export function toAccessRequest(question: OfflineQuestion, listener: OfflineListener): Result<AccessRequest> {
-  const { as, method, url, nowMs, facts } = question;
+  const { as, method, url, nowMs, facts, shown } = question;
   const target = listener.protocol === 'tcp' ? readConnection(method, url) : readTarget(method, url);
   if (!target.ok) return target;
   const { host, path, decodedSlashPath } = target.value;
@@ -57,8 +66,11 @@ export function toAccessRequest(question: OfflineQuestion, listener: OfflineList
     if (matchRoute(listener.routes, host, decodedSlashPath) !== route)
       return refuse('path_ambiguous', `with %2F decoded it is not for route ${route.name}`);
   }
+  const behalfOf = judgeCredential(route, shown, as, listener.maxDepth);
+  if (!behalfOf.ok) return behalfOf;
   return ok({
     principal: as,
+    behalfOf: behalfOf.value,
     method,
     host: host === NO_HOST ? '' : host,
     path,

@@ -8,7 +8,8 @@ import type { Effect, Policy } from '../policy/policy.js';
 import type { Reason } from '../reasons.js';
 import { nearestFirst } from './explain-output.js';
 import { chooseListener, toAccessRequest } from './offline-request.js';
-import { judgeToldDates, keyFor, type Told, ToldFacts } from './told-facts.js';
+import { toldDelegation } from './told-delegation.js';
+import { judgeToldDates, keyFor, type Told, ToldFacts, toldKind } from './told-facts.js';
 
 /** What came of a request; undefined = cannot be told, or there is no such thing. */
 export interface PolicyAnswer {
@@ -54,8 +55,10 @@ function runPolicyTest(
   if (!listener.ok) return broken(test, `${listener.error}: say \`listener\``);
   const told = toTold(test, nowMs);
   const refusal = judgeToldDates(told, nowMs, clockSkewMs);
-  const facts = new ToldFacts(told);
-  const asked = refusal ?? toAccessRequest({ ...test, nowMs, facts }, listener.value);
+  const kind = toldKind(told, test.as);
+  const facts = new ToldFacts(told, kind);
+  const shown = { kind, behalfOf: toldDelegation(test) };
+  const asked = refusal ?? toAccessRequest({ ...test, nowMs, facts, shown }, listener.value);
   if (!asked.ok) {
     const { reason, detail } = asked.error;
     return judge(test, { ...NOTHING, effect: 'deny', reason }, `never reaches policy: ${detail || reason}`);
@@ -80,11 +83,13 @@ const broken = (test: PolicyTest, why: string): TestOutcome => ({
 });
 
 function toTold({ url, facts }: PolicyTest, nowMs: number): Told {
-  const { headers, ageMs, remainingMs } = facts;
+  const { headers, claims, ageMs, remainingMs } = facts;
   return {
     ...facts,
     headers: new Map(Object.entries(headers ?? {})),
     isAllOfHeaders: headers !== undefined,
+    claims: new Map(Object.entries(claims ?? {})),
+    isAllOfClaims: claims !== undefined,
     url,
     notBeforeMs: ageMs === undefined ? facts.notBeforeMs : nowMs - ageMs,
     notAfterMs: remainingMs === undefined ? facts.notAfterMs : nowMs + remainingMs,

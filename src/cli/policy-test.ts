@@ -53,7 +53,7 @@ function toText(outcomes: readonly TestOutcome[], policyFile: string, cwd: strin
   if (outcomes.length === 0) return `${policyFile} has no \`tests\`: nothing was tested\n`;
   const lines = outcomes.flatMap((outcome, i) => {
     const { test, ok } = outcome;
-    const title = `${ok ? 'ok' : 'not ok'} ${i + 1} - ${test.as.uri} ${test.method} ${test.url}`;
+    const title = `${ok ? 'ok' : 'not ok'} ${i + 1} - ${whoText(test)} ${test.method} ${test.url}`;
     if (ok) return [`${title}: ${gotText(outcome)}`];
     return [title, `    ${placeOf(test, cwd)} ${outcome.wrong.join('; ')}`, `    ${outcome.why}`];
   });
@@ -61,6 +61,9 @@ function toText(outcomes: readonly TestOutcome[], policyFile: string, cwd: strin
   const count = `${outcomes.length} test${outcomes.length === 1 ? '' : 's'}`;
   return `${lines.join('\n')}\n# ${count}, ${failed === 0 ? 'all as expected' : `${failed} not as expected`}\n`;
 }
+
+const whoText = ({ as, behalfOf }: PolicyTest): string =>
+  behalfOf === undefined ? as.uri : `${as.uri} on behalf of ${behalfOf.uri}`;
 
 /** Also of a test that is as expected: a deny because no route has such a path is rarely what was meant. */
 function gotText({ got: { effect, reason, rule, shadow } }: TestOutcome): string {
@@ -74,6 +77,7 @@ const toJson = (outcomes: readonly TestOutcome[], cwd: string): unknown => ({
     ok,
     at: placeOf(test, cwd),
     as: test.as.uri,
+    behalfOf: test.behalfOf?.uri,
     request: `${test.method} ${test.url}`,
     expected: {
       effect: test.expect,

@@ -1,8 +1,9 @@
 import type { RecordedAnswer, RecordedRequest } from '../audit/recorded-request.js';
 import type { Config, RouteConfig } from '../config/config.js';
-import { parseSpiffeId, type SpiffeId } from '../identity/spiffe-id.js';
+import { type PrincipalId, parsePrincipalId } from '../identity/principal-id.js';
 import { isAskedAbout } from '../listener/external-question.js';
 import { type AccessRequest, type Decision, evaluate } from '../policy/decision.js';
+import type { Delegation } from '../policy/delegation.js';
 import { UnknownFact } from '../policy/facts.js';
 import { GivenFacts } from '../policy/given-facts.js';
 import { authorizeExternally } from '../policy/permit.js';
@@ -28,6 +29,8 @@ const OURS: ReadonlySet<string> = new Set([
   'policy_denied',
   'no_rule_matched',
   'identity_unregistered',
+  'delegation_denied',
+  'delegation_missing',
   'route_not_found',
   'misdirected_request',
   'path_ambiguous',
@@ -69,6 +72,8 @@ export class ReplayJudge {
     const question = this.#questionOf(request);
     if (!question.ok) return { kind: 'undecidable', unknown: question.error };
     const routed = this.#route(question.value);
+    const unknown = this.#whatTokenTells(routed, request);
+    if (unknown !== undefined) return { kind: 'undecidable', unknown };
     if (routed.ok) return this.#decide(routed.value, request);
     const answer: Answer = { effect: 'deny', ...routed.error };
     if (isPerhapsThePath && answer.reason === reason) return { kind: 'left_alone' };
@@ -83,22 +88,37 @@ export class ReplayJudge {
     if (method === undefined) return err('request.method');
     if (host === undefined) return err('request.host');
     if (path === undefined) return err('request.path');
-    const id = parseSpiffeId(identity);
-    return id.ok ? ok({ request, id: id.value, listener, method, host, path }) : err('principal.id');
+    const id = parsePrincipalId(identity);
+    if (!id.ok) return err('principal.id');
+    const behalfOf = readDelegation(request);
+    if (!behalfOf.ok) return behalfOf;
+    return ok({ request, id: id.value, behalfOf: behalfOf.value, listener, method, host, path });
   }
 
   /** Which question policy would be asked, or why it would not be. */
-  #route({ request, id, listener: name, method, host, path }: Question): Result<AccessRequest> {
+  #route({ request, id, behalfOf, listener: name, method, host, path }: Question): Result<AccessRequest> {
     const listener = this.#listeners.get(name);
     if (listener === undefined) return refuse('route_not_found', `there is no listener ${name}`);
     const url = `https://${host}${path}`;
     const nowMs = this.atMs ?? request.timeMs;
-    const facts = new GivenFacts(request);
-    const asked = toAccessRequest({ as: id, method, url, nowMs, facts }, listener);
+    const { credential, token } = request;
+    const kind = credential?.kind ?? 'x509';
+    const hasNoToken = token.entry === undefined && kind === 'x509';
+    const facts = new GivenFacts({ ...request, hasNoToken });
+    const shown = { kind, tokenEntry: token.entry, behalfOf };
+    const asked = toAccessRequest({ as: id, method, url, nowMs, facts, shown }, listener);
     if (!asked.ok) return asked;
     const route = this.#routes.get(asked.value.route);
     const refusal = route && whyNotThisRoute(route, request);
     return refusal === undefined ? asked : { ok: false, error: refusal };
+  }
+
+  /** A route that wants a token of who showed none that was looked at: what it would have been nobody knows. */
+  #whatTokenTells(routed: Result<AccessRequest>, { token, credential }: RecordedRequest): string | undefined {
+    if (!routed.ok) return routed.error.reason === 'token_missing' ? 'whose its token was' : undefined;
+    const isWanted = this.#routes.get(routed.value.route)?.accept === 'mtls+token';
+    const hasNone = token.entry === undefined && (credential?.kind ?? 'x509') === 'x509';
+    return isWanted && hasNone ? 'its token' : undefined;
   }
 
   #decide(question: AccessRequest, request: RecordedRequest): Verdict {
@@ -136,11 +156,19 @@ const judged = (
 
 interface Question {
   readonly request: RecordedRequest;
-  readonly id: SpiffeId;
+  readonly id: PrincipalId;
+  readonly behalfOf: Delegation | undefined;
   readonly listener: string;
   readonly method: string;
   readonly host: string;
   readonly path: string;
+}
+
+function readDelegation({ behalfOf, answer }: RecordedRequest): Result<Delegation | undefined, string> {
+  if (behalfOf === undefined)
+    return answer.reason === 'delegation_denied' ? err('on whose behalf it was') : ok(undefined);
+  const subject = parsePrincipalId(behalfOf.subject);
+  return subject.ok ? ok({ ...behalfOf, subject: subject.value }) : err('behalfOf.id');
 }
 
 /** What a listener asks of a request beside its route's host and path, as far as records hold it. */

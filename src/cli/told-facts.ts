@@ -1,3 +1,4 @@
+import { namespaceOf, type PrincipalId } from '../identity/principal-id.js';
 import { judgeLeafDates } from '../identity/x509-svid.js';
 import {
   type ConnectionFacts,
@@ -13,6 +14,8 @@ export interface Told {
   readonly headers: ReadonlyMap<string, string | null>;
   /** Of the caller's token; `null` where it has none. */
   readonly claims?: ReadonlyMap<string, string | null> | undefined;
+  /** The token has no claim that is not told. */
+  readonly isAllOfClaims?: boolean | undefined;
   /** The request has no header that is not told. */
   readonly isAllOfHeaders: boolean;
   /** Where the query is, which is known whole. */
@@ -20,6 +23,8 @@ export interface Told {
   /** Unix milliseconds. */
   readonly notBeforeMs?: number | undefined;
   readonly notAfterMs?: number | undefined;
+  /** Left out: a certificate, or an OIDC token where the name is no SPIFFE ID. */
+  readonly kind?: CredentialFacts['kind'] | undefined;
   readonly issuer?: string | undefined;
   /** As records have it: `TLSv1.3`. */
   readonly tlsVersion?: string | undefined;
@@ -35,13 +40,20 @@ export function judgeToldDates(
   return judgeLeafDates({ notBeforeMs, notAfterMs }, nowMs, clockSkewMs);
 }
 
+/** What a caller of this name showed. */
+export const toldKind = ({ kind }: Told, as: PrincipalId): CredentialFacts['kind'] =>
+  kind ?? (namespaceOf(as.uri) === undefined ? 'x509' : 'oidc');
+
 /** Facts of a request as they were told; of what was not, an UnknownFact. */
 export class ToldFacts implements RequestFacts {
   readonly credential: CredentialFacts;
   readonly connection: ConnectionFacts;
 
-  constructor(readonly told: Told) {
-    this.credential = new ToldCredential(told);
+  constructor(
+    readonly told: Told,
+    kind: CredentialFacts['kind'],
+  ) {
+    this.credential = new ToldCredential(told, kind);
     this.connection = new ToldConnection(told);
   }
 
@@ -52,8 +64,9 @@ export class ToldFacts implements RequestFacts {
   }
 
   claim(name: string): string | undefined {
-    const value = this.told.claims?.get(name);
-    if (value === undefined) throw new UnknownFact(`credential.claims["${name}"]`);
+    const { claims, isAllOfClaims } = this.told;
+    const value = claims?.get(name);
+    if (value === undefined && !isAllOfClaims) throw new UnknownFact(`credential.claims["${name}"]`);
     return value ?? undefined;
   }
 
@@ -66,9 +79,10 @@ export class ToldFacts implements RequestFacts {
 
 /** Each is asked for alone: what nobody reads need not be told. */
 class ToldCredential implements CredentialFacts {
-  readonly kind = 'x509';
-
-  constructor(readonly told: Told) {}
+  constructor(
+    readonly told: Told,
+    readonly kind: CredentialFacts['kind'],
+  ) {}
 
   get notBeforeMs(): number {
     return known(this.told.notBeforeMs, 'credential.notBefore');
@@ -104,6 +118,8 @@ const OPTIONS: Readonly<Record<string, string>> = {
   'credential.notBefore': '--not-before TIME, or --credential FILE',
   'credential.notAfter': '--not-after TIME, or --credential FILE',
   'credential.issuer': '--issuer DN, or --credential FILE',
+  'delegation.by': '--by token, assertion or xfcc',
+  'delegation.actors': '--through ID for each actor before the caller, or --through none',
   'connection.tlsVersion': '--tls 1.3',
   'connection.resumed': '--resumed, or --no-resumed',
 };
@@ -111,15 +127,19 @@ const OPTIONS: Readonly<Record<string, string>> = {
 /** The option of `explain` that tells a fact. */
 export function optionFor(fact: string): string {
   const header = headerOf(fact);
-  return header === undefined
+  if (header !== undefined) return `--header ${header}=VALUE, or --header ${header} where it has none`;
+  const claim = claimOf(fact);
+  return claim === undefined
     ? (OPTIONS[fact] ?? '')
-    : `--header ${header}=VALUE, or --header ${header} where it has none`;
+    : `--claim ${claim}=VALUE, or --claim ${claim} where it has none`;
 }
 
 const KEYS: Readonly<Record<string, string>> = {
   'credential.notBefore': 'credential: { notBefore: TIME }',
   'credential.notAfter': 'credential: { notAfter: TIME }, or credential: { remaining: 1h }',
   'credential.issuer': 'credential: { issuer: DN }',
+  'delegation.by': 'by: token',
+  'delegation.actors': 'through: [ID], or through: [] where nobody acted before the caller',
   'connection.tlsVersion': 'tls: "1.3"',
   'connection.resumed': 'resumed: false',
 };
@@ -127,9 +147,12 @@ const KEYS: Readonly<Record<string, string>> = {
 /** The key of a policy file's test that tells a fact. */
 export function keyFor(fact: string): string {
   const header = headerOf(fact);
-  return header === undefined
+  if (header !== undefined) return `headers: { ${header}: VALUE }, or headers: {} where it has none`;
+  const claim = claimOf(fact);
+  return claim === undefined
     ? (KEYS[fact] ?? '')
-    : `headers: { ${header}: VALUE }, or headers: {} where it has none`;
+    : `claims: { ${claim}: VALUE }, or claims: {} where it has none`;
 }
 
+const claimOf = (fact: string): string | undefined => /^credential\.claims\["(.*)"\]$/.exec(fact)?.[1];
 const headerOf = (fact: string): string | undefined => /^request\.headers\["(.*)"\]$/.exec(fact)?.[1];

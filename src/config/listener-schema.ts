@@ -74,7 +74,7 @@ const route = z.strictObject({
     .default(false)
     .describe('The token goes on to the service; else it is taken off.'),
   delegation: oneOf(
-    'What a trusted peer says of whom it acts for: not looked at, verified where it is there, demanded.',
+    'What a trusted peer says of whom it acts for: not looked at, verified where it is there, demanded. Outbound, `accept` lets x-identity-assertion of our own workload go on.',
     ['off', 'accept', 'require'],
   ).default('off'),
   assertion: z

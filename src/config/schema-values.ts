@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { parsePrincipalId } from '../identity/principal-id.js';
+import { type PrincipalId, parsePrincipalId } from '../identity/principal-id.js';
 import { parseSpiffeId, parseTrustDomain } from '../identity/spiffe-id.js';
 import { parseNamingTemplate } from '../policy/naming.js';
 import { parsePathPattern, parsePrincipalPattern, parseSpiffePattern } from '../policy/pattern.js';
@@ -130,6 +130,13 @@ export const workloadId = (description: string) =>
     return id.value.path === '' ? err('names a trust domain, not a workload: it has no path') : id;
   }, z.string().describe(description));
 
+/** A trust domain alone names nobody. */
+export function parseCaller(value: string): Result<PrincipalId, string> {
+  const id = parsePrincipalId(value);
+  if (!id.ok) return id;
+  return id.value.path === '' ? err('names a trust domain, not a workload: it has no path') : id;
+}
+
 export const principalPattern = (description: string) =>
   parsed(parsePrincipalPattern, z.string().describe(description));
 
@@ -149,12 +156,7 @@ export const spiffePattern = (description: string) =>
   parsed(parseSpiffePattern, z.string().describe(description));
 
 /** A workload, or a principal that tokens name. */
-export const principalId = (description: string) =>
-  parsed((value) => {
-    const id = parsePrincipalId(value);
-    if (!id.ok) return id;
-    return id.value.path === '' ? err('names a trust domain, not a workload: it has no path') : id;
-  }, z.string().describe(description));
+export const principalId = (description: string) => parsed(parseCaller, z.string().describe(description));
 
 export const namingTemplate = (description: string) =>
   parsed(parseNamingTemplate, z.string().describe(description));

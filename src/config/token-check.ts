@@ -25,10 +25,6 @@ export function checkTokens(config: Config, at: ProblemAt): Problem[] {
   ];
 }
 
-/** The namespaces in which tokens name principals, with the colon: `ci:`. */
-export const namespacesOf = ({ tokens }: Pick<Config, 'tokens'>): ReadonlySet<string> =>
-  new Set(tokens.flatMap(({ issuer }) => (issuer.kind === 'oidc' ? [issuer.principal.namespace] : [])));
-
 /** What is allowed but rarely meant. */
 export function warnTokens(config: Config, at: ProblemAt): Problem[] {
   const warnings = eachRoute(config, at, (route, _listener, routeAt) => {
@@ -179,9 +175,12 @@ function checkDelegation(
   if (assertion && protocol === 'tcp') problems.push(at('assertion', 'a tcp listener carries no requests'));
   if (delegation === 'off') return problems;
   if (protocol === 'tcp') problems.push(at('delegation', 'a tcp listener carries no requests'));
-  else if (direction === 'outbound')
-    problems.push(at('delegation', 'what goes out is our own: nobody acts on behalf of another there'));
-  else if (trustedPeers.delegates.length === 0 && !takesTokens(route)) {
+  else if (direction === 'outbound') {
+    if (delegation === 'require')
+      problems.push(
+        at('delegation', 'outbound only `accept`: the assertion that our workload forwards goes on'),
+      );
+  } else if (trustedPeers.delegates.length === 0 && !takesTokens(route)) {
     const message = `${delegation} needs \`trustedPeers.delegates\`, or tokens: nobody could say on whose behalf it acts`;
     problems.push(at('delegation', message));
   }

@@ -1,5 +1,4 @@
 import { parseKeySet } from '../identity/key-set.js';
-import { metadataUrlOf } from '../identity/provider-metadata.js';
 import { namesNotIn, parseServerCertificate } from '../identity/server-certificate.js';
 import { parseInjectedSecret } from '../message/injected-secret.js';
 import type { Result } from '../reasons.js';
@@ -38,12 +37,10 @@ export async function checkTokenFiles(
   nowMs: number,
 ): Promise<Findings> {
   const check: Check = { ...files, at, problems: [], warnings: [], nowMs };
-  for (const [i, { issuer, keys }] of config.tokens.entries())
-    if (keys !== undefined && issuer.kind === 'oidc')
-      await checkKeys(check, ['tokens', i, 'jwks'], keys, issuer.issuer);
+  for (const [i, { keys }] of config.tokens.entries())
+    if (keys !== undefined) await checkKeys(check, ['tokens', i, 'jwks'], keys);
   for (const [i, { by }] of config.trustedPeers.delegates.entries())
-    if (by.kind === 'assertion')
-      await checkKeys(check, ['trustedPeers', 'delegates', i, 'jwks'], by.keys, by.issuer.issuer);
+    if (by.kind === 'assertion') await checkKeys(check, ['trustedPeers', 'delegates', i, 'jwks'], by.keys);
   for (const [i, listener] of config.listeners.entries()) {
     await checkServerCertificate(check, ['listeners', i, 'serverCertificate'], listener, config);
     for (const [j, route] of listener.routes.entries())
@@ -52,7 +49,7 @@ export async function checkTokenFiles(
   return check;
 }
 
-async function checkKeys(check: Check, path: KeyPath, origin: KeySetOrigin, issuer: string): Promise<void> {
+async function checkKeys(check: Check, path: KeyPath, origin: KeySetOrigin): Promise<void> {
   const { at, read, problems, warnings } = check;
   if (origin.kind === 'file') {
     if (origin.file === '') return; // told already
@@ -63,10 +60,6 @@ async function checkKeys(check: Check, path: KeyPath, origin: KeySetOrigin, issu
     return;
   }
   await checkCa(origin.caFile, [...path, 'ca'], at, read, check);
-  if (origin.kind === 'discovery') {
-    const url = metadataUrlOf(issuer);
-    if (!url.ok) problems.push(at(path, `${url.error}; say in \`jwks\` where its keys are`));
-  }
 }
 
 async function checkServerCertificate(

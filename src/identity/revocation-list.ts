@@ -42,6 +42,8 @@ export interface RevocationList {
 export interface CredentialMark {
   /** Of its text, hex. */
   readonly sha256?: string;
+  /** Of the text that its holder can make of it, which is as good. */
+  readonly twinSha256?: string | undefined;
   /** Unix ms. */
   readonly issuedMs: number;
 }
@@ -67,6 +69,12 @@ export function createRevocationList(entries: readonly RevocationEntry[], revisi
     active(bySerial.get(certificate.serial), certificate.notBeforeMs, nowMs, certificate);
   const findByName = (id: PrincipalId, issuedMs: number, nowMs: number): RevocationEntry | undefined =>
     active(byId.get(id.uri), issuedMs, nowMs) ?? findPrefix(byPrefix, id, issuedMs, nowMs);
+  const findByText = (
+    sha256: string | undefined,
+    issuedMs: number,
+    nowMs: number,
+  ): RevocationEntry | undefined =>
+    sha256 === undefined ? undefined : active(bySha256.get(sha256), issuedMs, nowMs);
 
   return {
     entries,
@@ -81,11 +89,12 @@ export function createRevocationList(entries: readonly RevocationEntry[], revisi
       }
       return undefined;
     },
-    findPrincipal(id, { sha256, issuedMs }, nowMs) {
+    findPrincipal(id, { sha256, twinSha256, issuedMs }, nowMs) {
       if (entries.length === 0) return undefined;
       return (
         findByName(id, issuedMs, nowMs) ??
-        (sha256 === undefined ? undefined : active(bySha256.get(sha256), issuedMs, nowMs))
+        findByText(sha256, issuedMs, nowMs) ??
+        findByText(twinSha256, issuedMs, nowMs)
       );
     },
     nextChangeMs(nowMs) {

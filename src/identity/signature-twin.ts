@@ -5,7 +5,7 @@ import { DerError, DerReader, readBitOctets, readPositiveInteger, readWhole, Tag
 const curveOrders: readonly bigint[] = [
   0xffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551n, // P-256
   0xffffffffffffffffffffffffffffffffffffffffffffffffc7634d81f4372ddf581a0db248b0a77aecec196accc52973n, // P-384
-  0x01fffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffa51868783bf2f966b7fcc0148f709a5d03bb5c9b8899c47aebb6fb71e91386409n, // P-521
+  0x01fffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffa51868783bf2f966b7fcc0148f709a5d03bb5c9b8899c47aebb6fb71e91386409n, // P-521
 ];
 const ECDSA_WITH_SHA2 = '2a8648ce3d0403'; // the arc of ecdsa-with-SHA2, encoded
 
@@ -30,6 +30,27 @@ export function findSignatureTwin(der: Buffer): readonly string[] {
     if (error instanceof DerError) return [];
     throw error;
   }
+}
+
+const orderOf: Readonly<Record<string, bigint | undefined>> = {
+  ES256: curveOrders[0],
+  ES384: curveOrders[1],
+  ES512: curveOrders[2],
+};
+
+/** The same of a token that was verified: hex SHA-256 of its text with the other form of its ECDSA signature; undefined where it has none. */
+export function findTokenTwin(text: string, alg: string): string | undefined {
+  const order = orderOf[alg];
+  if (order === undefined) return undefined;
+  const dot = text.lastIndexOf('.') + 1;
+  const signature = Buffer.from(text.slice(dot), 'base64url'); // r and s, of equal length (RFC 7518 3.4)
+  const half = signature.length / 2;
+  const s = order - BigInt(`0x${signature.toString('hex', half)}`);
+  const twin = Buffer.concat([
+    signature.subarray(0, half),
+    Buffer.from(s.toString(16).padStart(half * 2, '0'), 'hex'),
+  ]);
+  return createHash('sha256').update(text.slice(0, dot)).update(twin.toString('base64url')).digest('hex');
 }
 
 function digestWith(tbs: Buffer, algorithm: Buffer, r: Buffer, s: bigint): string {

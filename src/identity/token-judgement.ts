@@ -40,7 +40,7 @@ export function reviseToken(token: VerifiedToken, context: TokenContext): Result
   const { issuer } = trusted;
   const meaning = readMeaning(token, issuer, context.nowMs);
   if (!meaning.ok) return meaning;
-  const revised = verified(token, issuer, meaning.value, token.key);
+  const revised = verified(token, issuer, meaning.value, token);
   const refusal = judgeKey(revised, trusted, context.bundles) ?? judgeRevocations(revised, context);
   return refusal === undefined ? ok(revised) : { ok: false, error: refusal };
 }
@@ -109,8 +109,8 @@ function hasKey({ keys }: KeySet, { key, header }: VerifiedToken): boolean {
 const isFor = (key: VerifyingKey, alg: string): boolean => key.alg === undefined || key.alg === alg;
 
 function judgeRevocations(token: VerifiedToken, { revocations, nowMs }: TokenContext): Refusal | undefined {
-  const { principal, actor, sha256, issuedMs, notBeforeMs } = token;
-  const at = { sha256, issuedMs: issuedMs ?? notBeforeMs };
+  const { principal, actor, sha256, twinSha256, issuedMs, notBeforeMs } = token;
+  const at = { sha256, twinSha256, issuedMs: issuedMs ?? notBeforeMs };
   const entry =
     revocations.findPrincipal(principal, at, nowMs) ??
     (actor === undefined ? undefined : revocations.findPrincipal(actor, at, nowMs));

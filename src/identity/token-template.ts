@@ -79,11 +79,14 @@ export function expandTokenTemplate(template: TokenTemplate, claims: Claims): Re
     const value = claimAt(claims, part.claim);
     const text = typeof value === 'number' && Number.isSafeInteger(value) ? String(value) : value;
     if (typeof text !== 'string' || text === '') return err(`the claim ${part.claim} is not there as text`);
+    // Halves of surrogate pairs have no UTF-8: encoded, all of them would be one name.
+    if (HALF_PAIR.test(text)) return err(`the claim ${part.claim} is no Unicode text`);
     name += part.keepsSlashes ? text.split('/').map(encoded).join('/') : encoded(text);
   }
   return parsePrincipalId(template.namespace + name);
 }
 
+const HALF_PAIR = /\p{Surrogate}/u;
 const NOT_LITERAL = /[^A-Za-z0-9._~@:=+-]/gu;
 
 /** Distinct values stay distinct: whatever is not literal is percent-encoded, the percent sign too. */

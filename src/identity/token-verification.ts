@@ -2,6 +2,7 @@ import { compactVerify } from 'jose/jws/compact/verify';
 import { ok, type Result, refuse } from '../reasons.js';
 import { fitsAlgorithm, type KeySet, keySetOf, type VerifyingKey } from './key-set.js';
 import type { PrincipalId } from './principal-id.js';
+import { findTokenTwin } from './signature-twin.js';
 import type { TokenContent, UnverifiedToken } from './token.js';
 import { readMeaning, type TokenMeaning } from './token-claims.js';
 import type { TokenIssuer } from './token-issuer.js';
@@ -31,6 +32,8 @@ export interface VerifiedToken extends TokenContent {
   readonly notAfterMs: number;
   readonly issuedMs: number | undefined;
   readonly key: VerifyingKey;
+  /** SHA-256 of the one other text that the holder of an ECDSA token can make of it; it is revoked with this one. */
+  readonly twinSha256: string | undefined;
 }
 
 /**
@@ -54,7 +57,8 @@ export async function verifyToken(
   } catch {
     return refuse('token_signature', 'the signature is not that of the key');
   }
-  return ok(verified(token, trusted.issuer, meaning.value, key.value));
+  const twinSha256 = findTokenTwin(token.text, token.header.alg);
+  return ok(verified(token, trusted.issuer, meaning.value, { key: key.value, twinSha256 }));
 }
 
 /** Puts together what is known of a token whose signature is good. Its text is left behind: nothing of ours can show it. */
@@ -62,7 +66,7 @@ export function verified(
   { header, claims, sha256, iss }: TokenContent,
   issuer: TokenIssuer,
   { actors, ...meaning }: TokenMeaning,
-  key: VerifyingKey,
+  { key, twinSha256 }: Pick<VerifiedToken, 'key' | 'twinSha256'>,
 ): VerifiedToken {
   return {
     header,
@@ -77,6 +81,7 @@ export function verified(
     actorSub: actors?.actorSub,
     through: actors?.through ?? [],
     key,
+    twinSha256,
   };
 }
 

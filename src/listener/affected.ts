@@ -53,7 +53,7 @@ function addedRevocations(next: RevocationList, before: RevocationList): readonl
 /** Whether a change of trust took something from anybody who might come, here or not: an entry, an authority, a list. */
 export function isNarrower(next: Snapshot, before: Snapshot): boolean {
   if (addedRevocations(next.revocations, before.revocations).length > 0) return true;
-  if (next.tokens !== before.tokens && hasLostKeys(next, before)) return true;
+  if (hasLostKeys(next, before)) return true;
   for (const [domain, bundle] of before.bundles) {
     if (authoritiesLost(next.bundles.get(domain)?.authorities ?? [], bundle.authorities).length > 0)
       return true;

@@ -23,6 +23,7 @@ export function takeDelegation(
   snapshot: Snapshot,
 ): Unproven | Refusal | undefined {
   exchange.delegation = undefined; // admitted again, it may be by another route
+  if (exchange.connection.direction === 'outbound') return whyNotForwarded(head, route);
   const byToken = ofToken(exchange);
   if (!byToken.ok) return byToken.error;
   const claim = route.delegation === 'off' ? undefined : claimOf(exchange, head, snapshot);
@@ -42,6 +43,12 @@ export function takeDelegation(
   }
   exchange.delegation = held;
   return held.judge(snapshot, exchange.listener.clock.nowMs());
+}
+
+/** What our own workload forwards is for the other side to judge; of several, nobody could say which one it is to be. */
+function whyNotForwarded(head: RequestHead, { delegation }: RouteConfig): Refusal | undefined {
+  const lines = head.received.saysOfOthers.assertion?.length ?? 0;
+  return delegation === 'off' || lines <= 1 ? undefined : untrusted('several x-identity-assertion lines');
 }
 
 /** Acting for oneself, through nobody, is no delegation. Through others it is: they may have had the caller called. */
@@ -74,7 +81,7 @@ interface Claim {
 
 /** Only the one header that the configuration names for this very peer; anybody else's says nothing. */
 function claimOf({ connection }: Exchange, head: RequestHead, snapshot: Snapshot): Claim | undefined {
-  const peer = connection.direction === 'inbound' ? connection.credential?.svid?.id : undefined;
+  const peer = connection.credential?.svid?.id;
   if (peer === undefined) return undefined;
   const by = snapshot.config.trustedPeers.delegates.find(({ id }) => id.uri === peer.uri)?.by.kind;
   if (by === undefined) return undefined;

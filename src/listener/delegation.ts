@@ -56,8 +56,8 @@ export class HeldDelegation implements VerifiedDelegation {
     if (by !== 'token' && trustedPeers.delegates.find(({ id }) => id.uri === caller.uri)?.by.kind !== by)
       return untrusted(`${caller.uri} is no peer whose word counts by ${by}`);
     return (
-      (by === 'assertion' ? this.#judgeAssertion(snapshot, nowMs) : undefined) ??
-      this.#revoked(snapshot, nowMs)
+      this.#revoked(snapshot, nowMs) ??
+      (by === 'assertion' ? this.#judgeAssertion(snapshot, nowMs) : undefined)
     );
   }
 

@@ -134,15 +134,16 @@ function pathFields({
 }
 
 /** What conditions may have read, so that the decision can be taken again from the record alone, and what was asked for. */
-function readValues(exchange: Exchange): Pick<RequestFields, 'headers' | 'query'> {
+function readValues(exchange: Exchange): Pick<RequestFields, 'headers' | 'query' | 'claims'> {
   const { head, snapshot } = exchange;
   if (snapshot === undefined || head === undefined) return NOTHING_READ;
-  const { headers, query } = snapshot.recording;
-  if (headers.length === 0 && query.length === 0) return NOTHING_READ;
+  const { headers, query, claims } = snapshot.recording;
+  if (headers.length + query.length + claims.length === 0) return NOTHING_READ;
   const facts = new LiveFacts(head, exchange);
   return {
     headers: valuesOf(headers, (name) => facts.header(name)),
     query: valuesOf(query, (name) => facts.query(name)),
+    claims: valuesOf(claims, (name) => facts.claim(name)),
   };
 }
 

@@ -5,46 +5,30 @@ import type {
   PrincipalFields,
   RequestFields,
 } from '../audit/record.js';
-import type { RouteConfig, UpstreamConfig } from '../config/config.js';
+import type { RouteConfig } from '../config/config.js';
 import type { PrincipalId } from '../identity/principal-id.js';
 import type { RequestHead } from '../message/request-head.js';
 import type { Decision } from '../policy/decision.js';
-import { authorize, authorizeExternally, isStillPermitted, type Permit } from '../policy/permit.js';
-import { matchRoute } from '../policy/route-table.js';
+import { authorize, authorizeExternally, type Permit } from '../policy/permit.js';
 import { isTokenFault, type Reason, type Refusal, type Result } from '../reasons.js';
 import type { Snapshot } from '../snapshot.js';
 import type { Connection } from './connection.js';
-import { unregisteredRecord } from './connection-record.js';
 import type { ListenerContext } from './context.js';
 import type { HeldDelegation } from './delegation.js';
+import { observe } from './exchange-metrics.js';
 import { accessRecord } from './exchange-record.js';
 import { askEngine, isRouteAsked } from './external-question.js';
 import type { Admitted, Pending } from './pipeline.js';
 import type { ExternalAnswer, UpstreamServer } from './ports.js';
 import type { RouteLimiter } from './route-limiter.js';
 import type { FoundSecret } from './signal-secrets.js';
-import { isStillAccepted, type Unproven, useUp } from './token-admission.js';
+import { isStillAllowed } from './still-allowed.js';
+import { type Unproven, useUp } from './token-admission.js';
 import type { Readings, TokenCredential } from './token-credential.js';
 import type { VerifiedDelegation } from './verified-delegation.js';
 
 const NONE: readonly string[] = [];
 const PROTOCOLS = { '1.0': 'http/1.0', '1.1': 'http/1.1', '2': 'http/2' } as const;
-
-/** Whether what went to `before` might go to the same place now. @param target that it went to; undefined = not known. */
-function isSameService(
-  now: UpstreamConfig | undefined,
-  before: UpstreamConfig | undefined,
-  target: string | undefined,
-): boolean {
-  if (now === before) return true;
-  if (now === undefined || before === undefined) return false;
-  const names = new Set(now.targets.map(({ name }) => name));
-  return (
-    now.protocol === before.protocol &&
-    JSON.stringify(now.tls) === JSON.stringify(before.tls) &&
-    (target === undefined ? before.targets.every(({ name }) => names.has(name)) : names.has(target))
-  );
-}
 
 /** One request from accept to close, whatever carries it. Writes its one record (two for a tunnel) exactly once. */
 export abstract class Exchange {
@@ -183,20 +167,7 @@ export abstract class Exchange {
 
   /** True where the same request would be let through to the same place under a newer snapshot. */
   isStillAllowed(snapshot: Snapshot, nowMs: number): boolean {
-    const { permit, head, route } = this;
-    if (permit === undefined || route === undefined) return true; // nothing was let through
-    if (this.judgeBorrowed(snapshot, nowMs) !== undefined) return false;
-    const view = snapshot.listeners.get(this.listener.name);
-    const now = view && matchRoute(view.routes, permit.request.host, permit.request.path);
-    if (now === undefined || now.name !== route.name || now.upstream !== route.upstream) return false;
-    if (!isStillAccepted(this, now)) return false;
-    if (head?.upgrade !== undefined && !(now.upgrade as readonly string[]).includes(head.upgrade))
-      return false;
-    const before = this.snapshot?.config.upstreams.get(route.upstream);
-    if (!isSameService(snapshot.config.upstreams.get(route.upstream), before, this.server?.target))
-      return false;
-    const mayAllow = isRouteAsked(snapshot, now) && snapshot.config.externalDecision?.mayAllow === true;
-    return isStillPermitted(snapshot.policy, permit, nowMs, mayAllow);
+    return isStillAllowed(this, snapshot, nowMs);
   }
 
   /** It rests on more than its connection's credential. */
@@ -214,9 +185,22 @@ export abstract class Exchange {
     return isTokenFault(reason) || reason === 'authorization_malformed';
   }
 
-  /** What of it rests on something else than its connection, and holds no more. */
+  /** It has begun to go out, and ends by itself. */
+  protected get isUnderWay(): boolean {
+    return false;
+  }
+
+  /**
+   * What of it rests on something else than its connection, and holds no more. What says for whom it is lives for a minute or so:
+   * the mere end of that ends no request that was sent while it was good.
+   */
   judgeBorrowed(snapshot: Snapshot, nowMs: number): Refusal | undefined {
-    return this.token?.judge(snapshot, nowMs) ?? this.delegation?.judge(snapshot, nowMs);
+    const endMs = this.isUnderWay ? (this.delegation?.notAfterMs ?? nowMs) : Number.POSITIVE_INFINITY;
+    return this.#judgeWords(snapshot, nowMs, Math.min(nowMs, endMs - 1));
+  }
+
+  #judgeWords(snapshot: Snapshot, nowMs: number, delegatedMs = nowMs): Refusal | undefined {
+    return this.token?.judge(snapshot, nowMs) ?? this.delegation?.judge(snapshot, delegatedMs);
   }
 
   /** What stands against it at this moment, when it is only now to be sent: what is true now decides. */
@@ -225,7 +209,7 @@ export abstract class Exchange {
     const snapshot = listener.snapshots.current;
     if (snapshot === undefined) return { reason: 'not_ready', detail: '' };
     const nowMs = listener.clock.nowMs();
-    const refusal = connection.judge(snapshot, nowMs) ?? this.judgeBorrowed(snapshot, nowMs);
+    const refusal = connection.judge(snapshot, nowMs) ?? this.#judgeWords(snapshot, nowMs);
     if (refusal !== undefined) return refusal;
     // A request may wait for its turn longer than what let it in lives.
     const isSameMoment = nowMs === this.permit?.request.nowMs || !snapshot.policy.isTimeBound;
@@ -268,7 +252,7 @@ export abstract class Exchange {
     // First of all, and by what is true now: conditions cannot read a credential that is none any more.
     const { current = snapshot } = listener.snapshots;
     const nowMs = listener.clock.nowMs();
-    const ended = connection.judge(current, nowMs) ?? this.judgeBorrowed(current, nowMs);
+    const ended = connection.judge(current, nowMs) ?? this.#judgeWords(current, nowMs);
     if (ended !== undefined) return ended;
     const mayAllow = snapshot.config.externalDecision?.mayAllow === true;
     const request = { ...asks, nowMs };
@@ -324,7 +308,7 @@ export abstract class Exchange {
     if (connection.terminatedBy !== undefined && connection.open.size === 0) connection.close();
     const record = this.#lastRecord(tickMs);
     if (this.phase === undefined) this.listener.signals.ended(this, record.principal);
-    this.#observe(record, (tickMs - this.startedMs) / 1000);
+    observe(this, record, (tickMs - this.startedMs) / 1000);
     connection.turns.next();
   }
 
@@ -354,42 +338,5 @@ export abstract class Exchange {
     records.write(record, waits ? (isKept) => this.#confirmed(isKept, begin, reset) : undefined);
     signals.ended(this, record.principal); // an open tunnel may not end for days
     if (!waits) begin();
-  }
-
-  /** The registry does not know the caller. */
-  #noteUnregistered(principal: PrincipalFields): void {
-    const { metrics, records, clock, name, snapshots, unregistered } = this.listener;
-    metrics.countUnregistered(name);
-    const registry = this.snapshot?.policy.registry;
-    if (registry?.unregistered !== 'flag' || registry !== snapshots.current?.policy.registry) return;
-    if (!unregistered.isNew(principal.id, registry)) return;
-    records.write(unregisteredRecord(name, this.id, principal, this.snapshot, clock.nowMs()));
-  }
-
-  #observe(record: AccessRecord, seconds: number): void {
-    const { metrics, name } = this.listener;
-    // Only a verified caller's domain is a label: a claimed one would let anybody grow the series.
-    const { kind = 'none', trustDomain: claimed = '' } = record.principal ?? {};
-    const trustDomain = kind === 'none' ? '' : claimed;
-    metrics.observeRequest(
-      name,
-      this.route?.name ?? '',
-      trustDomain,
-      record.decision.effect,
-      this.status,
-      seconds,
-    );
-    const by = this.delegation?.delegation.by;
-    if (by !== undefined) metrics.countDelegated(name, by, record.decision.effect);
-    if (this.reason !== undefined) metrics.countRefusal(name, this.reason);
-    if (record.upstream?.injected !== undefined) metrics.countInjected(this.route?.name ?? '');
-    const { decision } = this;
-    const used = this.permit?.decision.exception;
-    if (used !== undefined) metrics.countException(used);
-    if (decision?.shadow !== undefined) metrics.countShadow(name, decision.effect, decision.shadow.effect);
-    if (decision?.conditionErrors !== undefined)
-      metrics.countConditionErrors(name, decision.conditionErrors.length);
-    if (trustDomain !== '' && record.principal?.registered === false)
-      this.#noteUnregistered(record.principal);
   }
 }

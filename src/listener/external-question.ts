@@ -62,6 +62,7 @@ function factsOf({ head }: Exchange, asks: AccessRequest, { config, policy }: Sn
   return {
     headers: headersOf(head?.endToEnd ?? [], config.externalDecision?.headers ?? []),
     registered: policy.registry?.find(asks.principal),
+    claims: policy.reads.claims,
   };
 }
 

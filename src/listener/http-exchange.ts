@@ -61,6 +61,10 @@ export class HttpExchange extends Exchange implements ForwardHandler, AnswerSend
     return this.#long !== undefined;
   }
 
+  protected override get isUnderWay(): boolean {
+    return this.#call?.hasBegun === true && !this.longLived;
+  }
+
   /** Runs the pipeline. `expectsContinue`: the client waits for a 100 before it sends its body (RFC 9110 10.1.1). */
   run(expectsContinue: boolean): void {
     try {

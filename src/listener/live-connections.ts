@@ -2,16 +2,17 @@ import { hasAnyAllow } from '../policy/policy.js';
 import type { RefusalReason } from '../reasons.js';
 import type { Snapshot } from '../snapshot.js';
 import { affectedBy } from './affected.js';
-import type { BorrowingExchange } from './borrowed.js';
-import type { Connection, OpenExchange, Termination } from './connection.js';
-import { enforcedRecord, longLivedRecord } from './connection-record.js';
+import type { Connection, Termination } from './connection.js';
+import { enforcedRecord } from './connection-record.js';
 import { ConnectionShares } from './connection-shares.js';
 import type { ListenerContext } from './context.js';
 import { Contraction } from './contraction.js';
 import type { Credential } from './credential.js';
 import { type End, EndQueue } from './end-queue.js';
 import { inSlices } from './in-slices.js';
+import { flagLongLived } from './long-lived.js';
 import { isOpenToTokens } from './token-admission.js';
+import { endExchange, UnnamedConnections } from './unnamed-connections.js';
 
 /** How often what is open is asked about again where the policy depends on time. */
 const ASK_AGAIN_MS = 900;
@@ -21,15 +22,17 @@ const ASK_AGAIN_MS = 900;
  */
 export class LiveConnections {
   readonly #all = new Set<Connection>();
-  /** Those of clients without a certificate. */
-  readonly #unnamed = new Set<Connection>();
   readonly #shares = new ConnectionShares();
   #whenEmpty: (() => void)[] = [];
   readonly #ends = new EndQueue();
   #isSweeping = false;
   #askedTickMs = 0;
 
-  constructor(readonly context: ListenerContext) {}
+  readonly #unnamed: UnnamedConnections;
+
+  constructor(readonly context: ListenerContext) {
+    this.#unnamed = new UnnamedConnections(context, this.#ends);
+  }
 
   get size(): number {
     return this.#all.size;
@@ -41,17 +44,14 @@ export class LiveConnections {
 
   add(connection: Connection): void {
     this.#all.add(connection);
-    if (connection.credential === undefined) {
-      this.#unnamed.add(connection);
-      return;
-    }
+    if (connection.credential === undefined) return this.#unnamed.add(connection);
     connection.credential.connections.add(connection);
     connection.credential.seenAtMs = this.context.clock.nowMs();
   }
 
   remove(connection: Connection): void {
     this.#all.delete(connection);
-    this.#unnamed.delete(connection);
+    this.#unnamed.remove(connection);
     const { credential, terminatedBy } = connection;
     if (credential !== undefined) {
       credential.connections.delete(connection);
@@ -87,7 +87,7 @@ export class LiveConnections {
 
   /** Counts an accepted connection as its identity's; false where that identity has all it may have. */
   takeShare(connection: Connection, limit: number): boolean {
-    this.#flagLongLived(connection);
+    flagLongLived(this.context, connection);
     if (!this.#shares.take(connection, limit)) return false;
     this.context.signals.opened(this.context.name, connection);
     return true;
@@ -105,7 +105,7 @@ export class LiveConnections {
    * the policy changed. Under load this comes in slices; no request is let through meanwhile that the new snapshot refuses.
    */
   rejudge(next: Snapshot, before: Snapshot, contraction: Contraction): void {
-    this.#rejudgeOthers(next, before, contraction);
+    this.#unnamed.rejudge(next, before, contraction);
     const affected = affectedBy(next, before);
     if (affected === undefined) return;
     const policyChanged = next.policy !== before.policy;
@@ -131,50 +131,6 @@ export class LiveConnections {
     else walk();
   }
 
-  /** What no credential tells of: clients without a certificate, and what rests on a token or on a delegation. */
-  #rejudgeOthers(next: Snapshot, before: Snapshot, contraction: Contraction): void {
-    if (this.#unnamed.size === 0 && this.context.borrowed.size === 0) return;
-    const isChanged = next.config !== before.config || next.policy !== before.policy;
-    contraction.hold();
-    this.#sweepBorrowed(next, isChanged, contraction, () => {
-      const judge = (connection: Connection): void => {
-        const { snapshots, clock } = this.context;
-        this.#endUnnamed(connection, snapshots.current ?? next, clock.nowMs(), contraction);
-      };
-      this.#inSlices(isChanged ? this.#unnamed.values() : NOBODY.values(), judge, () => {
-        contraction.release();
-        this.#ends.workOff();
-      });
-    });
-  }
-
-  /** @param isChanged what policy says of them may be another now. */
-  #sweepBorrowed(snapshot: Snapshot, isChanged: boolean, cause: Contraction, done: () => void): void {
-    const judge = (exchange: BorrowingExchange): void => {
-      const { snapshots, clock } = this.context;
-      const [current, nowMs] = [snapshots.current ?? snapshot, clock.nowMs()];
-      const refusal = exchange.judgeBorrowed(current, nowMs);
-      // With a certificate, the policy's word on it is asked where its credential is looked at.
-      const isUnnamed = exchange.connection.credential === undefined;
-      if (refusal === undefined && !(isChanged && isUnnamed && !exchange.isStillAllowed(current, nowMs)))
-        return;
-      this.context.borrowed.delete(exchange); // once
-      const reason = refusal?.reason ?? 'policy_denied';
-      this.#endExchange(exchange, exchange.connection, current, { reason, cause });
-    };
-    this.#inSlices(this.context.borrowed.values(), judge, () => {
-      this.#ends.workOff();
-      done();
-    });
-  }
-
-  #endUnnamed(connection: Connection, snapshot: Snapshot, nowMs: number, cause: Contraction): void {
-    if (connection.terminatedBy !== undefined || connection.refusal !== undefined) return;
-    const refusal = connection.judge(snapshot, nowMs);
-    if (refusal === undefined) return;
-    this.#ends.add(connection, snapshot.config.deadlines.accessEndMs, { reason: refusal.reason, cause });
-  }
-
   /** What is left to do about connections that are off the wire: when none is left that is not, and in slices. */
   afterEnds(work: End): void {
     this.#ends.addAfter(work);
@@ -188,7 +144,7 @@ export class LiveConnections {
     contraction.hold();
     const look = (): void => this.#sweepConnections(snapshot, idleMs, contraction);
     this.#sweepCredentials(snapshot, contraction, () =>
-      this.#sweepBorrowed(snapshot, false, contraction, look),
+      this.#unnamed.sweep(snapshot, false, contraction, look),
     );
   }
 
@@ -261,17 +217,6 @@ export class LiveConnections {
     inSlices(items, visit, () => this.#ends.workOff(), done);
   }
 
-  #flagLongLived({ credential, id }: Connection): void {
-    const { snapshots, records, clock, name } = this.context;
-    const limitMs = snapshots.current?.config.identityOptions.flagSvidLifetimeMs;
-    if (limitMs === undefined || credential?.svid === undefined) return;
-    const { leaf } = credential.svid;
-    const isLong = leaf.notAfterMs - leaf.notBeforeMs > limitMs;
-    if (isLong && !credential.isLongLived)
-      records.write(longLivedRecord(name, id, credential, snapshots.current, clock.nowMs()));
-    credential.isLongLived = isLong;
-  }
-
   #endIfRefused(
     credential: Credential,
     snapshot: Snapshot,
@@ -312,23 +257,7 @@ export class LiveConnections {
   #endDenied(connection: Connection, snapshot: Snapshot, nowMs: number, cause: Termination['cause']): void {
     for (const exchange of connection.open) {
       if (exchange.isStillAllowed(snapshot, nowMs)) continue;
-      this.#endExchange(exchange, connection, snapshot, { reason: 'policy_denied', cause });
+      endExchange(this.#ends, exchange, connection, snapshot, { reason: 'policy_denied', cause });
     }
   }
-
-  #endExchange(
-    exchange: OpenExchange,
-    connection: Connection,
-    { config: { deadlines } }: Snapshot,
-    termination: Termination,
-  ): void {
-    const graceMs = deadlines.accessEndMs;
-    if (exchange.longLived && connection.session !== undefined) this.#ends.addExchange(exchange, termination);
-    // A tunnel is all that there is on its connection.
-    else if (exchange.longLived) this.#ends.add(connection, graceMs, termination);
-    else if (graceMs === 0) exchange.cut('access_ended');
-    else exchange.limitTo(performance.now() + graceMs);
-  }
 }
-
-const NOBODY: ReadonlySet<Connection> = new Set();

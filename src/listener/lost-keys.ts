@@ -1,4 +1,4 @@
-import type { TokenTrust, TrustedIssuer } from '../identity/token-trust.js';
+import type { TrustedIssuer } from '../identity/token-trust.js';
 import type { TrustBundle, TrustBundleSet } from '../identity/trust-bundle.js';
 import type { Snapshot } from '../snapshot.js';
 
@@ -18,12 +18,30 @@ type Keys = Pick<Snapshot, 'tokens' | 'bundles'>;
 export const hasLostKeys = (next: Keys, before: Keys): boolean =>
   keyChanges(next, before).some(({ lost, isOutdated }) => lost > 0 || isOutdated);
 
-/** What changed about the keys that verify tokens; empty where nothing did. */
+/** What changed about the keys that verify tokens; empty where nothing did. What kept its object is not looked into. */
 export function keyChanges(next: Keys, before: Keys): readonly KeyChange[] {
-  const now = keysByIssuer(next.tokens, next.bundles);
-  const then = keysByIssuer(before.tokens, before.bundles);
-  return [...new Set([...then.keys(), ...now.keys()])].flatMap((name) => {
-    const [a, b] = [then.get(name) ?? NOTHING, now.get(name) ?? NOTHING];
+  return [
+    ...compare(issuersOf(next), issuersOf(before), keysOf),
+    ...compare(domainsOf(next), domainsOf(before), jwtKeysOf),
+  ];
+}
+
+interface CountingKeys {
+  /** Each with what it may be used for: under another kid or algorithm it verifies other tokens. */
+  readonly keys: ReadonlySet<string>;
+  readonly isOutdated: boolean;
+}
+
+function compare<T>(
+  next: ReadonlyMap<string, T>,
+  before: ReadonlyMap<string, T>,
+  read: (of: T) => CountingKeys,
+): KeyChange[] {
+  return [...new Set([...before.keys(), ...next.keys()])].flatMap((name) => {
+    const [then, now] = [before.get(name), next.get(name)];
+    if (then === now) return [];
+    const a = then === undefined ? NOTHING : read(then);
+    const b = now === undefined ? NOTHING : read(now);
     const gained = [...b.keys].filter((key) => !a.keys.has(key)).length;
     const lost = [...a.keys].filter((key) => !b.keys.has(key)).length;
     const isOutdated = b.isOutdated && !a.isOutdated;
@@ -31,29 +49,28 @@ export function keyChanges(next: Keys, before: Keys): readonly KeyChange[] {
   });
 }
 
-interface IssuerKeys {
-  /** Each with what it may be used for: under another kid or algorithm it verifies other tokens. */
-  readonly keys: ReadonlySet<string>;
-  readonly isOutdated: boolean;
-}
+const NOTHING: CountingKeys = { keys: new Set(), isOutdated: false };
 
-const NOTHING: IssuerKeys = { keys: new Set(), isOutdated: false };
+const all = ({ tokens: { issuers, delegates } }: Keys): readonly TrustedIssuer[] => [
+  ...issuers,
+  ...delegates.values(),
+];
 
-function keysByIssuer({ issuers, delegates }: TokenTrust, bundles: TrustBundleSet): Map<string, IssuerKeys> {
-  const found = new Map<string, IssuerKeys>();
-  for (const of of [...issuers, ...delegates.values()]) {
-    if (of.issuer.kind !== 'jwt-svid') found.set(of.issuer.name, keysOf(of));
-    else
-      for (const [domain, bundle] of bundles)
-        found.set(domain, { keys: jwtKeysOf(bundle), isOutdated: false });
-  }
-  return found;
-}
+const issuersOf = (of: Keys): ReadonlyMap<string, TrustedIssuer> =>
+  new Map(all(of).flatMap((one) => (one.issuer.kind === 'jwt-svid' ? [] : [[one.issuer.name, one]])));
 
-const keysOf = ({ keys, stale }: TrustedIssuer): IssuerKeys => ({
+/** Of JWT-SVIDs, where such tokens count at all. */
+const domainsOf = (of: Keys): TrustBundleSet =>
+  all(of).some(({ issuer }) => issuer.kind === 'jwt-svid') ? of.bundles : new Map();
+
+const keysOf = ({ keys, stale }: TrustedIssuer): CountingKeys => ({
   keys: new Set(keys?.keys.map(({ kid, alg, thumbprint }) => JSON.stringify([kid, alg, thumbprint]))),
   isOutdated: stale !== undefined,
 });
 
-const jwtKeysOf = ({ jwtKeys }: TrustBundle): ReadonlySet<string> =>
-  new Set([...jwtKeys].map(([kid, { kty, crv, x, y, n, e }]) => JSON.stringify([kid, kty, crv, x, y, n, e])));
+const jwtKeysOf = ({ jwtKeys }: TrustBundle): CountingKeys => ({
+  keys: new Set(
+    [...jwtKeys].map(([kid, { kty, crv, x, y, n, e }]) => JSON.stringify([kid, kty, crv, x, y, n, e])),
+  ),
+  isOutdated: false,
+});

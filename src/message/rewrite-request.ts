@@ -13,7 +13,7 @@ export interface RewriteContext {
   readonly plan: ForwardPlan;
   /** Undefined when there is no verified peer certificate: then no identity header is set, and none is let through. */
   readonly identity: IdentityHeaders | undefined;
-  /** x-identity-assertion. */
+  /** x-identity-assertion; outbound that which our workload forwards. */
   readonly assertion?: string | undefined;
   /** A credential that the service wants; what the client sent by this name is dropped. */
   readonly injected?: InjectedHeader | undefined;
@@ -60,6 +60,7 @@ export function rewriteRequest(head: RequestHead, context: RewriteContext): Rewr
   const requestId = requestIdOf(head.received.requestId, context);
   headers.push('x-request-id', requestId);
   if (isInbound) addIdentity(headers, head.received, context);
+  else if (context.assertion !== undefined) headers.push('x-identity-assertion', context.assertion);
   if (context.injected !== undefined) headers.push(context.injected.name, context.injected.value);
   return { headers, traceId, requestId };
 }

@@ -7,6 +7,7 @@ import {
   PrincipalView,
   RequestView,
 } from './condition-views.js';
+import type { Delegation } from './delegation.js';
 import {
   ConditionFault,
   type ConditionInput,
@@ -80,6 +81,15 @@ export class ConditionScope {
   connectionFact<K extends keyof ConnectionFacts>(key: K): ConnectionFacts[K] {
     try {
       return this.input.request.facts.connection[key];
+    } catch (error) {
+      throw this.#noted(error);
+    }
+  }
+
+  /** Undefined where the caller asks for itself. */
+  delegationFact<K extends 'by' | 'through'>(key: K): Delegation[K] | undefined {
+    try {
+      return this.input.request.behalfOf?.[key];
     } catch (error) {
       throw this.#noted(error);
     }

@@ -1,4 +1,5 @@
 import type { Duration } from '@marcbachmann/cel-js/evaluator';
+import type { PrincipalId } from '../identity/principal-id.js';
 import {
   bounded,
   boundedList,
@@ -10,7 +11,7 @@ import {
   tooLong,
 } from './condition-bounds.js';
 import type { ConditionScope } from './condition-scope.js';
-import { actorsOf, type Delegation, depthOf } from './delegation.js';
+import { actorsOf } from './delegation.js';
 import { ConditionFault } from './facts.js';
 import { splitPath } from './pattern.js';
 
@@ -117,35 +118,35 @@ export class CredentialView extends View {
 
 /** Empty throughout where the caller asks for itself. */
 export class DelegationView extends View {
-  get #delegation(): Delegation | undefined {
-    return this.scope.input.request.behalfOf;
+  get #subject(): PrincipalId | undefined {
+    return this.scope.input.request.behalfOf?.subject;
   }
 
   get subject(): string {
-    return this.#delegation?.subject.uri ?? '';
+    return this.#subject?.uri ?? '';
   }
 
   get trustDomain(): string {
-    return this.#delegation?.subject.trustDomain ?? '';
+    return this.#subject?.trustDomain ?? '';
   }
 
   get segments(): readonly string[] {
-    return boundedList(this.#delegation?.subject.segments ?? [], SUBJECT_TOO_DEEP);
+    return boundedList(this.#subject?.segments ?? [], SUBJECT_TOO_DEEP);
   }
 
   /** CEL's whole numbers are BigInts here. */
   get depth(): bigint {
-    const delegation = this.#delegation;
-    return delegation === undefined ? 0n : BigInt(depthOf(delegation));
+    const through = this.scope.delegationFact('through');
+    return through === undefined ? 0n : BigInt(through.length + 1);
   }
 
   get by(): string {
-    return this.#delegation?.by ?? '';
+    return this.scope.delegationFact('by') ?? '';
   }
 
   get actors(): readonly string[] {
-    const { behalfOf, principal } = this.scope.input.request;
-    const actors = behalfOf === undefined ? [] : actorsOf(behalfOf, principal);
+    const through = this.scope.delegationFact('through');
+    const actors = through === undefined ? [] : actorsOf({ through }, this.scope.input.request.principal);
     // what a loop costs is reckoned for items that are together no longer than one text may be
     let length = 0;
     for (const actor of actors) length += actor.length;

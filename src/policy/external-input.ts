@@ -1,4 +1,7 @@
+import type { PrincipalId } from '../identity/principal-id.js';
 import type { AccessRequest, Decision } from './decision.js';
+import { actorsOf, type Delegation } from './delegation.js';
+import { ConditionFault, type RequestFacts } from './facts.js';
 import { foldSegments, splitPath } from './pattern.js';
 import type { RegistryEntry } from './registry.js';
 
@@ -7,6 +10,8 @@ export interface ExternalFacts {
   /** Allow-listed by name (lower case), and only as they cross to the service. */
   readonly headers: Readonly<Record<string, string>>;
   readonly registered: RegistryEntry | undefined;
+  /** Names of the claims that it is told: those that the policy reads. */
+  readonly claims?: readonly string[];
 }
 
 /**
@@ -17,9 +22,9 @@ export function externalInput(
   request: AccessRequest,
   path: string,
   local: Decision,
-  { headers, registered }: ExternalFacts,
+  { headers, registered, claims = [] }: ExternalFacts,
 ): string {
-  const { principal, method, host, route, destination, listener } = request;
+  const { principal, behalfOf, method, host, route, destination, listener } = request;
   const { credential, connection } = request.facts;
   const segments = splitPath(path);
   return JSON.stringify({
@@ -48,11 +53,41 @@ export function externalInput(
       issuer: credential.issuer,
       notBefore: new Date(credential.notBeforeMs).toISOString(),
       notAfter: new Date(credential.notAfterMs).toISOString(),
+      claims: claims.length === 0 ? undefined : claimsOf(request.facts, claims),
     },
+    behalfOf: behalfOf && behalfDocument(behalfOf, principal),
     connection: { tlsVersion: connection.tlsVersion, resumed: connection.resumed },
     local: { effect: local.effect, rule: local.rule, policyRevision: local.policyRevision },
   });
 }
+
+/** What no condition could read either (an object, a list) is left out. */
+function claimsOf(facts: RequestFacts, names: readonly string[]): Readonly<Record<string, string>> {
+  const claims: Record<string, string> = Object.create(null);
+  for (const name of names) {
+    const value = claimOf(facts, name);
+    if (value !== undefined) claims[name] = value;
+  }
+  return claims;
+}
+
+function claimOf(facts: RequestFacts, name: string): string | undefined {
+  try {
+    return facts.claim(name);
+  } catch (cause) {
+    if (cause instanceof ConditionFault) return undefined;
+    throw cause;
+  }
+}
+
+/** Left out where the caller asks for itself: an engine that lets callers in must look at it. */
+const behalfDocument = (behalfOf: Delegation, caller: PrincipalId): object => ({
+  id: behalfOf.subject.uri,
+  trustDomain: behalfOf.subject.trustDomain,
+  segments: behalfOf.subject.segments,
+  by: behalfOf.by,
+  actors: actorsOf(behalfOf, caller),
+});
 
 /** What is sent: OPA's data API takes the document as a member named `input`. */
 export const externalBody = (input: string, nowMs: number): string =>

@@ -1,8 +1,11 @@
 import type { AccessRequest } from './decision.js';
 import type { RegistryEntry } from './registry.js';
 
+/** A certificate, or the token that names a caller without one. */
+export const CREDENTIAL_KINDS = ['x509', 'jwt-svid', 'oidc'] as const;
+
 export interface CredentialFacts {
-  readonly kind: 'x509' | 'jwt-svid' | 'oidc';
+  readonly kind: (typeof CREDENTIAL_KINDS)[number];
   /** Unix milliseconds. */
   readonly notBeforeMs: number;
   readonly notAfterMs: number;

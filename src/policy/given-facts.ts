@@ -8,6 +8,8 @@ export interface Given {
   readonly headers?: GivenValues | undefined;
   readonly query?: GivenValues | undefined;
   readonly claims?: GivenValues | undefined;
+  /** There was no token: no claim is there. */
+  readonly hasNoToken?: boolean | undefined;
   readonly credential?: CredentialFacts | undefined;
   readonly connection?: ConnectionFacts | undefined;
 }
@@ -25,6 +27,7 @@ export class GivenFacts implements RequestFacts {
   }
 
   claim(name: string): string | undefined {
+    if (this.given.hasNoToken) return undefined;
     return readValue(this.given.claims, name, `credential.claims["${name}"]`);
   }
 

@@ -54,7 +54,7 @@ export function authorizeExternally(
   { result, detail, mayAllow }: ExternalVerdict,
 ): Result<Permit, Denial> {
   const local = authorize(policy, request);
-  if (!local.ok && !(mayAllow && local.error.reason === 'no_rule_matched')) return local;
+  if (!local.ok && !(mayAllow && mayBeGiven(request, local.error.reason))) return local;
   const before = local.ok ? local.value.decision : local.error.decision;
   if (result !== 'allow') {
     const reason = result === 'deny' ? 'external_denied' : 'external_unavailable';
@@ -70,9 +70,16 @@ export function authorizeExternally(
   return ok({ [permitBrand]: true, decision, request });
 }
 
+/**
+ * Whether an engine's yes may stand where policy said this. Never for a call on behalf of another: an engine that does not
+ * look at `behalfOf` would take it for the caller's own.
+ */
+const mayBeGiven = ({ behalfOf }: AccessRequest, reason: Denial['reason'] | DecisionReason): boolean =>
+  reason === 'no_rule_matched' && behalfOf === undefined;
+
 /** Whether what was permitted would be permitted at `nowMs` (Unix), as far as policy goes. @param mayAllow as it is now. */
 export function isStillPermitted(policy: Policy, permit: Permit, nowMs: number, mayAllow: boolean): boolean {
   const { effect, reason } = evaluate(policy, { ...permit.request, nowMs });
   if (effect === 'allow') return true;
-  return mayAllow && reason === 'no_rule_matched' && permit.decision.reason === 'external_allowed';
+  return mayAllow && mayBeGiven(permit.request, reason) && permit.decision.reason === 'external_allowed';
 }

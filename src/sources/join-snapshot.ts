@@ -82,6 +82,7 @@ function recordingOf(
   return {
     headers: [...new Set([...reads.headers, ...recorded.headers])],
     query: [...new Set([...reads.query, ...recorded.query])],
+    claims: reads.claims,
     templates: pathTemplates === undefined ? undefined : new PathTemplates(pathTemplates),
   };
 }

@@ -150,11 +150,15 @@ export class KeySetEndpoint {
     this.#end.signal.removeEventListener('abort', onEnd);
     if (this.#isClosed) return false;
     this.#lastTriedMs = this.deps.nowMs();
-    const taken = now.signal.aborted ? err(String(now.signal.reason)) : keys;
-    if (taken.ok) this.#succeed(taken.value);
-    else this.#fail(taken.error);
+    const problem = now.signal.aborted
+      ? String(now.signal.reason)
+      : keys.ok
+        ? this.#take(keys.value)
+        : keys.error;
+    if (problem === undefined) this.#succeed();
+    else this.#fail(problem);
     this.#schedule();
-    return taken.ok;
+    return problem === undefined;
   }
 
   async #fetchKeys(signal: AbortSignal): Promise<Result<KeySet, string>> {
@@ -185,7 +189,8 @@ export class KeySetEndpoint {
     return keys.ok ? keys : err(plainProblem({ message: keys.error }));
   }
 
-  #succeed(keys: KeySet): void {
+  /** @returns why they cannot be taken up. */
+  #take(keys: KeySet): string | undefined {
     const before = this.#fetched;
     const isSame = before?.keys.revision === keys.revision;
     this.#fetched = { keys: isSame ? before.keys : keys, atMs: this.deps.nowMs() };
@@ -193,8 +198,12 @@ export class KeySetEndpoint {
       this.events.onFetched(this.#fetched.keys);
     } catch (cause) {
       this.#fetched = before; // not taken up: the next fetch must bring it again, not find it in force
-      return this.#fail(plainProblem(cause));
+      return plainProblem(cause);
     }
+    return undefined;
+  }
+
+  #succeed(): void {
     this.#failuresInARow = 0;
     this.#lastError = undefined;
     this.#said.clear();
@@ -210,6 +219,7 @@ export class KeySetEndpoint {
   }
 
   #schedule(): void {
+    if (this.#isClosed) return;
     const { refreshMs } = this.options;
     const failed = this.#failuresInARow;
     const waitMs = failed === 0 ? refreshMs : Math.min(FIRST_RETRY_MS * 2 ** (failed - 1), refreshMs);

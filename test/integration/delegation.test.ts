@@ -165,8 +165,50 @@ t.test('a subject that is revoked ends what is open for it, at once and alone', 
   await waitFor(() => ended() !== undefined);
   t.match(ended(), { response: { outcome: 'access_ended' } });
   t.equal(await of.outcome(alice.text), '403 delegation_untrusted', 'the next request');
-  const last = of.world.exchanges.at(-1);
-  t.match(last?.decision, { reason: 'delegation_untrusted', detail: `${ALICE} is revoked: leaked` });
+  const refused = (): ReadRecord | undefined =>
+    of.world.exchanges.find(({ decision }) => decision.reason === 'delegation_untrusted');
+  await waitFor(() => refused() !== undefined);
+  t.match(refused(), { behalfOf: { id: ALICE }, decision: { detail: `${ALICE} is revoked: leaked` } });
+});
+
+t.test('a stream ends with what says for whom it is; a request that was sent by then does not', async (t) => {
+  let aheadMs = 0;
+  const of = await start(t, {
+    nowMs: () => Date.now() + aheadMs,
+    extra: 'deadlines: { accessEnd: 0s }\n',
+  });
+  of.world.upstream.respond = (connection, fresh) => {
+    const isStream = fresh.startsWith('GET /invoices/stream');
+    connection.socket.write(
+      isStream
+        ? 'HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: 1\n\n'
+        : 'HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nfirst',
+    );
+  };
+  const said = `x-identity-assertion: ${await of.assertion()}`;
+  const open = async (path: string, until: string) => {
+    const client = await of.client();
+    client.send(`GET ${path} HTTP/1.1\r\nHost: svc.test\r\n${said}\r\n\r\n`);
+    await client.until(() => client.received.includes(until));
+    return client;
+  };
+  const stream = await open('/invoices/stream', 'data: 1');
+  const answer = await open('/invoices/1', 'first');
+  aheadMs = 61_000;
+  await stream.untilClosed();
+  t.equal(answer.closed, false);
+  const ended = (): ReadRecord | undefined =>
+    of.world.exchanges.find(({ response }) => response.outcome === 'access_ended');
+  await waitFor(() => ended() !== undefined);
+  t.equal(ended()?.request.path, '/invoices/stream');
+  of.world.upstream.connections.find(({ bytes }) => bytes.includes('/invoices/1'))?.socket.write('after');
+  await answer.until(() => answer.received.endsWith('firstafter'));
+  const client = await of.client();
+  t.equal(
+    outcomeOf(await of.ask(client, '/invoices/2', said)),
+    '403 delegation_untrusted',
+    'the next one is refused',
+  );
 });
 
 t.test('keys of a gateway’s sidecar come and go while it runs', async (t) => {

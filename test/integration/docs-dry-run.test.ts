@@ -71,11 +71,13 @@ t.test('every command of the page says what the page says that it says', async (
 t.test('the page has every option that tells something, and every key of a test', async (t) => {
   const options = [
     ...EXPLAIN_USAGE.matchAll(
-      /--(header|credential|not-before|not-after|issuer|tls|no-resumed|resumed|at)\b/g,
+      /--(header|behalf-of|by|through|claim|kind|credential|not-before|not-after|issuer|tls|no-resumed|resumed|at)\b/g,
     ),
   ];
   t.ok(options.length >= 9);
   for (const [option] of options) t.ok(PAGE.includes(`\`${option}`), option);
-  const rows = [...PAGE.matchAll(/^\| `([a-z]+)` \| (?:required|–|now|unknown) \|/gm)].map((row) => row[1]);
+  const rows = [...PAGE.matchAll(/^\| `([a-zA-Z]+)` \| (?:required|–|now|unknown) \|/gm)].map(
+    (row) => row[1],
+  );
   t.same(rows.sort(), Object.keys(policyTestSchema.shape).sort());
 });

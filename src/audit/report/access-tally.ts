@@ -1,4 +1,5 @@
 import { type Fields, fieldsOf } from '../record-line.js';
+import { BorrowedTally } from './borrowed-tally.js';
 import { CappedMap, nameOf, OTHER } from './capped-map.js';
 import { DurationHistogram } from './duration-histogram.js';
 import type { ReportCaller } from './report-callers.js';
@@ -56,6 +57,7 @@ const MAX_NAMES = 1000;
 export class AccessTally {
   requests = 0;
   corrected = 0;
+  readonly borrowed = new BorrowedTally();
   readonly volume = new VolumeTally();
   readonly durations = new DurationHistogram();
   readonly destinations = new CappedMap<DestinationTally>(MAX_DESTINATIONS, (name) => ({
@@ -86,8 +88,14 @@ export class AccessTally {
     const request = fieldsOf(fields.request);
     const { effect, reason } = decision;
     if ((effect !== 'allow' && effect !== 'deny') || typeof reason !== 'string') return false;
-    if (fields.phase !== 'end') this.#takeRequest(caller, time, decision, request);
-    if (fields.phase !== 'start') this.#takeEnd(effect, time, fields, request);
+    if (fields.phase !== 'end') {
+      this.#takeRequest(caller, time, decision, request);
+      this.borrowed.takeRequest(caller, time, effect, fields);
+    }
+    if (fields.phase !== 'start') {
+      this.#takeEnd(effect, time, fields, request);
+      this.borrowed.takeEnd(time, fields);
+    }
     return true;
   }
 
@@ -115,6 +123,7 @@ export class AccessTally {
       this.#edges.has(OTHER) ||
       this.destinations.isFull ||
       this.secrets.isFull ||
+      this.borrowed.isFull ||
       this.#cellCount >= MAX_CELLS
     );
   }

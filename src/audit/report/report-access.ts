@@ -59,6 +59,7 @@ export function identityRows(paths: readonly PathRow[], callers: ReportCallers):
       refused: sum(of, ({ refused }) => refused),
       destinations: of.filter(({ allowed, destination }) => allowed > 0 && destination !== '').length,
       credentials: credentials.get(id) ?? 0,
+      kinds: [...(known.get(id)?.kinds ?? [])].sort(),
       firstSeen: least(of.map(({ firstSeen }) => firstSeen)),
       lastSeen: greatest(of.map(({ lastSeen }) => lastSeen)),
     }))

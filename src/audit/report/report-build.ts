@@ -8,6 +8,7 @@ import {
   ruleRows,
   sum,
 } from './report-access.js';
+import { delegationRows, injectedRows, tokenRows } from './report-borrowed.js';
 import { authorityRows, credentialsOf } from './report-credentials.js';
 import {
   type DeclaredException,
@@ -73,6 +74,9 @@ export function buildReport(tally: ReportTally, readingSoFar: ReadingSoFar, decl
     exceptions: exceptionRows(events, edges, declared?.exceptions ?? [], tally.last),
     credentials: credentialsOf(credentials, events),
     secrets: secretRows(tally),
+    tokens: tokenRows(access.borrowed),
+    delegations: delegationRows(access.borrowed),
+    injected: injectedRows(access.borrowed),
     refusals: refusalsOf(tally, edges),
     revocations: revocationsOf(events),
     authorities: authorityRows(credentials),

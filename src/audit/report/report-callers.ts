@@ -1,10 +1,11 @@
 import { type Fields, fieldsOf, parseRecordTime } from '../record-line.js';
 import { fieldOf, type RecordOpening, type ScannedRecord } from '../record-scanner.js';
+import { isVerified } from '../recorded-request.js';
 import { CappedMap, nameOf, OTHER } from './capped-map.js';
 
 /** Who a record is about. */
 export interface ReportCaller {
-  /** SPIFFE ID of a caller that was verified. */
+  /** Of a caller that was verified: its SPIFFE ID, or the name that its token gave. */
   readonly identity: string | undefined;
   /** What the certificate says where nothing verified it: anybody can say it. */
   readonly claim: string | undefined;
@@ -16,6 +17,8 @@ export interface IdentityTally {
   trustDomain: string;
   owner: string | undefined;
   registered: boolean | undefined;
+  /** What it showed. */
+  readonly kinds: Set<string>;
 }
 
 /** One certificate that was verified. */
@@ -46,6 +49,7 @@ export class ReportCallers {
     trustDomain: '',
     owner: undefined,
     registered: undefined,
+    kinds: new Set(),
   }));
   readonly credentials = new CappedMap<CredentialTally>(MAX_CREDENTIALS, newCredential);
   readonly #known = new WeakMap<RecordOpening, ReportCaller | 'unwanted'>();
@@ -57,6 +61,8 @@ export class ReportCallers {
 
   /** undefined: not one of those that are asked about. */
   of(record: ScannedRecord): ReportCaller | undefined {
+    // without a certificate each request of a connection may be of somebody else
+    if (Object.hasOwn(record.fields, 'principal')) return this.#find(record);
     const known = this.#known.get(record.opening);
     if (known !== undefined) return known === 'unwanted' ? undefined : known;
     const caller = this.#find(record);
@@ -67,7 +73,7 @@ export class ReportCallers {
   #find(record: ScannedRecord): ReportCaller | undefined {
     const principal = fieldsOf(fieldOf(record, 'principal'));
     const id = nameOf(principal.id);
-    const identity = principal.kind === 'workload' && id !== '' ? id : undefined;
+    const identity = isVerified(principal) && id !== '' ? id : undefined;
     if (this.isWanted !== undefined && (identity === undefined || !this.isWanted(identity))) return undefined;
     if (identity !== undefined) this.#tell(identity, principal);
     return {
@@ -77,10 +83,11 @@ export class ReportCallers {
     };
   }
 
-  #tell(id: string, { trustDomain, owner, registered }: Fields): void {
+  #tell(id: string, { trustDomain, owner, registered, credential }: Fields): void {
     const identity = this.identities.at(id);
     if (identity.id === OTHER) return;
     identity.trustDomain = nameOf(trustDomain);
+    identity.kinds.add(credential === 'jwt-svid' || credential === 'oidc' ? credential : 'certificate');
     identity.owner = typeof owner === 'string' ? nameOf(owner) : identity.owner;
     if (typeof registered === 'boolean') identity.registered = registered;
   }

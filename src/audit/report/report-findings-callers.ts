@@ -55,7 +55,7 @@ export function credentialFindings({ credentials }: Parts): Finding[] {
   return found;
 }
 
-export function callerFindings({ secrets, identities, refusals, totals }: Parts): Finding[] {
+export function callerFindings({ secrets, injected, identities, refusals, totals }: Parts): Finding[] {
   const found: Finding[] = [];
   if (secrets.length > 0) {
     const callers = new Set(secrets.map(({ identity }) => identity)).size;
@@ -70,6 +70,15 @@ export function callerFindings({ secrets, identities, refusals, totals }: Parts)
       section: 'secrets',
     });
   }
+  if (injected.length > 0)
+    found.push({
+      id: 'injected_secrets',
+      severity: 'low',
+      title: 'Services still want a secret',
+      detail: `It was put in for ${countText(injected.length, 'route')}: ${listText(injected.map(({ route, header }) => `${route} (${header})`))}.`,
+      action: 'Callers have none any more; let the service take x-spiffe-id or x-identity-assertion instead.',
+      section: 'secrets',
+    });
   const unknown = identities.filter(({ registered }) => registered === false);
   if (unknown.length > 0)
     found.push({

@@ -1,10 +1,12 @@
 import type {
   AuthorityRow,
   Credentials,
+  DelegationRow,
   DestinationRow,
   Evidence,
   ExceptionRow,
   IdentityRow,
+  InjectedRow,
   LeastPrivilege,
   PathRow,
   Percentiles,
@@ -15,6 +17,7 @@ import type {
   SecretRow,
   ShadowRow,
   TimelineRow,
+  TokenRow,
 } from './report-rows.js';
 
 export type * from './report-rows.js';
@@ -37,6 +40,9 @@ export interface Report {
   readonly exceptions: readonly ExceptionRow[];
   readonly credentials: Credentials;
   readonly secrets: readonly SecretRow[];
+  readonly tokens: readonly TokenRow[];
+  readonly delegations: readonly DelegationRow[];
+  readonly injected: readonly InjectedRow[];
   readonly refusals: Refusals;
   readonly revocations: Revocations;
   readonly authorities: readonly AuthorityRow[];

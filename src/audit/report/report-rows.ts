@@ -15,6 +15,8 @@ export interface IdentityRow {
   readonly refused: number;
   readonly destinations: number;
   readonly credentials: number;
+  /** What it showed: `certificate`, `jwt-svid`, `oidc`. */
+  readonly kinds: readonly string[];
   readonly firstSeen: string;
   readonly lastSeen: string;
 }
@@ -132,6 +134,39 @@ export interface SecretRow {
   readonly identity: string;
   readonly route: string;
   readonly kind: string;
+  readonly requests: number;
+  readonly lastSeen: string;
+}
+
+/** Requests that came with a token of this entry of `tokens`. */
+export interface TokenRow {
+  readonly entry: string;
+  readonly issuer: string;
+  readonly identities: number;
+  readonly requests: number;
+  /** With a token that was good with the caller's certificate alone. */
+  readonly bound: number;
+  readonly lastSeen: string;
+}
+
+/** Calls of one caller on behalf of one subject. */
+export interface DelegationRow {
+  readonly caller: string;
+  readonly subject: string;
+  /** What said so: `token`, `assertion`, `xfcc`. */
+  readonly by: string;
+  readonly requests: number;
+  readonly refused: number;
+  /** Actors of the longest chain, the caller included. */
+  readonly depth: number;
+  readonly lastSeen: string;
+}
+
+/** A secret that was put in for a service. */
+export interface InjectedRow {
+  readonly route: string;
+  readonly destination: string;
+  readonly header: string;
   readonly requests: number;
   readonly lastSeen: string;
 }

@@ -8,6 +8,7 @@ import {
   refusals,
   rules,
 } from './report-sections-access.js';
+import { delegations, injected, tokens } from './report-sections-borrowed.js';
 import {
   authorities,
   credentials,
@@ -36,7 +37,8 @@ export function reportSections(report: Report): ReportSection[] {
     { id: 'exceptions', title: 'Exceptions', tables: [exceptions(report)] },
     { id: 'refusals', title: 'Refusals', tables: refusals(report) },
     { id: 'credentials', title: 'Credentials', tables: credentials(report) },
-    { id: 'secrets', title: 'Static secrets', tables: [secrets(report)] },
+    { id: 'secrets', title: 'Static secrets', tables: [secrets(report), injected(report)] },
+    { id: 'delegations', title: 'Tokens and delegation', tables: [tokens(report), delegations(report)] },
     { id: 'revocations', title: 'Revocations', tables: revocations(report) },
     { id: 'authorities', title: 'Authorities', tables: [authorities(report)] },
     { id: 'revisions', title: 'Policy and trust in force', tables: revisions(report) },

@@ -1,3 +1,4 @@
+import { generateKeyPairSync } from 'node:crypto';
 import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -38,6 +39,13 @@ async function mintWorld(t: { teardown(handler: () => void): void }): Promise<Wo
   put(directory, 'supplier-bundle.pem', (await mintRoot('supplier.example')).certPem);
   put(directory, 'sidecar.pem', own.chainPem);
   put(directory, 'sidecar-key.pem', own.keyPem);
+  const notAfter = new Date(Date.now() + 30 * 86_400_000);
+  const web = await root.issue(SIDECAR, { otherSans: ['DNS:billing.example.com'], notAfter });
+  put(directory, 'web.pem', web.chainPem);
+  put(directory, 'web-key.pem', web.keyPem);
+  const { publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+  const key = { ...publicKey.export({ format: 'jwk' }), kid: 'ci-1', alg: 'ES256', use: 'sig' };
+  put(directory, 'ci-jwks.json', JSON.stringify({ keys: [key] }));
   return { directory, root };
 }
 

@@ -225,7 +225,7 @@ t.test('a test that says what nobody can mean is a problem of the file', async (
   t.match(problemsOf('credential: { remaining: 1h, notAfter: 2026-01-01T00:00:00Z }'), [
     /say `remaining` or/,
   ]);
-  t.match(problemsOf('credential: { kind: jwt }'), [/credential\.kind: must be x509/]);
+  t.match(problemsOf('credential: { kind: jwt }'), [/credential\.kind: must be one of x509, jwt-svid, oidc/]);
   t.match(problemsOf('headers: { authorization: x }'), [/headers/]);
   t.match(problemsOf('colour: red'), [/colour/]);
 });

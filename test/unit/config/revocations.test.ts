@@ -30,8 +30,8 @@ const words = fc
 const time = fc.integer({ min: 0, max: 4_000_000_000_000 });
 const hex32 = fc.stringMatching(/^[0-9a-f]{64}$/);
 const selector = fc.oneof(
-  fc.record({ id: fc.constantFrom('spiffe://a.test/web', 'spiffe://a.test/ns/x/sa/y') }),
-  fc.record({ idPrefix: fc.constantFrom('spiffe://a.test', 'spiffe://a.test/ns') }),
+  fc.record({ id: fc.constantFrom('spiffe://a.test/web', 'spiffe://a.test/ns/x/sa/y', 'ci:octo/a%2Fb') }),
+  fc.record({ idPrefix: fc.constantFrom('spiffe://a.test', 'spiffe://a.test/ns', 'ci:', 'ci:octo') }),
   fc.record({ serial: fc.stringMatching(/^[1-9a-f][0-9a-f]{0,38}$/), issuer: words }),
   fc.record({ sha256: hex32 }),
   fc.record({ keySha256: hex32 }),
@@ -126,4 +126,26 @@ t.test('a withdrawal says who and why, and nothing else', async (t) => {
     [[], ['must be a mapping, not a list']],
   ] as const)
     t.same(messages(parseWithdrawal(bytes(body)).problems), said);
+});
+
+t.test('principals of tokens are named as they are, or their whole namespace', async (t) => {
+  const read = (line: string) =>
+    parseRevocations(`version: 1\nrevoked:\n  - { ${line}, reason: r }\n`, 'f.yaml');
+  for (const line of [
+    'id: "ci:octo/app"',
+    'idPrefix: "ci:octo"',
+    'idPrefix: "ci:"',
+    'idPrefix: "spiffe://a.test"',
+  ])
+    t.same(read(line).problems, [], line);
+  const refused: readonly [string, RegExp][] = [
+    ['id: "ci:"', /the name has an empty segment/],
+    ['id: "ci:octo/"', /the name has an empty segment/],
+    ['id: "ci:octo/a b"', /must be percent-encoded/],
+    ['idPrefix: "ci:octo/"', /the name has an empty segment/],
+    ['id: "spiffe://a.test"', /names a trust domain, not a workload/],
+    ['idPrefix: "spiffe:"', /the scheme is not spiffe:/],
+    ['id: alice', /the scheme is not spiffe:/],
+  ];
+  for (const [line, message] of refused) t.match(messages(read(line).problems).join(), message, line);
 });
