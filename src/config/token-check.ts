@@ -13,12 +13,21 @@ type RouteAt = (key: string, message: string) => Problem;
 export function checkTokens(config: Config, at: ProblemAt): Problem[] {
   return [
     ...checkEntries(config, at),
+    ...checkOneTime(config, at),
     ...checkDelegates(config, at),
     ...eachRoute(config, at, (route, listener, routeAt) => [
       ...checkAccept(config, route, listener, routeAt),
       ...checkDelegation(config, route, listener, routeAt),
     ]),
   ];
+}
+
+/** Each worker remembers by itself: with several, a token would count once at each of them. */
+function checkOneTime({ tokens, workers }: Config, at: ProblemAt): Problem[] {
+  if (workers === 1) return [];
+  const message =
+    'needs `workers: 1`: workers do not tell each other which tokens were used, so that one would count several times';
+  return tokens.flatMap(({ issuer }, i) => (issuer.isOneTime ? [at(['tokens', i, 'oneTime'], message)] : []));
 }
 
 /** What is allowed but rarely meant. */
