@@ -56,14 +56,16 @@ export class WorkloadApiServer {
   readonly #offers = new Map<WorkloadMethod, Offered>();
   readonly #answers = new Map<WorkloadMethod, Answer>();
   readonly #events = new EventEmitter();
-  #validate: (request: ValidateJwtSvidRequest) => Validation = () => ({ code: status.UNIMPLEMENTED });
+  #validate: (request: ValidateJwtSvidRequest) => Validation | Promise<Validation> = () => ({
+    code: status.UNIMPLEMENTED,
+  });
   readonly #server = new Server({ 'grpc.max_send_message_length': -1 });
 
   private constructor() {
     this.#server.addService(rawService(), {
       ...Object.fromEntries(methods.map((method) => [method, (call: Call) => this.#answer(method, call)])),
-      [VALIDATE_METHOD]: (call: ValidateCall, reply: sendUnaryData<ValidateJwtSvidResponse>) => {
-        const answer = isSecured(metadataOf(call)) ? this.#validate(call.request) : insecure;
+      [VALIDATE_METHOD]: async (call: ValidateCall, reply: sendUnaryData<ValidateJwtSvidResponse>) => {
+        const answer = isSecured(metadataOf(call)) ? await this.#validate(call.request) : insecure;
         if (typeof answer === 'string') reply(null, { spiffeId: answer });
         else reply({ code: answer.code, details: answer.details ?? '' });
       },
@@ -93,7 +95,7 @@ export class WorkloadApiServer {
   }
 
   /** How JWT-SVIDs are judged; before it is called the method is not implemented. */
-  validateBy(judge: (request: ValidateJwtSvidRequest) => Validation): void {
+  validateBy(judge: (request: ValidateJwtSvidRequest) => Validation | Promise<Validation>): void {
     this.#validate = judge;
   }
 

@@ -34,7 +34,7 @@ const MAX_NAME = 512;
 export function parseTokenHeader(members: Claims): Result<TokenHeader> {
   const { alg, kid, typ } = members;
   // Symmetric ones would make a secret of a public key, `none` of nothing (RFC 8725 2.1).
-  if (!isTokenAlgorithm(alg)) return refuse('token_algorithm', `alg is ${JSON.stringify(alg)}`);
+  if (!isTokenAlgorithm(alg)) return refuse('token_algorithm', `alg is ${shown(alg)}`);
   const others: string[] = [];
   for (const name of Object.keys(members)) {
     if (FORBIDDEN.has(name)) return refuse('token_header', `the header has ${JSON.stringify(name)}`);
@@ -50,6 +50,10 @@ export function parseTokenHeader(members: Claims): Result<TokenHeader> {
   });
 }
 
+/** Records hold no more of what anybody may write into a token. */
+const MAX_SHOWN = 100;
+const shown = (value: unknown): string => JSON.stringify(value)?.slice(0, MAX_SHOWN) ?? 'missing';
+
 const isName = (value: unknown): value is string =>
   typeof value === 'string' && value !== '' && value.length <= MAX_NAME;
 
@@ -61,10 +65,10 @@ const ASSERTION_ALGORITHMS: ReadonlySet<TokenAlgorithm> = new Set(['EdDSA', 'ES2
 export function judgeHeader({ alg, typ, others }: TokenHeader, issuer: TokenIssuer): Refusal | undefined {
   if (!isAlgorithmOf(issuer, alg)) return { reason: 'token_algorithm', detail: `${alg} is not taken` };
   if (!isTypeOf(issuer, typ))
-    return { reason: 'token_type', detail: `typ is ${typ === undefined ? 'missing' : JSON.stringify(typ)}` };
+    return { reason: 'token_type', detail: `typ is ${typ === undefined ? 'missing' : shown(typ)}` };
   // JWT-SVID 2: no parameter that is not described. Others may have some of their own (RFC 7515 4.3).
   if (issuer.kind !== 'oidc' && others[0] !== undefined)
-    return { reason: 'token_header', detail: `the header has ${JSON.stringify(others[0])}` };
+    return { reason: 'token_header', detail: `the header has ${shown(others[0])}` };
   return undefined;
 }
 

@@ -24,6 +24,8 @@ export interface UnverifiedToken extends TokenContent {
 }
 
 const MAX_LENGTH = 16 * 1024;
+/** Records hold no more of what anybody may write into a token. */
+const MAX_SHOWN = 200;
 
 /**
  * Reads a compact JWS (RFC 7515 7.1): three parts in canonical base64url, JSON objects without a member twice. The algorithm is
@@ -75,6 +77,6 @@ function decodePart(part: string): Result<Buffer, string> {
 
 function objectIn(bytes: Buffer): Result<Claims, string> {
   const json = parseStrictJson(bytes);
-  if (!json.ok) return err(`is not sound JSON: ${json.error}`);
+  if (!json.ok) return err(`is not sound JSON: ${json.error.slice(0, MAX_SHOWN)}`);
   return json.value instanceof Map ? ok(toClaims(json.value)) : err('is not a JSON object');
 }

@@ -5,7 +5,7 @@ import type { Snapshot } from '../snapshot.js';
 import type { Exchange } from './exchange.js';
 import type { Ids } from './ids.js';
 
-/** By audience, and whom the call is for. */
+/** By audience, who calls, and whom the call is for. */
 type Kept = Map<string, Assertion>;
 
 /** Of one caller: a gateway acts for ever more subjects. */
@@ -38,8 +38,7 @@ export class Assertions {
     const audience = of?.audience ?? plan.audience;
     if (audience === undefined) return undefined;
     const kept = this.#keptOf(exchange, plan);
-    const { delegation } = exchange;
-    const key = delegation === undefined ? audience : `${audience}\n${namesIn(delegation.delegation)}`;
+    const key = keyOf(exchange, audience);
     const found = kept.get(key);
     const notAfterMs = notAfterOf(exchange);
     const nowMs = exchange.listener.clock.nowMs();
@@ -103,7 +102,15 @@ function isOfUse({ madeAtMs, endMs }: Assertion, nowMs: number, notAfterMs: numb
   return nowMs - madeAtMs < endMs - nowMs || endMs + 1000 > notAfterMs;
 }
 
-/** No name holds a line break. */
+/**
+ * With one certificate and one token some routes take the token for the caller, and others for whom the certificate acts: who
+ * calls is part of it. No name holds a line break.
+ */
+function keyOf({ caller, delegation }: Exchange, audience: string): string {
+  const key = `${audience}\n${caller?.uri}`;
+  return delegation === undefined ? key : `${key}\n${namesIn(delegation.delegation)}`;
+}
+
 const namesIn = ({ subject, through }: Delegation): string =>
   through.length === 0 ? subject.uri : JSON.stringify([subject.uri, ...through]);
 

@@ -74,6 +74,8 @@ export function admit(exchange: Exchange, request: RawRequest): Admitted | Pendi
   if (changed !== undefined) return changed;
   const route = view && matchRoute(view.routes, target.host, target.path);
   exchange.route = route;
+  exchange.token = undefined; // admitted again, it may be by another route
+  exchange.isNamedByToken = false;
   // Whoever has no certificate is told nothing of routes before a token says who it is.
   const isNamed = isNamedByToken(exchange, route);
   const unnamed = isNamed ? takeToken(exchange, head, route, snapshot) : undefined;

@@ -3,7 +3,7 @@ import type { Snapshot } from '../snapshot.js';
 import type { Diagnostics } from './ports.js';
 import { ReplayCache } from './replay-cache.js';
 import { type Readings, TokenCredential } from './token-credential.js';
-import { TokenVerifier, type VerifierParts } from './token-verifier.js';
+import { isSameIssuers, TokenVerifier, type VerifierParts } from './token-verifier.js';
 import { VerifiedTokens } from './verified-tokens.js';
 
 interface Parts extends VerifierParts {
@@ -122,11 +122,7 @@ export class TokenIndex {
 
 /** Whether verifying it again would come to the same: no entry has changed, and no key is gone. */
 function isAsBefore(readings: Readings, before: Snapshot, now: Snapshot, nowMs: number): boolean {
-  const [then, issuers] = [before.tokens.issuers, now.tokens.issuers];
-  if (then !== issuers) {
-    if (then.length !== issuers.length) return false;
-    for (const [i, { issuer }] of issuers.entries()) if (issuer !== then[i]!.issuer) return false;
-  }
+  if (!isSameIssuers(before, now)) return false;
   return readings.every((reading) => {
     const refusal = reading.judge(now, nowMs);
     return refusal === undefined || !BY_KEYS.has(refusal.reason);

@@ -24,6 +24,8 @@ const MOST_WAITING = 1000;
 /** Tokens with unknown keys that may wait for newer keys: whoever sends many must not keep out others. */
 const REFRESHES_AT_ONCE = 100;
 const QUESTIONS_AT_ONCE = 16;
+/** Where entries change meanwhile. */
+const MOST_TRIES = 3;
 
 const busy = (what: string): Refusal => ({ reason: 'token_unverifiable', detail: `too many ${what}` });
 
@@ -45,17 +47,30 @@ export class TokenVerifier {
   async verify(text: string): Promise<Result<readonly VerifiedToken[]>> {
     const parsed = parseToken(text);
     if (!parsed.ok) return parsed;
-    const before = this.parts.snapshots.current;
-    if (before === undefined) return refuse('token_unverifiable', 'no snapshot is in force');
-    const first = await this.#tryAll(parsed.value, before);
+    for (let i = 0; i < MOST_TRIES; i++) {
+      const before = this.parts.snapshots.current;
+      if (before === undefined) return refuse('token_unverifiable', 'no snapshot is in force');
+      const { result, by } = await this.#verifyBy(parsed.value, before);
+      // By entries that are others by now it would be kept as what it is no more: one that counts once, say.
+      if (isSameIssuers(by, this.parts.snapshots.current ?? by)) return result;
+    }
+    return refuse('token_unverifiable', 'the configuration changes faster than it can be verified');
+  }
+
+  /** `by`: under which it was tried last. */
+  async #verifyBy(
+    token: UnverifiedToken,
+    before: Snapshot,
+  ): Promise<{ readonly result: Result<readonly VerifiedToken[]>; readonly by: Snapshot }> {
+    const first = await this.#tryAll(token, before);
     const unknown = first.refused.find(({ refusal }) => refusal.reason === 'token_key_unknown');
-    if (first.verified.length > 0 || unknown === undefined) return resultOf(first);
+    if (first.verified.length > 0 || unknown === undefined) return { result: resultOf(first), by: before };
     // Its issuer may have begun to sign with a key that we have not seen yet.
     const refresh = this.#refreshes.run(() => this.parts.authority.refreshKeys(unknown.issuer.name));
-    if (refresh === undefined) return err(busy('tokens wait for newer keys'));
+    if (refresh === undefined) return { result: err(busy('tokens wait for newer keys')), by: before };
     await refresh;
     const now = this.parts.snapshots.current ?? before;
-    return resultOf(now === before ? first : await this.#tryAll(parsed.value, now));
+    return { result: resultOf(now === before ? first : await this.#tryAll(token, now)), by: now };
   }
 
   async #tryAll(token: UnverifiedToken, snapshot: Snapshot): Promise<Attempt> {
@@ -106,6 +121,15 @@ export class TokenVerifier {
       ? { reason: 'token_signature', detail: `the agent refused it: ${message}` }
       : { reason: 'token_unverifiable', detail: `the agent cannot be asked: ${message}` };
   }
+}
+
+/** No entry of the configuration has changed; their keys may have. */
+export function isSameIssuers(before: Snapshot, now: Snapshot): boolean {
+  const [then, issuers] = [before.tokens.issuers, now.tokens.issuers];
+  return (
+    then === issuers ||
+    (then.length === issuers.length && issuers.every(({ issuer }, i) => issuer === then[i]?.issuer))
+  );
 }
 
 /** Of several reasons the one that is not just another entry's audience. */

@@ -29,6 +29,7 @@ export interface WorldOptions {
   /** Replaces where records go. */
   readonly audit?: string;
   readonly nowMs?: () => number;
+  readonly env?: Readonly<Record<string, string>>;
   readonly revoked?: string;
   readonly files?: Readonly<Record<string, string | Buffer>>;
 }
@@ -135,7 +136,7 @@ ${options.extra ?? ''}
     };
     this.app = await startApp({
       configFile: join(this.dir, 'countersign.yaml'),
-      env: {},
+      env: options.env ?? {},
       diagnostics: { info: log('info'), warn: log('warn'), error: log('error') },
       ...(options.nowMs === undefined ? {} : { nowMs: options.nowMs }),
     });
