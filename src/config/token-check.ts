@@ -1,6 +1,4 @@
 import { parseBundleEndpointUrl } from '../identity/bundle-endpoint-url.js';
-import { problemOfForwardHeader } from '../message/forward-policy.js';
-import { normaliseHeaderName } from '../message/header-names.js';
 import { formatAddress, isLoopback } from './address.js';
 import type { Config, KeySetOrigin, ListenerConfig, RouteConfig, TokenConfig } from './config.js';
 import { nearestKey } from './issues.js';
@@ -11,18 +9,25 @@ type ProblemAt = (path: KeyPath, message: string) => Problem;
 /** At a key of one route. */
 type RouteAt = (key: string, message: string) => Problem;
 
-/** Tokens, assertions, delegation and injected credentials: what no single value can show. */
+/** Tokens and delegation: what no single value can show. */
 export function checkTokens(config: Config, at: ProblemAt): Problem[] {
   return [
     ...checkEntries(config, at),
+    ...checkOneTime(config, at),
     ...checkDelegates(config, at),
-    ...checkAssertion(config, at),
     ...eachRoute(config, at, (route, listener, routeAt) => [
       ...checkAccept(config, route, listener, routeAt),
       ...checkDelegation(config, route, listener, routeAt),
-      ...checkInjected(config, route, listener, routeAt),
     ]),
   ];
+}
+
+/** Each worker remembers by itself: with several, a token would count once at each of them. */
+function checkOneTime({ tokens, workers }: Config, at: ProblemAt): Problem[] {
+  if (workers === 1) return [];
+  const message =
+    'needs `workers: 1`: workers do not tell each other which tokens were used, so that one would count several times';
+  return tokens.flatMap(({ issuer }, i) => (issuer.isOneTime ? [at(['tokens', i, 'oneTime'], message)] : []));
 }
 
 /** What is allowed but rarely meant. */
@@ -48,9 +53,6 @@ export function warnTokens(config: Config, at: ProblemAt): Problem[] {
     warnings.push(
       at(['tokens'], 'no route takes tokens: say `accept: token`, `mtls+token` or `either` there'),
     );
-  const { assertion } = config.forward;
-  if (assertion !== undefined && assertion.audience === undefined && !routes.some((route) => route.assertion))
-    warnings.push(at(['forward', 'assertion'], 'without `audience` here or in a route, no service gets one'));
   return warnings;
 }
 
@@ -135,11 +137,6 @@ function checkDelegates(config: Config, at: ProblemAt): Problem[] {
   return problems;
 }
 
-function checkAssertion({ forward: { assertion } }: Config, at: ProblemAt): Problem[] {
-  if (assertion?.jwksFile === undefined || assertion.jwksFile !== assertion.keyFile) return [];
-  return [at(['forward', 'assertion', 'jwksFile'], 'must not be the file of the private key: it is written')];
-}
-
 function checkAccept(config: Config, route: RouteConfig, listener: ListenerConfig, at: RouteAt): Problem[] {
   const { accept, tokens, forwardsToken } = route;
   if (accept === 'mtls') {
@@ -163,48 +160,21 @@ function checkAccept(config: Config, route: RouteConfig, listener: ListenerConfi
 }
 
 function checkDelegation(
-  { trustedPeers, forward }: Config,
+  { trustedPeers }: Config,
   route: RouteConfig,
   { protocol, direction }: ListenerConfig,
   at: RouteAt,
 ): Problem[] {
-  const problems: Problem[] = [];
-  const { delegation, assertion } = route;
-  if (assertion && forward.assertion === undefined)
-    problems.push(at('assertion', 'needs `forward.assertion`: the key that signs'));
-  if (assertion && protocol === 'tcp') problems.push(at('assertion', 'a tcp listener carries no requests'));
-  if (delegation === 'off') return problems;
-  if (protocol === 'tcp') problems.push(at('delegation', 'a tcp listener carries no requests'));
-  else if (direction === 'outbound') {
-    if (delegation === 'require')
-      problems.push(
-        at('delegation', 'outbound only `accept`: the assertion that our workload forwards goes on'),
-      );
-  } else if (trustedPeers.delegates.length === 0 && !takesTokens(route)) {
-    const message = `${delegation} needs \`trustedPeers.delegates\`, or tokens: nobody could say on whose behalf it acts`;
-    problems.push(at('delegation', message));
-  }
-  return problems;
-}
-
-function checkInjected(
-  config: Config,
-  { injects, forwardsToken }: RouteConfig,
-  { protocol }: ListenerConfig,
-  at: RouteAt,
-): Problem[] {
-  if (injects === undefined) return [];
-  if (protocol === 'tcp') return [at('injectCredential', 'a tcp listener carries no requests')];
-  const { header } = injects;
-  const wrong = problemOfForwardHeader(header);
-  if (wrong !== undefined) return [at('injectCredential', `${header} ${wrong}`)];
-  const same = config.forward.headers.find(
-    ({ name }) => normaliseHeaderName(name) === normaliseHeaderName(header),
-  );
-  if (same !== undefined) return [at('injectCredential', `${header} is set by forward.headers already`)];
-  if (forwardsToken && header === 'authorization')
-    return [at('injectCredential', 'authorization holds the token there: `forwardToken` is true')];
-  return [];
+  const { delegation } = route;
+  if (delegation === 'off') return [];
+  if (protocol === 'tcp') return [at('delegation', 'a tcp listener carries no requests')];
+  if (direction === 'outbound')
+    return delegation === 'accept'
+      ? []
+      : [at('delegation', 'outbound only `accept`: the assertion that our workload forwards goes on')];
+  if (trustedPeers.delegates.length > 0 || takesTokens(route)) return [];
+  const message = `${delegation} needs \`trustedPeers.delegates\`, or tokens: nobody could say on whose behalf it acts`;
+  return [at('delegation', message)];
 }
 
 /** Which domains a folder holds shows only when it is read. */

@@ -13,11 +13,8 @@ const SEVERAL = malformed('several Authorization lines');
 const JOINED = malformed('several credentials in one Authorization');
 const NO_TOKEN = malformed('Bearer without one token');
 
-/**
- * The token of a request (RFC 6750 2.1), of all its lines, those that do not cross too. Undefined where it has none: there is no
- * Authorization, or one of another scheme. @returns a refusal where several readings are possible.
- */
-export function readBearer(rawHeaders: readonly string[]): string | Refusal | undefined {
+/** The one Authorization of a request, of all its lines, those that do not cross too. */
+export function readAuthorization(rawHeaders: readonly string[]): string | Refusal | undefined {
   let value: string | undefined;
   for (let i = 0; i < rawHeaders.length; i += 2) {
     const name = rawHeaders[i]!;
@@ -25,20 +22,41 @@ export function readBearer(rawHeaders: readonly string[]): string | Refusal | un
     if (value !== undefined) return SEVERAL; // RFC 9110 11.6.2: a singleton field
     value = rawHeaders[i + 1]!;
   }
-  if (value === undefined) return undefined;
-  const token = BEARER.exec(value)?.[1];
-  if (token !== undefined) return token;
-  if (ONE_OF_SEVERAL.test(value)) return JOINED;
-  return MORE_THAN_SCHEME.test(value.trimStart()) ? NO_TOKEN : undefined;
+  return value;
 }
 
+/**
+ * The token in an Authorization (RFC 6750 2.1); undefined where it is of another scheme. @returns a refusal where several
+ * readings are possible.
+ */
+export function tokenIn(authorization: string): string | Refusal | undefined {
+  const token = BEARER.exec(authorization)?.[1];
+  if (token !== undefined) return token;
+  if (ONE_OF_SEVERAL.test(authorization)) return JOINED;
+  return MORE_THAN_SCHEME.test(authorization.trimStart()) ? NO_TOKEN : undefined;
+}
+
+/** What would be the token, if it is one: enough to look for one that was read and verified before. */
+export const maybeTokenIn = (authorization: string): string | undefined =>
+  authorization.charCodeAt(SCHEME.length) === SPACE && hasScheme(authorization)
+    ? authorization.slice(SCHEME.length + 1)
+    : undefined;
+
+const SPACE = 0x20;
+
+const hasScheme = (authorization: string): boolean =>
+  authorization.slice(0, SCHEME.length).toLowerCase() === SCHEME;
+
 /** The lines without the token: what was judged here is nobody else's to see, to decide by, or to write down. */
-export function withoutBearer(endToEnd: readonly string[]): readonly string[] {
-  const at = endToEnd.findIndex((name, i) => i % 2 === 0 && isBearerLine(name, endToEnd[i + 1] ?? ''));
-  return at < 0 ? endToEnd : endToEnd.toSpliced(at, 2);
+export function withoutBearer(lines: readonly string[]): readonly string[] {
+  for (let i = 0; i < lines.length; i += 2) {
+    if (!isBearerLine(lines[i]!, lines[i + 1] ?? '')) continue;
+    const others = lines.slice();
+    others.splice(i, 2);
+    return others;
+  }
+  return lines;
 }
 
 const isBearerLine = (name: string, value: string): boolean =>
-  name.length === NAME.length &&
-  name.toLowerCase() === NAME &&
-  value.slice(0, SCHEME.length).toLowerCase() === SCHEME;
+  name.length === NAME.length && name.toLowerCase() === NAME && hasScheme(value);

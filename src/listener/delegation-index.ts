@@ -4,7 +4,7 @@ import { err, ok, type Result, refuse } from '../reasons.js';
 import { asUntrusted, HeldDelegation } from './delegation.js';
 import type { Clock, SnapshotHolder, TokenAuthority } from './ports.js';
 
-/** Assertions that were verified, by who showed them and their text: one is verified once, however many requests bring it. */
+/** Assertions that were verified, by their text: one is verified once, however many requests bring it. */
 export class DelegationIndex {
   /** The oldest first: they are of much the same length, so those that are over go first. */
   readonly #held = new Map<string, HeldDelegation>();
@@ -22,7 +22,8 @@ export class DelegationIndex {
 
   /** @returns undefined where it has to be verified. */
   find(peer: PrincipalId, text: string): HeldDelegation | undefined {
-    return this.#held.get(keyOf(peer, text));
+    const held = this.#held.get(text);
+    return held?.caller.uri === peer.uri ? held : undefined; // good in one peer's hands alone
   }
 
   /** Verifies it under the snapshot in force. */
@@ -32,7 +33,7 @@ export class DelegationIndex {
     if (known !== undefined) return known;
     const verified = this.#verify(peer, text)
       .then((result) => {
-        if (result.ok) this.#keep(key, result.value);
+        if (result.ok) this.#keep(text, result.value);
         return result;
       })
       .finally(() => this.#underWay.delete(key));
@@ -56,13 +57,13 @@ export class DelegationIndex {
     return verifyAssertion(text, trusted, peer, snapshot.bundles, this.clock.nowMs());
   }
 
-  #keep(key: string, held: HeldDelegation): void {
+  #keep(text: string, held: HeldDelegation): void {
     const most = this.snapshots.current?.config.limits.tokens ?? 0;
     for (const oldest of this.#held.keys()) {
       if (this.#held.size < most) break;
       this.#held.delete(oldest);
     }
-    this.#held.set(key, held);
+    this.#held.set(text, held);
   }
 }
 

@@ -3,7 +3,7 @@ import { judgeBinding } from '../identity/token.js';
 import type { RequestHead } from '../message/request-head.js';
 import type { Refusal } from '../reasons.js';
 import type { ListenerView, Snapshot } from '../snapshot.js';
-import { readBearer, withoutBearer } from './bearer.js';
+import { maybeTokenIn, readAuthorization, tokenIn, withoutBearer } from './bearer.js';
 import type { Exchange } from './exchange.js';
 import type { Readings, TokenCredential } from './token-credential.js';
 
@@ -41,17 +41,23 @@ export function takeToken(
   route: RouteConfig | undefined,
   snapshot: Snapshot,
 ): Unproven | Refusal | undefined {
-  const text = readBearer(head.rawHeaders);
-  const isNamed = isNamedByToken(exchange, route);
-  if (text === undefined) {
-    const isNeeded = isNamed || route?.accept === 'mtls+token';
-    return isNeeded ? { reason: 'token_missing', detail: '' } : undefined;
-  }
-  if (typeof text !== 'string') return text;
-  if (route?.forwardsToken !== true) exchange.head = { ...head, endToEnd: withoutBearer(head.endToEnd) };
   const { tokens, clock } = exchange.listener;
-  const known = exchange.proof ?? tokens.find(text, snapshot, clock.nowMs());
-  if (known === undefined) return exchange.unproven(text);
+  const authorization = readAuthorization(head.rawHeaders);
+  if (typeof authorization === 'object') return authorization;
+  // Reading one of a thousand octets costs more than looking for one that was read before.
+  const quick = authorization === undefined ? undefined : maybeTokenIn(authorization);
+  let known = quick === undefined ? undefined : tokens.find(quick, snapshot, clock.nowMs());
+  if (known === undefined) {
+    const text = authorization === undefined ? undefined : tokenIn(authorization);
+    if (typeof text === 'object') return text;
+    if (text === undefined) {
+      const isNeeded = isNamedByToken(exchange, route) || route?.accept === 'mtls+token';
+      return isNeeded ? { reason: 'token_missing', detail: '' } : undefined;
+    }
+    known = exchange.proof;
+    if (known === undefined) return exchange.unproven(text);
+  }
+  if (route?.forwardsToken !== true) exchange.head = { ...head, endToEnd: withoutBearer(head.endToEnd) };
   return known.ok ? choose(exchange, known.value, route, snapshot) : known.error;
 }
 

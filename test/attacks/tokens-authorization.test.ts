@@ -1,7 +1,12 @@
 import { readFileSync } from 'node:fs';
 import t from 'tap';
-import { readBearer, withoutBearer } from '../../src/listener/bearer.js';
+import { readAuthorization, tokenIn, withoutBearer } from '../../src/listener/bearer.js';
 import { ask, reasonIn, TokenWorld } from '../support/token-world.js';
+
+function readBearer(lines: readonly string[]): ReturnType<typeof tokenIn> {
+  const authorization = readAuthorization(lines);
+  return typeof authorization === 'string' ? tokenIn(authorization) : authorization;
+}
 
 interface Vector {
   readonly id: string;

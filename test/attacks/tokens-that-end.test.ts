@@ -1,113 +1,147 @@
+import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
-import type { RawClient } from '../support/raw-client.js';
+import { Http2Client } from '../support/http2-client.js';
+import type { RecorderUpstream } from '../support/recorder-upstream.js';
 import { waitFor } from '../support/start-proxy.js';
-import { ask, TOKEN_POLICY, TokenWorld } from '../support/token-world.js';
+import { ask, TokenWorld } from '../support/token-world.js';
+import { mintSigner } from '../support/tokens.js';
 
-const UPGRADE = `Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: ${'A'.repeat(22)}==\r\n`;
-const OPENED =
-  'HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: ICX+Yqv66kxgM0FcWaLWlFLwTAI=\r\n\r\n';
+const EVENTS =
+  'HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n6\r\ndata:\n\r\n';
+const SWITCHED =
+  'HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n';
+const UPGRADE =
+  'Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n';
 
-interface Tunnels {
-  readonly tokens: TokenWorld;
-  readonly ahead: (ms: number) => void;
-  readonly open: (path: string, token: string | undefined, client?: RawClient) => Promise<RawClient>;
+/** Event streams that never end, and WebSockets. */
+function streams(upstream: RecorderUpstream): void {
+  upstream.respond = ({ socket }, fresh) => {
+    if (fresh.startsWith('GET ')) socket.write(/upgrade: websocket/i.test(fresh) ? SWITCHED : EVENTS);
+  };
 }
 
-async function start(t: Test): Promise<Tunnels> {
-  let aheadMs = 0;
-  const tokens = await TokenWorld.start({ nowMs: () => Date.now() + aheadMs });
+async function start(t: Test, clock: { skewMs: number } = { skewMs: 0 }): Promise<TokenWorld> {
+  const tokens = await TokenWorld.start({
+    nowMs: () => Date.now() + clock.skewMs,
+    extra: 'deadlines: { accessEnd: 0s }',
+  });
   t.teardown(() => tokens.close());
-  const { world } = tokens;
-  world.upstream.respond = (connection) => {
-    if (connection.bytes.endsWith('\r\n\r\n')) connection.socket.write(OPENED);
-  };
-  const open: Tunnels['open'] = async (path, token, client) => {
-    const opened = client ?? (await world.nobody());
-    opened.send(ask(path, token, UPGRADE));
-    await opened.until(() => opened.received.includes('\r\n\r\n'));
-    if (!opened.received.startsWith('HTTP/1.1 101')) throw new Error(opened.received);
-    return opened;
-  };
-  const ahead = (ms: number): void => {
-    aheadMs = ms;
-  };
-  return { tokens, ahead, open };
+  streams(tokens.world.upstream);
+  return tokens;
 }
 
-/** Those of `ended` are over, and `left` carry on. */
-async function ends(t: Test, { tokens }: Tunnels, ended: readonly RawClient[], left: readonly RawClient[]) {
-  await Promise.all(ended.map((client) => client.untilClosed()));
-  const over = () => tokens.world.exchanges.filter(({ phase }) => phase === 'end');
-  await waitFor(() => over().length >= ended.length);
-  t.equal(over().length, ended.length);
-  for (const { response } of over()) t.equal(response.outcome, 'access_ended');
-  for (const client of left) t.notOk(client.closed);
+/** One of each: over HTTP/1.1 without a certificate, a WebSocket, and over one HTTP/2 connection one with each token. */
+async function open(t: Test, { world }: TokenWorld, ending: string, lasting: string) {
+  const [events, socket] = [await world.nobody(), await world.nobody()];
+  events.send(ask('/token/events', ending));
+  await events.until(() => events.received.includes('data:'));
+  socket.send(ask('/token/ws', ending, UPGRADE));
+  await socket.until(() => socket.received.includes('101 Switching'));
+  const session = await Http2Client.open(world.port, world.web);
+  t.teardown(() => session.destroy());
+  const ends = session.send('/token/a', { authorization: `Bearer ${ending}` });
+  const lasts = session.send('/token/b', { authorization: `Bearer ${lasting}` });
+  await Promise.all([ends, lasts].map((one) => new Promise((resolve) => one.stream.once('data', resolve))));
+  return { events, socket, session, ends, lasts };
 }
 
-t.test('a tunnel ends with the token that opened it, and another does not', async (t) => {
-  const tunnels = await start(t);
-  const { tokens, ahead, open } = tunnels;
-  const soon = Math.floor(Date.now() / 1000) + 60;
-  const [short, long] = [
-    await open('/token/a', tokens.token({ exp: soon })),
-    await open('/token/b', tokens.token()),
-  ];
-  const certified = await open('/either/c', undefined, await tokens.world.client());
-  ahead(61_000);
-  await ends(t, tunnels, [short], [long, certified]);
+async function allEnd(
+  t: Test,
+  { world }: TokenWorld,
+  opened: Awaited<ReturnType<typeof open>>,
+  reason: string,
+): Promise<void> {
+  await Promise.all([opened.events.untilClosed(), opened.socket.untilClosed(), opened.ends.done]);
+  t.not(opened.ends.isWhole, true, 'a stream is reset, never cleanly ended');
+  t.notMatch(opened.events.received, /\r\n0\r\n\r\n$/, 'nor is one of HTTP/1.1');
+  t.equal(opened.lasts.stream.closed, false, 'another token on the same connection is not touched');
+  t.ok(opened.session.isOpen);
+  const records = await world.untilRecords(4);
+  const ended = records.filter(({ response }) => response?.outcome === 'access_ended');
+  t.equal(ended.length, 3);
+  await waitFor(() =>
+    world.records.some(({ event, connections }) => event === 'revocation.enforced' && connections > 0),
+  );
+  const terminated = world.records.filter(({ event }) => event === 'connection.terminated');
+  t.same(
+    terminated.map((record) => record.reason),
+    [reason, reason],
+    'of the two connections that are gone',
+  );
+  const enforced = world.records.filter(
+    ({ event, connections }) => event === 'revocation.enforced' && connections > 0,
+  );
+  t.equal(
+    enforced.reduce((sum, { connections }) => sum + connections, 0),
+    3,
+    'all three are counted',
+  );
+  t.match(enforced[0]?.detail, reason);
+}
+
+t.test('what is open ends when its token expires', async (t) => {
+  const clock = { skewMs: 0 };
+  const tokens = await start(t, clock);
+  const exp = Math.floor(Date.now() / 1000) + 60;
+  const opened = await open(t, tokens, tokens.token({ exp }), tokens.token());
+  clock.skewMs = 61_000;
+  await allEnd(t, tokens, opened, 'token_expired');
 });
 
-t.test('a revoked principal, of whatever connection, loses what is open', async (t) => {
-  const tunnels = await start(t);
-  const { tokens, open } = tunnels;
-  const { world } = tokens;
-  const [mine, theirs] = [
-    await open('/token/a', tokens.token()),
-    await open('/token/b', tokens.token({ sub: 'octo/other' })),
-  ];
-  const shown = await open('/token/c', tokens.token(), await world.client());
-  world.replace('revoked.yaml', 'version: 1\nrevoked: [{ idPrefix: "ci:octo/app", reason: stolen }]\n');
-  await ends(t, tunnels, [mine, shown], [theirs]);
+t.test('what is open ends when the key that signed its token is gone', async (t) => {
+  const tokens = await start(t);
+  const next = mintSigner('ES256', 'k2');
+  tokens.replaceKeys(tokens.signer, next);
+  await tokens.world.untilSnapshot(({ sequence }) => sequence > 1);
+  const opened = await open(t, tokens, tokens.token(), next.sign(tokens.claims()));
+  tokens.replaceKeys(next);
+  await allEnd(t, tokens, opened, 'token_key_unknown');
 });
 
-t.test('a rule, an entry or a route that takes tokens no more ends what rests on them', async (t) => {
-  for (const [what, file, from, to] of [
-    ['the rule', 'policy.yaml', '"ci:octo/*"', '"ci:else/*"'],
-    [
-      'the audience',
-      'countersign.yaml',
-      'audience: billing, jwks: { file: jwks.json }, principal: "ci:',
-      'audience: other, jwks: { file: jwks.json }, principal: "ci:',
-    ],
-    ['the name', 'countersign.yaml', 'principal: "ci:{+sub}"', 'principal: "ci:{sub}"'],
-    [
-      'the route',
-      'countersign.yaml',
-      'path: /token/**, upstream: u, accept: token,',
-      'path: /token/**, upstream: u,',
-    ],
-    [
-      'the entries of the route',
-      'countersign.yaml',
-      'path: /token/**, upstream: u, accept: token,',
-      '$&, tokens: [once],',
-    ],
-    ['the binding', 'countersign.yaml', 'principal: "ci:{+sub}"', '$&, binding: required'],
-  ] as const) {
-    const tunnels = await start(t);
-    const { tokens, open } = tunnels;
+for (const [what, entry] of [
+  ['its principal', () => 'id: "ci:octo/app"'],
+  ['everything below', () => 'idPrefix: "ci:octo/app"'],
+  ['the token itself', (sha256: string) => `sha256: "${sha256}"`],
+] as const) {
+  t.test(`what is open ends when ${what} is revoked, and nothing gets in after that`, async (t) => {
+    const tokens = await start(t);
     const { world } = tokens;
-    const [stranger, certified] = [
-      await open('/token/a', tokens.token()),
-      await open('/token/b', tokens.token({ jti: 'x' }), await world.client()),
-    ];
-    const before = file === 'policy.yaml' ? TOKEN_POLICY : readFileSync(join(world.dir, file), 'utf8');
-    const after = before.replace(from, to.replace('$&,', `${from.replace(/,$/, '')},`));
-    t.not(after, before, what);
-    world.replace(file, after);
-    await ends(t, tunnels, [stranger, certified], []);
-    t.pass(what);
-  }
+    const token = tokens.token();
+    const opened = await open(t, tokens, token, tokens.token({ sub: 'octo/other' }));
+    const sha256 = createHash('sha256').update(token).digest('hex');
+    world.replace('revoked.yaml', `version: 1\nrevoked:\n  - { ${entry(sha256)}, reason: stolen }\n`);
+    await allEnd(t, tokens, opened, 'token_revoked');
+    const [answer] = await (await world.nobody()).ask(ask('/token/a', token));
+    t.equal(answer?.status, 401);
+  });
+}
+
+t.test('a route that asks for more than was shown ends what is open on it', async (t) => {
+  const tokens = await start(t);
+  const { world } = tokens;
+  const client = await world.nobody();
+  client.send(ask('/token/events', tokens.token()));
+  await client.until(() => client.received.includes('data:'));
+  const now = readFileSync(join(world.dir, 'countersign.yaml'), 'utf8');
+  world.replace('countersign.yaml', now.replace('accept: token, upgrade', 'accept: mtls+token, upgrade'));
+  await client.untilClosed();
+  const records = await world.untilRecords(1);
+  t.equal(records.at(-1)?.response.outcome, 'access_ended');
 });
+
+t.test(
+  'with a policy that lets its principal in no more, what a client without a certificate has open ends',
+  async (t) => {
+    const tokens = await start(t);
+    const { world } = tokens;
+    const client = await world.nobody();
+    client.send(ask('/token/events', tokens.token()));
+    await client.until(() => client.received.includes('data:'));
+    world.replace('policy.yaml', 'version: 1\ndefault: deny\nrules: []\n');
+    await client.untilClosed();
+    const [record] = await world.untilRecords(1);
+    t.equal(record?.response.outcome, 'access_ended');
+  },
+);

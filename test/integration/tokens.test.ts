@@ -234,3 +234,11 @@ t.test(
     );
   },
 );
+
+t.test(
+  'one-time tokens and several workers are refused together: each worker would take a token once',
+  async (t) => {
+    for (const workers of ['2', 'auto'])
+      await t.rejects(start(t, { extra: `workers: ${workers}` }), /tokens\[1\]\.oneTime: needs `workers: 1`/);
+  },
+);

@@ -105,3 +105,20 @@ t.test(
     ]);
   },
 );
+
+t.test('pki assertion-key makes a key for its owner alone, and says where to name it', async (t) => {
+  const dir = t.testdir();
+  const made = await run(runPki, dir, 'assertion-key', 'assert.jwk', '--type', 'p256');
+  t.equal(made.code, 0);
+  t.match(
+    made.out,
+    /ES256 key [\w-]{43}\nName it in the configuration: forward: \{ assertion: \{ key: .*assert\.jwk/,
+  );
+  t.equal(statSync(join(dir, 'assert.jwk')).mode & 0o777, 0o600);
+  const again = await run(runPki, dir, 'assertion-key', 'assert.jwk');
+  t.match(again, { code: 1, err: /is there already; --force replaces it/ });
+  t.match(await run(runPki, dir, 'assertion-key'), {
+    code: 64,
+    err: /assertion-key needs one file to write/,
+  });
+});

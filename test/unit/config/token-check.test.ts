@@ -140,15 +140,11 @@ const REFUSED: readonly [name: string, parts: Parts, problems: readonly RegExp[]
       tokens: [CI],
       listener: 'protocol: tcp',
       upstream: 'tcp://127.0.0.1:5432',
-      route:
-        'accept: token, delegation: accept, assertion: { audience: u }, injectCredential: { header: x-api-key, file: s }',
-      more: 'forward: { assertion: { key: a.jwk, audience: u } }',
+      route: 'accept: token, delegation: accept',
     },
     [
       /\.accept: a tcp listener carries no requests, so no tokens/,
       /\.delegation: a tcp listener carries no requests/,
-      /\.assertion: a tcp listener carries no requests/,
-      /\.injectCredential: a tcp listener carries no requests/,
     ],
   ],
   [
@@ -157,45 +153,14 @@ const REFUSED: readonly [name: string, parts: Parts, problems: readonly RegExp[]
       tokens: [CI],
       listener: 'direction: outbound',
       upstream: 'https://far:8443", spiffeId: "spiffe://a.test/far',
-      route: 'path: /**, accept: either, delegation: accept',
+      route: 'path: /**, accept: either, delegation: require',
     },
-    [/\.accept: what goes out shows our own SVID/, /\.delegation: what goes out is our own/],
+    [/\.accept: what goes out shows our own SVID/, /\.delegation: outbound only `accept`/],
   ],
   [
     'delegation that nobody could speak of',
     { route: 'path: /**, delegation: require' },
     [/\.delegation: require needs `trustedPeers.delegates`, or tokens/],
-  ],
-  [
-    'an assertion that nobody signs',
-    { route: 'path: /**, assertion: { audience: u }' },
-    [/\.assertion: needs `forward.assertion`: the key that signs/],
-  ],
-  [
-    'public keys written over the private one',
-    { more: 'forward: { assertion: { key: a.jwk, audience: u, jwksFile: a.jwk } }' },
-    [/forward\.assertion\.jwksFile: must not be the file of the private key/],
-  ],
-  [
-    'a header of ours injected',
-    { route: 'path: /**, injectCredential: { header: x-spiffe-id, file: s }' },
-    [/\.injectCredential: x-spiffe-id is written by the proxy itself/],
-  ],
-  [
-    'a header that is set already',
-    {
-      route: 'path: /**, injectCredential: { header: x-user, file: s }',
-      more: 'forward: { headers: { X_User: "{id}" } }',
-    },
-    [/\.injectCredential: x-user is set by forward.headers already/],
-  ],
-  [
-    'the header in which the token goes on',
-    {
-      tokens: [CI],
-      route: `${TOKEN_ROUTE}, forwardToken: true, injectCredential: { header: authorization, file: s }`,
-    },
-    [/\.injectCredential: authorization holds the token there/],
   ],
   [
     'a delegate twice, and one of nowhere',
@@ -238,11 +203,6 @@ const WARNED: readonly [name: string, parts: Parts, warning: RegExp][] = [
     /listeners\[0\]: clients with a token alone see our SVID.*add a `serverCertificate`/,
   ],
   ['tokens that no route takes', { tokens: [CI] }, /tokens: no route takes tokens/],
-  [
-    'an assertion that no service gets',
-    { more: 'forward: { assertion: { key: a.jwk } }' },
-    /forward\.assertion: without `audience` here or in a route, no service gets one/,
-  ],
 ];
 
 for (const [name, parts, warning] of WARNED) {
