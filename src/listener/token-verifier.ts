@@ -1,3 +1,5 @@
+import { type VerifiedAssertion, verifyAssertion } from '../identity/assertion.js';
+import type { PrincipalId } from '../identity/principal-id.js';
 import {
   findIssuers,
   parseToken,
@@ -9,13 +11,15 @@ import type { JwtSvidIssuer, TokenIssuer } from '../identity/token-issuer.js';
 import type { TrustedIssuer } from '../identity/token-trust.js';
 import { err, ok, type Refusal, type Result, refuse } from '../reasons.js';
 import type { Snapshot } from '../snapshot.js';
-import type { Clock, SnapshotHolder, TokenAuthority } from './ports.js';
+import type { Clock, Diagnostics, SnapshotHolder, TokenAuthority, TokenKind, TokenMetrics } from './ports.js';
 import { Slots } from './slots.js';
 
 export interface VerifierParts {
   readonly snapshots: SnapshotHolder;
   readonly authority: TokenAuthority;
   readonly clock: Clock;
+  readonly diagnostics: Diagnostics;
+  readonly metrics: TokenMetrics;
 }
 
 /** Signatures share Node's few threads with what writes the records. */
@@ -28,12 +32,17 @@ const QUESTIONS_AT_ONCE = 16;
 const busy = (what: string): Refusal => ({ reason: 'token_unverifiable', detail: `too many ${what}` });
 
 /** What came of one attempt. */
-interface Attempt {
-  readonly verified: readonly VerifiedToken[];
-  readonly refused: readonly { readonly issuer: TokenIssuer; readonly refusal: Refusal }[];
+interface Attempt<T> {
+  readonly result: Result<T>;
+  readonly kind: TokenKind;
+  /** The issuer that may have begun to sign with a key that we have not seen yet. */
+  readonly newKeysOf?: string | undefined;
 }
 
-/** Verifies tokens by all entries of the configuration that may take them; what is cheap first, and never too many at once. */
+/**
+ * Verifies tokens by all entries of the configuration that may take them, or assertions; what is cheap first, and never too many
+ * at once. Each of the two has its own: a flood of one must not keep out the other.
+ */
 export class TokenVerifier {
   readonly #signatures = new Slots(SIGNATURES_AT_ONCE, MOST_WAITING);
   readonly #refreshes = new Slots(REFRESHES_AT_ONCE, 0);
@@ -41,32 +50,80 @@ export class TokenVerifier {
 
   constructor(readonly parts: VerifierParts) {}
 
-  /** @returns what it is by each entry that takes it, in their order; never empty. */
-  async verify(text: string): Promise<Result<readonly VerifiedToken[]>> {
+  /** @returns what it is by each entry that takes it, in their order; never empty. Never rejects. */
+  verify(text: string): Promise<Result<readonly VerifiedToken[]>> {
     const parsed = parseToken(text);
-    if (!parsed.ok) return parsed;
-    const before = this.parts.snapshots.current;
-    if (before === undefined) return refuse('token_unverifiable', 'no snapshot is in force');
-    const first = await this.#tryAll(parsed.value, before);
-    const unknown = first.refused.find(({ refusal }) => refusal.reason === 'token_key_unknown');
-    if (first.verified.length > 0 || unknown === undefined) return resultOf(first);
-    // Its issuer may have begun to sign with a key that we have not seen yet.
-    const refresh = this.#refreshes.run(() => this.parts.authority.refreshKeys(unknown.issuer.name));
-    if (refresh === undefined) return err(busy('tokens wait for newer keys'));
-    await refresh;
-    const now = this.parts.snapshots.current ?? before;
-    return resultOf(now === before ? first : await this.#tryAll(parsed.value, now));
+    return this.#finish('unknown', async (snapshot) =>
+      parsed.ok ? this.#tryAll(parsed.value, snapshot) : { result: parsed, kind: 'unknown' },
+    );
   }
 
-  async #tryAll(token: UnverifiedToken, snapshot: Snapshot): Promise<Attempt> {
+  /** What a peer forwards, by the keys that the configuration names for this very peer. Never rejects. */
+  verifyAssertion(peer: PrincipalId, text: string): Promise<Result<VerifiedAssertion>> {
+    return this.#finish('assertion', (snapshot) => this.#tryAssertion(peer, text, snapshot));
+  }
+
+  /** Once more by newer keys, where there may be some; and counts what came of it. */
+  async #finish<T>(
+    kind: TokenKind,
+    attempt: (snapshot: Snapshot) => Promise<Attempt<T>>,
+  ): Promise<Result<T>> {
+    let last: Attempt<T>;
+    try {
+      last = await this.#attempt(kind, attempt);
+    } catch (cause) {
+      this.parts.diagnostics.error({ err: cause, kind }, 'a token could not be verified');
+      last = { result: refuse('token_unverifiable', 'verifying it failed inside the proxy'), kind };
+    }
+    this.parts.metrics.countVerification(last.kind, resultName(last.result));
+    return last.result;
+  }
+
+  async #attempt<T>(
+    kind: TokenKind,
+    attempt: (snapshot: Snapshot) => Promise<Attempt<T>>,
+  ): Promise<Attempt<T>> {
+    const { snapshots, authority } = this.parts;
+    const before = snapshots.current;
+    if (before === undefined)
+      return { result: refuse('token_unverifiable', 'no snapshot is in force'), kind };
+    const first = await attempt(before);
+    const { newKeysOf } = first;
+    if (newKeysOf === undefined) return first;
+    const refresh = this.#refreshes.run(() => authority.refreshKeys(newKeysOf));
+    if (refresh === undefined) return { ...first, result: err(busy('tokens wait for newer keys')) };
+    await refresh;
+    const now = snapshots.current ?? before;
+    return now === before ? first : attempt(now);
+  }
+
+  async #tryAssertion(
+    peer: PrincipalId,
+    text: string,
+    { tokens, bundles }: Snapshot,
+  ): Promise<Attempt<VerifiedAssertion>> {
+    const kind = 'assertion';
+    const trusted = tokens.delegates.get(peer.uri);
+    if (trusted === undefined)
+      return { result: refuse('token_unverifiable', 'the keys of its issuer are not there'), kind };
+    const nowMs = this.parts.clock.nowMs();
+    const verifying = this.#signatures.run(() => verifyAssertion(text, trusted, peer, bundles, nowMs));
+    if (verifying === undefined) return { result: err(busy('assertions are being verified')), kind };
+    const result = await verifying;
+    const isUnknown = !result.ok && result.error.reason === 'token_key_unknown';
+    return { result, kind, newKeysOf: isUnknown ? trusted.issuer.name : undefined };
+  }
+
+  async #tryAll(token: UnverifiedToken, snapshot: Snapshot): Promise<Attempt<readonly VerifiedToken[]>> {
     const verified: VerifiedToken[] = [];
-    const refused: { issuer: TokenIssuer; refusal: Refusal }[] = [];
+    const refused: RefusedBy[] = [];
     for (const trusted of findIssuers(token, snapshot.tokens)) {
       const result = await this.#tryOne(token, trusted, snapshot);
       if (result.ok) verified.push(result.value);
       else refused.push({ issuer: trusted.issuer, refusal: result.error });
     }
-    return { verified, refused };
+    const [first] = verified;
+    return first === undefined ? ofRefused(refused) : { result: ok(verified), kind: first.kind };
   }
 
   async #tryOne(
@@ -108,10 +165,24 @@ export class TokenVerifier {
   }
 }
 
+interface RefusedBy {
+  readonly issuer: TokenIssuer;
+  readonly refusal: Refusal;
+}
+
 /** Of several reasons the one that is not just another entry's audience. */
-function resultOf({ verified, refused }: Attempt): Result<readonly VerifiedToken[]> {
-  if (verified.length > 0) return ok(verified);
+function ofRefused(refused: readonly RefusedBy[]): Attempt<never> {
   const telling = refused.find(({ refusal }) => refusal.reason !== 'token_audience') ?? refused[0];
-  if (telling === undefined) return refuse('token_issuer_unknown', 'no entry of `tokens` has its issuer');
-  return err(telling.refusal);
+  if (telling === undefined)
+    return {
+      result: refuse('token_issuer_unknown', 'no entry of `tokens` has its issuer'),
+      kind: 'unknown',
+    };
+  const unknown = refused.find(({ refusal }) => refusal.reason === 'token_key_unknown');
+  return { result: err(telling.refusal), kind: telling.issuer.kind, newKeysOf: unknown?.issuer.name };
+}
+
+function resultName(result: Result<unknown>): 'ok' | 'refused' | 'unverifiable' {
+  if (result.ok) return 'ok';
+  return result.error.reason === 'token_unverifiable' ? 'unverifiable' : 'refused';
 }
