@@ -86,12 +86,13 @@ export async function exchangeCase(
     metrics: new Metrics(),
     clock: { nowMs: Date.now },
   };
+  const verifying = { ...parts, diagnostics: DIAGNOSTICS, authority: NO_AUTHORITY };
   const context: ListenerContext = {
     ...parts,
     name: 'inbound',
     upstream,
-    tokens: new TokenIndex({ ...parts, diagnostics: DIAGNOSTICS, authority: NO_AUTHORITY }),
-    delegations: new DelegationIndex(parts.snapshots, NO_AUTHORITY, parts.clock),
+    tokens: new TokenIndex(verifying),
+    delegations: new DelegationIndex(verifying),
     assertions: new Assertions(ids, () => undefined),
     external: { ask: () => Promise.reject(new Error('no engine is configured')) },
     diagnostics: DIAGNOSTICS,

@@ -9,6 +9,7 @@ import { Listener, type ListenerTls } from '../listener/listener.js';
 import { RequestLimits } from '../listener/request-limits.js';
 import { Signals } from '../listener/signals.js';
 import { TokenIndex } from '../listener/token-index.js';
+import type { VerifierParts } from '../listener/token-verifier.js';
 import { UnregisteredLog } from '../listener/unregistered.js';
 import type { Snapshot } from '../snapshot.js';
 import { SnapshotKeeper } from '../sources/snapshot-keeper.js';
@@ -124,13 +125,15 @@ class RunningApp implements App {
       (socket) => readPeerChain(socket),
       options.worker?.workers,
     );
-    this.#tokens = new TokenIndex({
+    const verifying: VerifierParts = {
       snapshots: this.#keeper,
       authority: this.#keeper,
       clock: { nowMs: this.#nowMs },
       diagnostics,
-    });
-    this.#delegations = new DelegationIndex(this.#keeper, this.#keeper, { nowMs: this.#nowMs });
+      metrics: this.#metrics,
+    };
+    this.#tokens = new TokenIndex(verifying);
+    this.#delegations = new DelegationIndex(verifying);
     this.#assertions = new Assertions(this.#ids, () => this.#metrics.countAssertion());
     this.#serverTrust = new SpiffeServerTrust({
       snapshots: this.#keeper,
@@ -188,6 +191,8 @@ class RunningApp implements App {
       exceptionWatch: this.#exceptionWatch,
       external: this.#external,
       upstreams: this.#upstreams,
+      tokens: this.#tokens,
+      delegations: this.#delegations,
       diagnostics: this.options.diagnostics,
       nowMs: this.#nowMs,
       get state() {

@@ -3,9 +3,11 @@ import type { AdminView, ExceptionPort, RevocationPort } from '../admin/ports.js
 import type { ExternalEngine } from '../external/external-engine.js';
 import { jwksOf } from '../identity/signing-key.js';
 import type { CredentialIndex } from '../listener/credential.js';
+import type { DelegationIndex } from '../listener/delegation-index.js';
 import type { Listener } from '../listener/listener.js';
 import type { Diagnostics } from '../listener/ports.js';
 import type { Signals } from '../listener/signals.js';
+import type { TokenIndex } from '../listener/token-index.js';
 import type { SnapshotKeeper } from '../sources/snapshot-keeper.js';
 import type { Metrics } from '../telemetry/metrics.js';
 import type { Upstreams } from '../upstream/upstreams.js';
@@ -33,6 +35,8 @@ export interface RunningParts {
   readonly exceptionWatch: ExceptionWatch;
   readonly external: ExternalEngine;
   readonly upstreams: Upstreams;
+  readonly tokens: TokenIndex;
+  readonly delegations: DelegationIndex;
   readonly diagnostics: Diagnostics;
   readonly canRecord: boolean;
   /** undefined where nothing is sealed. */
@@ -194,6 +198,8 @@ export class OperatorDesk {
       exceptions: describeExceptions(current?.policy.exceptions ?? [], this.parts.nowMs()),
       longLived: describeLongLived(this.parts.credentials),
       ...(this.parts.signals === undefined ? {} : { signals: describeSignals(this.parts.signals) }),
+      /** Tokens and assertions that need no verifying, or count once. */
+      memory: { tokens: this.parts.tokens.memory, assertions: this.parts.delegations.memory },
       external: this.parts.external.status,
       upstreams: describeUpstreams(this.parts.upstreams.status),
       audit: this.parts.seals?.describe() ?? mergeAuditViews([]),

@@ -40,7 +40,8 @@ export function mergeSignals(a: SignalsView, b: SignalsView): SignalsView {
   };
 }
 
-function addUp(a: unknown, b: unknown): unknown {
+/** What each process counts by itself. */
+export function addUp(a: unknown, b: unknown): unknown {
   if (typeof a === 'number' && typeof b === 'number') return a + b;
   if (typeof a !== 'object' || a === null || typeof b !== 'object' || b === null) return a ?? b;
   const other = b as Record<string, unknown>;

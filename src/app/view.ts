@@ -5,7 +5,7 @@ import type { Snapshot } from '../snapshot.js';
 import type { Answer } from '../workers/worker-pool.js';
 import { type AuthorityUse, authorityKey } from './dependents.js';
 import { type AuditView, mergeAuditViews } from './seals.js';
-import { mergeSignals, type SignalsView } from './signal-view.js';
+import { addUp, mergeSignals, type SignalsView } from './signal-view.js';
 import { mergeUpstreams, type UpstreamsView } from './upstream-view.js';
 
 /** What /snapshot and /connections show of the running process. Reads, changes nothing. */
@@ -197,6 +197,7 @@ function sumOf(a: unknown, b: unknown, key = ''): unknown {
   if (key === 'lastSeen' && typeof a === 'string' && typeof b === 'string') return a > b ? a : b;
   if (typeof a !== 'object' || a === null || typeof b !== 'object' || b === null) return a ?? b;
   const other = b as Record<string, unknown>;
+  if (key === 'memory') return addUp(a, b);
   if (key === 'signals') return mergeSignals(a as SignalsView, b as SignalsView);
   if (key === 'upstreams') return mergeUpstreams(a as UpstreamsView, b as UpstreamsView);
   if (key === 'dependents') return mergeDependents(a as Dependents, b as Dependents);

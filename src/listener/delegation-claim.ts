@@ -100,20 +100,15 @@ function verified(
   if (text === undefined || others.length > 0)
     return refuse('delegation_untrusted', 'several x-identity-assertion lines');
   if (exchange.claim !== undefined) return exchange.claim;
-  const known = exchange.listener.delegations.find(peer, text);
-  return known === undefined ? unproven(exchange, peer, text) : ok(known);
+  const { delegations, clock } = exchange.listener;
+  return delegations.find(peer, text, snapshot, clock.nowMs()) ?? unproven(exchange, peer, text);
 }
 
 /** The newest keys verify it, and what they belong to judges it. */
 const unproven = (exchange: Exchange, peer: PrincipalId, text: string): Unproven => ({
   prove: async () => {
-    const { delegations, snapshots, diagnostics } = exchange.listener;
-    try {
-      exchange.claim = await delegations.verify(peer, text);
-    } catch (cause) {
-      diagnostics.error({ err: cause, id: exchange.id }, 'an assertion could not be verified');
-      exchange.claim = refuse('token_unverifiable', 'its verification broke');
-    }
+    const { delegations, snapshots } = exchange.listener;
+    exchange.claim = await delegations.verify(peer, text);
     exchange.snapshot = snapshots.current ?? exchange.snapshot;
   },
 });

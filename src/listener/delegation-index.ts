@@ -1,64 +1,53 @@
-import { verifyAssertion } from '../identity/assertion.js';
+import type { VerifiedAssertion } from '../identity/assertion.js';
 import type { PrincipalId } from '../identity/principal-id.js';
-import { err, ok, type Result, refuse } from '../reasons.js';
+import { err, ok, type Result } from '../reasons.js';
+import type { Snapshot } from '../snapshot.js';
 import { asUntrusted, HeldDelegation } from './delegation.js';
-import type { Clock, SnapshotHolder, TokenAuthority } from './ports.js';
+import { TokenVerifier, type VerifierParts } from './token-verifier.js';
+import { VerifyOnce } from './verify-once.js';
 
 /** Assertions that were verified, by their text: one is verified once, however many requests bring it. */
 export class DelegationIndex {
   /** The oldest first: they are of much the same length, so those that are over go first. */
   readonly #held = new Map<string, HeldDelegation>();
-  readonly #underWay = new Map<string, Promise<Result<HeldDelegation>>>();
+  readonly #verifier: TokenVerifier;
+  readonly #once: VerifyOnce<HeldDelegation>;
 
-  constructor(
-    readonly snapshots: SnapshotHolder,
-    readonly authority: Pick<TokenAuthority, 'refreshKeys'>,
-    readonly clock: Clock,
-  ) {}
-
-  get size(): number {
-    return this.#held.size;
+  constructor(readonly parts: VerifierParts) {
+    this.#verifier = new TokenVerifier(parts);
+    this.#once = new VerifyOnce(parts);
   }
 
-  /** @returns undefined where it has to be verified. */
-  find(peer: PrincipalId, text: string): HeldDelegation | undefined {
+  /** How much is remembered. */
+  get memory(): Readonly<Record<string, number>> {
+    return { verified: this.#held.size, refused: this.#once.refused };
+  }
+
+  /** What is known of it in this peer's hands; undefined where it has to be verified. What it is worth now is still to be judged. */
+  find(
+    peer: PrincipalId,
+    text: string,
+    snapshot: Snapshot,
+    nowMs: number,
+  ): Result<HeldDelegation> | undefined {
     const held = this.#held.get(text);
-    return held?.caller.uri === peer.uri ? held : undefined; // good in one peer's hands alone
+    if (held?.caller.uri === peer.uri) return ok(held); // good in one peer's hands alone
+    return this.#once.find(keyOf(peer, text), snapshot, nowMs);
   }
 
-  /** Verifies it under the snapshot in force. */
+  /** Verifies it by the snapshot in force. Never rejects. */
   verify(peer: PrincipalId, text: string): Promise<Result<HeldDelegation>> {
-    const key = keyOf(peer, text);
-    const known = this.#underWay.get(key);
-    if (known !== undefined) return known;
-    const verified = this.#verify(peer, text)
-      .then((result) => {
-        if (result.ok) this.#keep(text, result.value);
-        return result;
-      })
-      .finally(() => this.#underWay.delete(key));
-    this.#underWay.set(key, verified);
-    return verified;
-  }
-
-  async #verify(peer: PrincipalId, text: string): Promise<Result<HeldDelegation>> {
-    const first = await this.#verifyNow(peer, text);
-    if (first.ok || first.error.reason !== 'token_key_unknown') return asClaim(peer, first);
-    const name = this.snapshots.current?.tokens.delegates.get(peer.uri)?.issuer.name;
-    const isNew = name !== undefined && (await this.authority.refreshKeys(name));
-    return asClaim(peer, isNew ? await this.#verifyNow(peer, text) : first);
-  }
-
-  async #verifyNow(peer: PrincipalId, text: string): ReturnType<typeof verifyAssertion> {
-    const snapshot = this.snapshots.current;
-    const trusted = snapshot?.tokens.delegates.get(peer.uri);
-    if (snapshot === undefined || trusted === undefined)
-      return refuse('token_unverifiable', 'the keys of its issuer are not there');
-    return verifyAssertion(text, trusted, peer, snapshot.bundles, this.clock.nowMs());
+    return this.#once.run(keyOf(peer, text), async () => {
+      const verified = await this.#verifier.verifyAssertion(peer, text);
+      if (!verified.ok) return err(asUntrusted(verified.error));
+      const held = holdFor(peer, verified.value);
+      this.#keep(text, held);
+      return ok(held);
+    });
   }
 
   #keep(text: string, held: HeldDelegation): void {
-    const most = this.snapshots.current?.config.limits.tokens ?? 0;
+    const most = this.parts.snapshots.current?.config.limits.tokens ?? 0;
     for (const oldest of this.#held.keys()) {
       if (this.#held.size < most) break;
       this.#held.delete(oldest);
@@ -70,11 +59,5 @@ export class DelegationIndex {
 /** Neither holds a line feed. */
 const keyOf = (peer: PrincipalId, text: string): string => `${peer.uri}\n${text}`;
 
-function asClaim(
-  peer: PrincipalId,
-  verified: Awaited<ReturnType<typeof verifyAssertion>>,
-): Result<HeldDelegation> {
-  if (!verified.ok) return err(asUntrusted(verified.error));
-  const { token, subject, actors, shownSha256 } = verified.value;
-  return ok(new HeldDelegation({ subject, through: actors, by: 'assertion' }, peer, token, shownSha256));
-}
+const holdFor = (peer: PrincipalId, { token, subject, actors, shownSha256 }: VerifiedAssertion) =>
+  new HeldDelegation({ subject, through: actors, by: 'assertion' }, peer, token, shownSha256);

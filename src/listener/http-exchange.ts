@@ -8,8 +8,8 @@ import type { AnswerSender, ClientMessage } from './client-message.js';
 import type { Connection, OpenExchange } from './connection.js';
 import type { ListenerContext } from './context.js';
 import { Exchange } from './exchange.js';
+import { HttpDeadlines, type Overdue, type Standing } from './http-deadlines.js';
 import { callWatchOf, isEventStream, longWatchOf } from './long-exchange.js';
-import type { LongWatch } from './long-watch.js';
 import {
   type Admitted,
   admit,
@@ -21,7 +21,6 @@ import {
   type Pending,
 } from './pipeline.js';
 import type { ForwardCall, ForwardHandler } from './ports.js';
-import { ProgressWatch } from './progress-watch.js';
 import { type BodyFault, RequestBody } from './request-body.js';
 import { isUnproven, type Unproven } from './token-admission.js';
 
@@ -36,11 +35,7 @@ export class HttpExchange extends Exchange implements ForwardHandler, AnswerSend
   #forwardedMs = 0;
   #takenBytes = 0;
   #admitted: Admitted | undefined;
-  /** Set once it is forwarded. */
-  #progress: ProgressWatch | undefined;
-  /** Set for what may stay open: the deadlines of requests are not for it. */
-  #long: LongWatch | undefined;
-  #cutAtMs = Number.POSITIVE_INFINITY;
+  readonly #deadlines = new HttpDeadlines(this.startedMs);
   #done = false;
 
   constructor(
@@ -58,7 +53,7 @@ export class HttpExchange extends Exchange implements ForwardHandler, AnswerSend
 
   /** Its access ends it at once. */
   get longLived(): boolean {
-    return this.#long !== undefined;
+    return this.#deadlines.isLong;
   }
 
   protected override get isUnderWay(): boolean {
@@ -112,8 +107,9 @@ export class HttpExchange extends Exchange implements ForwardHandler, AnswerSend
     const { route, permit, snapshot } = admitted;
     const { limits, deadlines } = snapshot.config;
     if (this.#client.isGrpc) {
-      this.#long = callWatchOf(this.startedMs, head, admitted);
-      if (this.#long === undefined) return this.refuse('header_malformed', 'grpc-timeout');
+      const long = callWatchOf(this.startedMs, head, admitted);
+      if (long === undefined) return this.refuse('header_malformed', 'grpc-timeout');
+      this.#deadlines.stayOpen(long);
     }
     const headers = outgoingHeaders(this, head, admitted);
     if (head.body.kind !== 'none') {
@@ -125,7 +121,7 @@ export class HttpExchange extends Exchange implements ForwardHandler, AnswerSend
     this.#admitted = admitted;
     this.#forwardedMs = performance.now();
     const bodyMs = route.deadlines?.bodyMs ?? deadlines.bodyMs;
-    this.#progress = new ProgressWatch(this.startedMs, bodyMs, firstByteMsOf(admitted));
+    this.#deadlines.forwarded(bodyMs, firstByteMsOf(admitted));
     this.#call = this.listener.upstream.forward(permit, request, this);
   }
 
@@ -166,7 +162,7 @@ export class HttpExchange extends Exchange implements ForwardHandler, AnswerSend
     if (this.#mustClose()) this.#sayLast(headers);
     const isBodiless = this.head?.method === 'HEAD' || status === 304 || status === 204;
     if (this.#client.isGrpc) this.grpcStatus = readGrpcStatus(headers);
-    else if (isEventStream(headers)) this.#long = longWatchOf(this.startedMs, this.#admitted!);
+    else if (isEventStream(headers)) this.#deadlines.stayOpen(longWatchOf(this.startedMs, this.#admitted!));
     const length = isBodiless ? undefined : contentLength; // else it tells of a body that does not come
     // A call that ends with its head has its status there: nothing may come between head and end.
     this.#client.begin(status, headers, this.grpcStatus === undefined ? length : 0, this.isRecordedFirst);
@@ -186,11 +182,11 @@ export class HttpExchange extends Exchange implements ForwardHandler, AnswerSend
   }
 
   clientStalls(): void {
-    this.#progress?.clientStalls();
+    this.#deadlines.clientStalls();
   }
 
   clientMoves(): void {
-    this.#progress?.clientMoves();
+    this.#deadlines.clientMoves();
     this.#call?.resume();
   }
 
@@ -240,19 +236,13 @@ export class HttpExchange extends Exchange implements ForwardHandler, AnswerSend
 
   /** What is left of an unread request body is thrown away or ends the connection. */
   #send(text: string | undefined): void {
-    if (this.#client.request.http2 !== undefined) this.#watchOverEnd();
-    if (this.outcome === 'complete') this.#progress?.clientStalls(); // until all is out
+    if (this.#client.request.http2 !== undefined)
+      this.#deadlines.watchOverEnd(this.snapshot?.config.deadlines.bodyMs ?? 0);
+    if (this.outcome === 'complete') this.#deadlines.clientStalls(); // until all is out
     this.#client.end(this.#isUnread, text);
     // A refusal is whole now: the client is told at once that no more is taken.
     if (this.#client.lingering !== undefined && this.reason !== undefined && this.connection.closing)
       this.connection.socket.end();
-  }
-
-  /** A stream that is not read must not stay: on its connection nothing else would end it. */
-  #watchOverEnd(): void {
-    const bodyMs = this.snapshot?.config.deadlines.bodyMs ?? 0;
-    this.#progress ??= new ProgressWatch(this.startedMs, bodyMs, bodyMs);
-    this.#progress.clientStalls();
   }
 
   /** One more than its connection may have. */
@@ -345,7 +335,7 @@ export class HttpExchange extends Exchange implements ForwardHandler, AnswerSend
   }
 
   limitTo(untilTickMs: number): void {
-    this.#cutAtMs = Math.min(this.#cutAtMs, untilTickMs);
+    this.#deadlines.limitTo(untilTickMs);
   }
 
   /** Its body has not arrived whole. */
@@ -354,48 +344,41 @@ export class HttpExchange extends Exchange implements ForwardHandler, AnswerSend
   }
 
   sweep(tickMs: number): void {
-    if (tickMs >= this.#cutAtMs) return this.cut('access_ended');
-    const { lingering } = this.#client;
+    const [deadlines, client] = [this.#deadlines, this.#client];
+    if (deadlines.isAccessOver(tickMs)) return this.cut('access_ended');
+    const { lingering } = client;
     if (lingering?.isUnderWay === true) {
       if (lingering.isOver(tickMs)) this.connection.socket.destroy(); // the answer is out: no reset behind it
       return;
     }
-    const progress = this.#progress;
-    if (progress === undefined || this.#client.isOut) return;
-    if (progress.isClientTooSlow(tickMs)) return this.cut('deadline_exceeded');
+    if (!deadlines.isRunning || client.isOut) return;
+    if (deadlines.isClientTooSlow(tickMs)) return this.cut('deadline_exceeded');
     if (this.#done) return;
-    if (this.#long !== undefined) this.#sweepLong(this.#long, tickMs);
-    else this.#sweepRequest(progress, tickMs);
-  }
-
-  #sweepRequest(progress: ProgressWatch, tickMs: number): void {
-    const body = this.#body;
-    if (body?.complete === false && progress.isBodyTooSlow(tickMs, body.bytes)) {
-      return body.isFull
-        ? this.refuse('upstream_timeout', 'the upstream took the body too slowly')
-        : this.refuse('request_timeout', 'the body came too slowly');
-    }
-    if (progress.isUpstreamSilent(tickMs, body?.complete !== false, this.status !== 0, this.responseBytes)) {
-      const silence = new Failure('upstream_timeout', 'the upstream was silent');
-      this.#call?.abort(silence);
-      this.onFailure(silence);
-    }
-  }
-
-  #sweepLong(long: LongWatch, tickMs: number): void {
-    if (this.phase === undefined && tickMs - this.startedMs >= START_RECORD_MS)
+    if (this.longLived && this.phase === undefined && tickMs - this.startedMs >= START_RECORD_MS)
       this.recordStart(
         () => undefined,
         () => this.#destroy(),
       );
-    const over = long.expired(tickMs, this.responseBytes + (this.#body?.bytes ?? 0));
-    if (over === 'stream') return this.cut('deadline_exceeded');
-    const waits =
-      this.#call?.hasBegun === false && this.#progress?.isOverdue(tickMs, this.#forwardedMs) === true;
-    if (over === undefined && !waits) return;
-    this.#call?.abort();
-    const why = waits ? 'no connection to the upstream was free' : 'grpc-timeout is over';
-    this.onFailure(new Failure('upstream_timeout', why));
+    const overdue = deadlines.overdue(tickMs, this.#standing);
+    if (overdue !== undefined) this.#endOverdue(overdue);
+  }
+
+  get #standing(): Standing {
+    const waitsSinceMs = this.#call?.hasBegun === false ? this.#forwardedMs : undefined;
+    return {
+      body: this.#body,
+      isAnswered: this.status !== 0,
+      responseBytes: this.responseBytes,
+      waitsSinceMs,
+    };
+  }
+
+  #endOverdue(overdue: Overdue): void {
+    if (overdue.kind === 'cut') return this.cut('deadline_exceeded');
+    if (overdue.kind === 'refuse') return this.refuse(overdue.reason, overdue.detail);
+    const { kind, failure } = overdue;
+    this.#call?.abort(kind === 'silent' ? failure : undefined);
+    this.onFailure(failure);
   }
 
   /** The response is out, or its connection is gone. */

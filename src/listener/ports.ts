@@ -1,6 +1,7 @@
 import type { Duplex, Readable } from 'node:stream';
 import type { AuditRecord, PrincipalFields, SecretKind } from '../audit/record.js';
 import type { SpiffeId } from '../identity/spiffe-id.js';
+import type { TokenIssuer } from '../identity/token-issuer.js';
 import type { Delegation } from '../policy/delegation.js';
 import type { Permit } from '../policy/permit.js';
 import type { Failure, Reason, Result } from '../reasons.js';
@@ -217,6 +218,14 @@ export interface ListenerMetrics {
   countException(id: string): void;
   /** From seeing what ended access to the last connection gone, in milliseconds. */
   observeRevocation(ms: number): void;
+}
+
+/** `unknown`: of no issuer that the configuration names, or not readable at all. */
+export type TokenKind = TokenIssuer['kind'] | 'unknown';
+
+export interface TokenMetrics {
+  /** A token or an assertion was verified, and what came of it; not counted where it is remembered. */
+  countVerification(kind: TokenKind, result: 'ok' | 'refused' | 'unverifiable'): void;
 }
 
 export interface Diagnostics {

@@ -1,6 +1,6 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 import type { SecretKind } from '../audit/record.js';
-import type { ListenerMetrics } from '../listener/ports.js';
+import type { ListenerMetrics, TokenMetrics } from '../listener/ports.js';
 import type { Reason } from '../reasons.js';
 import type { Snapshot } from '../snapshot.js';
 import { ExternalMetrics } from './external-metrics.js';
@@ -25,7 +25,7 @@ export interface LiveGauges {
 }
 
 /** Every metric of PRODUCT §10 that exists so far. Labels come from configuration or closed lists, never from a request. */
-export class Metrics implements ListenerMetrics {
+export class Metrics implements ListenerMetrics, TokenMetrics {
   readonly registry = new Registry();
   live: LiveGauges = {
     connections: () => new Map(),
@@ -81,6 +81,11 @@ export class Metrics implements ListenerMetrics {
     ['route'],
   );
   readonly #assertions = this.#counter('assertions_signed_total', 'Assertions that were signed.', []);
+  readonly #verifications = this.#counter(
+    'token_verifications_total',
+    'Tokens and assertions that were verified, by what came of it.',
+    ['kind', 'result'],
+  );
   readonly #terminated = this.#counter(
     'connections_terminated_total',
     'Open connections ended because access ended.',
@@ -234,6 +239,10 @@ export class Metrics implements ListenerMetrics {
 
   countAssertion(): void {
     this.#assertions.inc();
+  }
+
+  countVerification(...[kind, result]: Parameters<TokenMetrics['countVerification']>): void {
+    this.#verifications.inc({ kind, result });
   }
 
   countStaticSecret(route: string, kind: SecretKind): void {

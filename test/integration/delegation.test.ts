@@ -51,6 +51,8 @@ t.test('a gateway is let in for one caller and refused for another, on one conne
     metrics,
     /^countersign_delegated_requests_total\{listener="inbound",by="assertion",effect="deny"\} 1$/m,
   );
+  t.match(metrics, /^countersign_token_verifications_total\{kind="assertion",result="ok"\} 2$/m);
+  t.same((await of.world.snapshot()).memory.assertions, { verified: 2, refused: 0 });
 });
 
 t.test('what the gateway may do itself it may not do for anybody, and the other way round', async (t) => {

@@ -53,6 +53,10 @@ t.test('a JWT-SVID names a workload, whose SPIFFE ID the service reads', async (
   t.same(world.upstream.requests[0]?.all('x-spiffe-id'), ['spiffe://a.test/web']);
   const [record] = await world.untilRecords(1);
   t.match(record?.principal, { id: 'spiffe://a.test/web', kind: 'workload', credential: 'jwt-svid' });
+  const { memory } = await world.snapshot();
+  t.same(memory.tokens, { verified: 1, refused: 0, oneTime: 0 });
+  const counted = /^countersign_token_verifications_total\{kind="jwt-svid",result="ok"\} 1$/m;
+  t.match(await world.metrics(), counted);
 });
 
 t.test('an OIDC token whose subject looks like a SPIFFE ID is not that workload (TE-9)', async (t) => {

@@ -92,7 +92,9 @@ class Call {
   readonly index: DelegationIndex;
   nowMs = NOW;
   refreshed: string[] = [];
-  onRefresh: () => boolean = () => false;
+  counted: string[] = [];
+  told: object[] = [];
+  onRefresh: () => boolean | Promise<boolean> = () => false;
 
   constructor(
     readonly asked: Asked,
@@ -111,8 +113,19 @@ class Call {
         this.refreshed.push(name);
         return this.onRefresh();
       },
+      validate: () => Promise.reject(new Error('no assertion is the agent’s to judge')),
     };
-    this.index = new DelegationIndex(holder, authority, clock);
+    this.index = new DelegationIndex({
+      snapshots: holder,
+      authority,
+      clock,
+      diagnostics: {
+        info: () => undefined,
+        warn: () => undefined,
+        error: (detail) => this.told.push(detail),
+      },
+      metrics: { countVerification: (kind, result) => this.counted.push(`${kind} ${result}`) },
+    });
     const named = token?.actor ?? token?.principal;
     this.exchange = {
       connection: { direction, credential: { svid: { id: idOf(peer) } } },
@@ -356,7 +369,7 @@ t.test('an assertion is verified once, and what is true now decides each time', 
   const call = new Call({ assertion: [text] });
   t.equal(await call.take(), `${ALICE} by assertion`);
   const held = call.exchange.delegation;
-  t.equal(call.index.size, 1);
+  t.match(call.index.memory, { verified: 1, refused: 0 });
   t.equal(await call.take(), `${ALICE} by assertion`);
   t.equal(call.exchange.delegation, held, 'the same one');
   call.nowMs = NOW + 59_999;
@@ -399,7 +412,7 @@ t.test('a key that is not known is asked for once, and then the assertion is ver
   const none = new Call({ assertion: [text] });
   t.equal(await none.take(), 'delegation_untrusted');
   t.equal(none.refreshed.length, 1);
-  t.equal(none.index.size, 0, 'what was refused is not kept');
+  t.match(none.index.memory, { verified: 0, refused: 1 }, 'what was refused is kept for a moment alone');
 });
 
 t.test('however many ask at once, an assertion is verified once; only so many are kept', async (t) => {
@@ -410,19 +423,77 @@ t.test('however many ask at once, an assertion is verified once; only so many ar
   t.equal(call.index.verify(peer, text), first);
   await first;
   for (let i = 0; i < 5; i++) t.equal((await call.index.verify(peer, await assertion())).ok, true);
-  t.equal(call.index.size, 3);
-  t.equal(call.index.find(peer, text), undefined, 'the oldest has gone');
+  t.match(call.index.memory, { verified: 3, refused: 0 });
+  t.equal(call.index.find(peer, text, call.snapshot, NOW), undefined, 'the oldest has gone');
+});
+
+t.test(
+  'what was refused is refused again for a second without being looked at, in this peer’s hands',
+  async (t) => {
+    const bad = await assertion({}, await AssertionSigner.create());
+    const call = new Call({ assertion: [bad] });
+    const find = (nowMs: number, peer = GATEWAY) => call.index.find(idOf(peer), bad, call.snapshot, nowMs);
+    for (let i = 0; i < 3; i++) t.equal(await call.take(), 'delegation_untrusted');
+    const another = new Call({ assertion: [bad] });
+    Object.assign(another.exchange.listener, { delegations: call.index, clock: { nowMs: () => NOW } });
+    another.snapshot = call.snapshot;
+    t.equal(await another.take(), 'delegation_untrusted');
+    t.same(call.counted, ['assertion refused'], 'another request with it costs a look-up');
+    t.equal(another.exchange.claim, undefined, 'and waits for nothing');
+    t.match(find(NOW + 999), { ok: false, error: { reason: 'delegation_untrusted' } });
+    t.equal(find(NOW + 1000), undefined);
+    t.equal(find(NOW, BOB), undefined, 'another peer is told by its own keys');
+    call.snapshot = snapshotOf();
+    t.equal(find(NOW), undefined, 'nor is it under another snapshot');
+  },
+);
+
+t.test('a peer that floods with bad assertions has four verified at once, and a thousand wait', async (t) => {
+  const other = await AssertionSigner.create();
+  const bad = await Promise.all(Array.from({ length: 1200 }, () => assertion({}, other)));
+  const call = new Call({});
+  const { subtle } = globalThis.crypto;
+  const verify = subtle.verify.bind(subtle);
+  const spent = { now: 0, most: 0, all: 0 };
+  t.teardown(() => Reflect.deleteProperty(subtle, 'verify')); // that of the prototype stands again
+  Object.defineProperty(subtle, 'verify', {
+    configurable: true,
+    value: async (...args: Parameters<typeof verify>) => {
+      spent.all++;
+      spent.most = Math.max(spent.most, ++spent.now);
+      return verify(...args).finally(() => spent.now--);
+    },
+  });
+  const answers = await Promise.all(bad.map((text) => call.index.verify(idOf(GATEWAY), text)));
+  const reasons = answers.map((answer) => (answer.ok ? 'ok' : answer.error.reason));
+  t.equal(reasons.filter((reason) => reason === 'delegation_untrusted').length, 1004);
+  t.equal(reasons.filter((reason) => reason === 'token_unverifiable').length, 196, 'the others cost nothing');
+  t.same(spent, { now: 0, most: 4, all: 1004 });
+  t.match(call.index.memory, { verified: 0, refused: 1000 });
+  t.match(await call.index.verify(idOf(GATEWAY), await assertion()), { ok: true }, 'and it is over');
+});
+
+t.test('no more than a hundred assertions wait for newer keys', async (t) => {
+  const call = new Call({});
+  let answer: (isNew: boolean) => void = () => undefined;
+  const keys = new Promise<boolean>((resolve) => (answer = resolve));
+  call.onRefresh = () => keys;
+  const unknown = await Promise.all(Array.from({ length: 101 }, () => assertion({}, newer)));
+  const verifying = unknown.map((text) => call.index.verify(idOf(GATEWAY), text));
+  const excess = await Promise.race(verifying);
+  t.match(excess, { ok: false, error: { reason: 'token_unverifiable' } });
+  t.equal(call.refreshed.length, 100);
+  answer(false);
+  const reasons = (await Promise.all(verifying)).map((result) => (result.ok ? 'ok' : result.error.reason));
+  t.equal(reasons.filter((reason) => reason === 'delegation_untrusted').length, 100);
 });
 
 t.test('a verification that breaks is a no that says so, not the end of the process', async (t) => {
-  const call = new Call({ assertion: [await assertion()] });
-  const told: unknown[] = [];
-  Object.assign(call.exchange.listener, {
-    delegations: { find: () => undefined, verify: () => Promise.reject(new Error('broken')) },
-    diagnostics: { error: (detail: unknown) => told.push(detail) },
-  });
+  const call = new Call({ assertion: [await assertion({}, newer)] });
+  call.onRefresh = () => Promise.reject(new Error('broken'));
   t.equal(await call.take(), 'token_unverifiable');
-  t.equal(told.length, 1);
+  t.match(call.told, [{ err: { message: 'broken' } }]);
+  t.same(call.counted, ['assertion unverifiable']);
 });
 
 t.test('records say for whom, by what, and through whom, with the owner of the subject', (t) => {

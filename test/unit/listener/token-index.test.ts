@@ -36,13 +36,15 @@ const AGENT: TokenAuthority = {
 function indexOf(current: Snapshot, authority: Partial<TokenAuthority> = {}) {
   const snapshots = { current };
   const errors: object[] = [];
+  const counted: string[] = [];
   const index = new TokenIndex({
     snapshots,
     authority: { ...AGENT, ...authority },
     clock: { nowMs: () => NOW },
     diagnostics: { info: () => undefined, warn: () => undefined, error: (detail) => errors.push(detail) },
+    metrics: { countVerification: (kind, result) => counted.push(`${kind} ${result}`) },
   });
-  return { index, snapshots, errors };
+  return { index, snapshots, errors, counted };
 }
 
 t.test('a token is verified once however many ask, and is the same object after that', async (t) => {
@@ -70,6 +72,24 @@ t.test('what was refused is refused again for a second without being looked at',
   t.equal(index.find(text, snapshots.current, NOW + 1000), undefined);
   t.equal(index.find(text, snapshotOf([other]), NOW), undefined, 'nor under other keys');
 });
+
+t.test(
+  'a verification is counted by whose it is and what came of it, and what is remembered is not',
+  async (t) => {
+    const signer = mintSigner();
+    const { index, counted } = indexOf(snapshotOf([signer]));
+    const good = signer.sign(CLAIMS);
+    await Promise.all([index.verify(good), index.verify(good)]);
+    t.same(counted.splice(0), ['oidc ok'], 'once, though two asked');
+    await index.verify(mintSigner().sign(CLAIMS));
+    await index.verify(signer.sign({ ...CLAIMS, iss: 'https://else.example' }));
+    await index.verify('no token');
+    t.same(counted.splice(0), ['oidc refused', 'unknown refused', 'unknown refused']);
+    const lost = indexOf(snapshotOf([signer]), { refreshKeys: () => Promise.reject(new Error('broken')) });
+    await lost.index.verify(mintSigner('ES256', 'k2').sign(CLAIMS));
+    t.same(lost.counted, ['unknown unverifiable']);
+  },
+);
 
 t.test('an unknown key is asked for once, and the token is verified by the keys that came', async (t) => {
   const [old, young] = [mintSigner('ES256', 'k1'), mintSigner('ES256', 'k2')];
