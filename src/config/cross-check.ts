@@ -1,6 +1,6 @@
 import { parseForwardTemplate, problemOfForwardHeader } from '../message/forward-policy.js';
 import { formatAddress, isLoopback } from './address.js';
-import { checkAsserted, warnAdded } from './assertion-check.js';
+import { checkAdded, warnAdded } from './assertion-check.js';
 import type { Address, Config, ListenerConfig, RouteConfig, UpstreamConfig } from './config.js';
 import { checkExternalDecision } from './external-decision.js';
 import { nearestKey } from './issues.js';
@@ -23,7 +23,7 @@ export function crossCheck(config: Config, at: ProblemAt): Problem[] {
     ...checkOutbound(config, at),
     ...checkServers(config, at),
     ...checkForward(config, at),
-    ...checkAsserted(config, at),
+    ...checkAdded(config, at),
     ...checkSideDoors(config, at),
     ...checkExternalDecision(config, at),
     ...checkOtlp(config, at),
