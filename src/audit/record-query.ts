@@ -9,6 +9,8 @@ export interface Criteria {
   /** Of the subject on whose behalf the caller acted. */
   readonly isSubject?: ((id: string) => boolean) | undefined;
   readonly ids?: readonly string[] | undefined;
+  /** `jti` of a token, or the SHA-256 of its text in lower case. */
+  readonly tokens?: readonly string[] | undefined;
   /** Upstreams or routes, as policy names destinations. */
   readonly destinations?: readonly string[] | undefined;
   readonly rules?: readonly string[] | undefined;
@@ -46,8 +48,8 @@ export class RecordQuery {
 }
 
 function testsOf(criteria: Criteria): Test[] {
-  const { isIdentity, isSubject, ids, destinations, rules, exceptions, reasons, events, listeners, effect } =
-    criteria;
+  const { isIdentity, isSubject, ids, tokens, destinations, rules, exceptions } = criteria;
+  const { reasons, events, listeners, effect } = criteria;
   const tests: Test[] = [];
   if (events !== undefined) tests.push(eventTest(events));
   tests.push(...periodTests(criteria));
@@ -58,6 +60,11 @@ function testsOf(criteria: Criteria): Test[] {
       return subject !== undefined && isSubject(subject);
     });
   if (ids !== undefined) tests.push((record) => includes(ids, fieldOf(record, 'id')));
+  if (tokens !== undefined)
+    tests.push((record) => {
+      const { jti, sha256 } = fieldsOf(fieldOf(record, 'token'));
+      return includes(tokens, jti) || includes(tokens, sha256);
+    });
   if (effect !== undefined) tests.push((record) => FACETS.effect(record) === effect);
   if (destinations !== undefined)
     tests.push((record) => {

@@ -39,7 +39,7 @@ export function readQueryOptions(
   if (typeof subject === 'string') return { wrong: subject };
   const period = periodOf(values);
   if (typeof period === 'string') return { wrong: period };
-  const { id: ids, destination: destinations, rule: rules, exception: exceptions } = values;
+  const { id: ids, token: tokens, destination: destinations, rule: rules, exception: exceptions } = values;
   const { reason: reasons, event: events, listener: listeners } = values;
   return {
     files,
@@ -47,6 +47,7 @@ export function readQueryOptions(
       isIdentity: identity,
       isSubject: subject,
       ids,
+      tokens,
       destinations,
       rules,
       exceptions,
@@ -126,6 +127,7 @@ function parseOptions(argv: readonly string[]) {
         event: several,
         listener: several,
         id: several,
+        token: several,
         effect: one,
         since: one,
         until: one,

@@ -19,6 +19,7 @@ Files are plain or gzip and read in the order given; - is standard input.
       --event EVENT        such as access, handshake, revocation.changed; exception.* for all that begin so
       --listener NAME
       --id ID              of the request or connection; an answer's requestId
+      --token TEXT         jti of a token, or SHA-256 of its text
       --since TIME         at this time or later, such as 2026-11-21T10:00:00Z
       --until TIME         before this time
       --by FIELD,...       counts records by these: identity, owner, behalf-of, destination, route, listener, method, host, path,
@@ -28,7 +29,7 @@ Files are plain or gzip and read in the order given; - is standard input.
       --limit N            no more than these; with --by the largest
   -h, --help               this text
 
-Said several times, any of --identity, --behalf-of, --destination, --rule, --exception, --reason, --event, --listener and --id fits.
+Said several times, any of --identity, --behalf-of, --destination, --rule, --exception, --reason, --event, --listener, --id and --token fits.
 Exit code: 0 = something was found, 1 = nothing was, 64 = wrong usage, 78 = a file cannot be read.
 `;
 

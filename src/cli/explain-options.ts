@@ -73,7 +73,8 @@ export function readExplainOptions(argv: readonly string[], nowMs: number): Expl
     if (!/^(https?:\/)?\//.test(url)) return `--url ${url}: must be https://host/path or /path`;
   }
   const as = readId(values.as);
-  if (!as.ok) return `--as ${values.as}: ${as.error}`;
+  if (!as.ok)
+    return `--as ${values.as}: ${as.error}; say a SPIFFE ID, or a name that a token gives such as ci:octo/app`;
   const behalf = readBehalf(values);
   if (!behalf.ok) return behalf.error;
   const at = readTime(values.at);

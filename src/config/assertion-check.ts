@@ -1,6 +1,8 @@
 import { parseAssertionKeys } from '../identity/assertion-key.js';
+import { problemOfForwardHeader } from '../message/forward-policy.js';
+import { normaliseHeaderName } from '../message/header-names.js';
 import { isLoopback } from './address.js';
-import type { Config, UpstreamConfig } from './config.js';
+import type { Config, ListenerConfig, RouteConfig, UpstreamConfig } from './config.js';
 import type { Problem } from './problem.js';
 import { warnOfKeyMode } from './seal-check.js';
 import type { FileReader } from './trust-check.js';
@@ -10,13 +12,50 @@ type ProblemAt = (path: KeyPath, message: string) => Problem;
 
 const AT = ['forward', 'assertion'];
 
-/** Assertions for servers that verify who calls by themselves. What else cannot be is the matter of `checkTokens`. */
-export function checkAsserted(config: Config, at: ProblemAt): Problem[] {
-  return routesOf(config).flatMap(({ listener, route, path }) => {
-    if (route.assertion === undefined || listener.direction === 'inbound') return [];
-    const message = 'goes with `direction: inbound`: the other side verifies who calls by itself';
-    return [at([...path, 'assertion'], message)];
+/** What services are to get beside the request: assertions and credentials that could not be made or put in. */
+export function checkAdded(config: Config, at: ProblemAt): Problem[] {
+  const { assertion } = config.forward;
+  const problems = routesOf(config).flatMap(({ listener, route, path }) => {
+    const asserted = problemOfAssertion(config, route, listener);
+    const injected = problemOfInjected(config, route, listener);
+    return [
+      ...(asserted === undefined ? [] : [at([...path, 'assertion'], asserted)]),
+      ...(injected === undefined ? [] : [at([...path, 'injectCredential'], injected)]),
+    ];
   });
+  if (assertion?.jwksFile !== undefined && assertion.jwksFile === assertion.keyFile)
+    problems.push(at([...AT, 'jwksFile'], 'must not be the file of the private key: it is written'));
+  return problems;
+}
+
+function problemOfAssertion(
+  { forward }: Config,
+  { assertion }: RouteConfig,
+  { protocol, direction }: ListenerConfig,
+): string | undefined {
+  if (assertion === undefined) return undefined;
+  if (protocol === 'tcp') return 'a tcp listener carries no requests';
+  if (direction === 'outbound')
+    return 'goes with `direction: inbound`: the other side verifies who calls by itself';
+  if (assertion === false || forward.assertion !== undefined) return undefined;
+  return 'needs `forward.assertion`: the key that signs';
+}
+
+function problemOfInjected(
+  { forward }: Config,
+  { injects, forwardsToken }: RouteConfig,
+  { protocol }: ListenerConfig,
+): string | undefined {
+  if (injects === undefined) return undefined;
+  if (protocol === 'tcp') return 'a tcp listener carries no requests';
+  const { header } = injects;
+  const wrong = problemOfForwardHeader(header); // it would be a second truth of who calls
+  if (wrong !== undefined) return `${header} ${wrong}`;
+  if (forward.headers.some(({ name }) => normaliseHeaderName(name) === normaliseHeaderName(header)))
+    return `${header} is set by forward.headers already`;
+  if (forwardsToken && header === 'authorization')
+    return 'authorization holds the token there: `forwardToken` is true';
+  return undefined;
 }
 
 /** What is allowed but rarely meant. */
@@ -25,6 +64,10 @@ export function warnAdded(config: Config, at: ProblemAt): Problem[] {
   const warnings: Problem[] = [];
   if (assertion !== undefined && assertion.keyFile === config.audit.seal?.keyFile)
     warnings.push(at([...AT, 'key'], 'signs the records as well: a key of its own can be changed by itself'));
+  const isForNobody =
+    assertion?.audience === undefined && !routesOf(config).some(({ route }) => route.assertion);
+  if (assertion !== undefined && isForNobody)
+    warnings.push(at(AT, 'without `audience` here or in a route, no service gets one'));
   for (const { route, path } of routesOf(config)) {
     const upstream = config.upstreams.get(route.upstream);
     if (route.injects === undefined || upstream === undefined || isUnreadable(upstream)) continue;

@@ -1,6 +1,6 @@
 import { parseForwardTemplate, problemOfForwardHeader } from '../message/forward-policy.js';
 import { formatAddress, isLoopback } from './address.js';
-import { checkAsserted, warnAdded } from './assertion-check.js';
+import { checkAdded, checkAdded, warnAdded, warnAdded } from './assertion-check.js';
 import type { Address, Config, ListenerConfig, RouteConfig, UpstreamConfig } from './config.js';
 import { checkExternalDecision } from './external-decision.js';
 import { nearestKey } from './issues.js';
@@ -23,13 +23,14 @@ export function crossCheck(config: Config, at: ProblemAt): Problem[] {
     ...checkOutbound(config, at),
     ...checkServers(config, at),
     ...checkForward(config, at),
-    ...checkAsserted(config, at),
+    ...checkAdded(config, at),
     ...checkSideDoors(config, at),
     ...checkExternalDecision(config, at),
     ...checkOtlp(config, at),
     ...checkLimits(config, at),
     ...checkAudit(config, at),
     ...checkTokens(config, at),
+    ...checkAdded(config, at),
   ];
 }
 
@@ -61,7 +62,7 @@ export function crossWarn(config: Config, at: ProblemAt): Problem[] {
       at(['audit', 'onFailure'], 'requests are served without evidence while records cannot be written'),
     );
   }
-  return [...warnings, ...warnAdded(config, at), ...warnLimits(config, at), ...warnTokens(config, at)];
+  return [...warnings, ...warnAdded(config, at), ...warnLimits(config, at), ...warnTokens(config, at), ...warnAdded(config, at)];
 }
 
 /** Policy beside configuration: a name that leads nowhere is a rule that never works, which is worst in a deny. */

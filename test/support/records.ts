@@ -7,6 +7,7 @@ export interface RecordChanges {
   readonly principal?: Part;
   readonly decision?: Part;
   readonly request?: Part;
+  readonly token?: Part;
   readonly tls?: Part;
   readonly id?: string;
   readonly seq?: number;

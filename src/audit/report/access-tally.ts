@@ -13,6 +13,7 @@ export interface AccessCell {
   readonly rule: string;
   /** Empty: none. */
   readonly exception: string;
+  readonly routes: Set<string>;
   requests: number;
   first: string;
   last: string;
@@ -50,6 +51,7 @@ const MAX_IDENTITIES = 5000;
 const MAX_EDGES = 30_000;
 const MAX_CELLS = 90_000;
 const MAX_CELLS_OF_EDGE = 200;
+const MAX_ROUTES_OF_CELL = 256;
 const MAX_DESTINATIONS = 1000;
 const MAX_NAMES = 1000;
 
@@ -142,6 +144,7 @@ export class AccessTally {
       nameOf(decision.exception),
     );
     cell.requests++;
+    if (cell.routes.size < MAX_ROUTES_OF_CELL) cell.routes.add(nameOf(request.route));
     widen(cell, time);
     takeRevision(this.policyRevisions, decision.policyRevision, time);
     takeRevision(this.trustRevisions, decision.trustRevision, time);
@@ -224,19 +227,15 @@ export class AccessTally {
     if (this.#cellCount >= MAX_CELLS || cells.length >= MAX_CELLS_OF_EDGE) {
       const other = cells.find((cell) => cell.rule === OTHER && cell.effect === effect);
       if (other !== undefined) return other;
-      return add(cells, {
-        effect,
-        reason: OTHER,
-        rule: OTHER,
-        exception: '',
-        requests: 0,
-        first: '',
-        last: '',
-      });
+      return add(cells, newCell(effect, OTHER, OTHER, ''));
     }
     this.#cellCount++;
-    return add(cells, { effect, reason, rule, exception, requests: 0, first: '', last: '' });
+    return add(cells, newCell(effect, reason, rule, exception));
   }
+}
+
+function newCell(effect: string, reason: string, rule: string, exception: string): AccessCell {
+  return { effect, reason, rule, exception, routes: new Set(), requests: 0, first: '', last: '' };
 }
 
 function add<T>(list: T[], item: T): T {

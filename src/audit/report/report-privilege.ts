@@ -51,12 +51,13 @@ interface Use {
 function usesOf(edges: readonly AccessEdge[]): Map<string, Use> {
   const uses = new Map<string, Use>();
   for (const { identity, destination, cells } of edges)
-    for (const { rule, exception } of cells) {
+    for (const { rule, exception, routes } of cells) {
       if (exception !== '') continue;
       const use = uses.get(rule) ?? { identities: new Set(), destinations: new Set() };
       uses.set(rule, use);
       use.identities.add(identity);
       use.destinations.add(destination);
+      for (const route of routes) use.destinations.add(route);
     }
   return uses;
 }

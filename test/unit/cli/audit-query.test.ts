@@ -12,8 +12,14 @@ const BATCH = 'spiffe://a.test/ns/prod/sa/batch';
 /** A few requests of two workloads, one of them by an exception, one refused, one only claimed. */
 const RECORDS: readonly RecordChanges[] = [
   { id: 'r0', principal: { id: WEB }, time: ISO(0) },
-  { id: 'r1', principal: { id: BATCH }, time: ISO(1), request: { destination: 'ledger', route: 'r2' } },
-  { id: 'r2', principal: { id: WEB }, time: ISO(2), decision: DENIED },
+  {
+    id: 'r1',
+    principal: { id: BATCH },
+    time: ISO(1),
+    request: { destination: 'ledger', route: 'r2' },
+    token: { entry: 'ci', jti: 'j-1', sha256: 'ab'.repeat(32) },
+  },
+  { id: 'r2', principal: { id: WEB }, time: ISO(2), decision: DENIED, token: { entry: 'ci', jti: 'j-2' } },
   {
     id: 'r3',
     principal: { id: BATCH },
@@ -133,6 +139,12 @@ t.test('each option finds the records that it names, and no other', async (t) =>
       ['--id', 'r3', '--id', 'r5'],
       [3, 5, 6],
     ],
+    [['--token', 'j-1'], [1]],
+    [
+      ['--token', 'ab'.repeat(32), '--token', 'j-2'],
+      [1, 2],
+    ],
+    [['--token', 'ci'], []],
     [
       ['--since', ISO(3)],
       [3, 4, 5, 6, 7],

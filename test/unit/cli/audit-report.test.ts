@@ -393,7 +393,7 @@ t.test('an upgrade with a record at its start and one at its end is one request'
 
 t.test('with -c the rules and grants that nobody used are told', async (t) => {
   const rules = [
-    '{ id: payments-ledger, owner: team-payments, effect: allow, principals: ["spiffe://example.org/ns/payments/sa/*", "spiffe://example.org/ns/treasury/**"], destinations: [ledger, vault] }',
+    '{ id: payments-ledger, owner: team-payments, effect: allow, principals: ["spiffe://example.org/ns/payments/sa/*", "spiffe://example.org/ns/treasury/**"], destinations: [ledger, ledger-v1, vault] }', // ledger-v1 is the route of its records
     '{ id: never, owner: team-x, effect: allow, principals: ["spiffe://example.org/**"], destinations: [vault] }',
     '{ id: tried, effect: allow, mode: shadow, principals: ["spiffe://example.org/**"], destinations: [vault] }',
   ];
@@ -402,7 +402,7 @@ t.test('with -c the rules and grants that nobody used are told', async (t) => {
     'c.yaml': `version: 1
 identity: { files: { certificate: a.pem, key: b.pem } }
 trust: [{ trustDomain: example.org, bundle: { file: c.pem } }]
-listeners: [{ name: inbound, address: "127.0.0.1:8443", routes: [{ name: r1, path: /l/**, upstream: ledger }, { name: r2, path: /v/**, upstream: vault }] }]
+listeners: [{ name: inbound, address: "127.0.0.1:8443", routes: [{ name: ledger-v1, path: /l/**, upstream: ledger }, { name: r2, path: /v/**, upstream: vault }] }]
 upstreams: { ledger: { url: "http://127.0.0.1:1" }, vault: { url: "http://127.0.0.1:2" } }
 policy: policy.yaml
 `,

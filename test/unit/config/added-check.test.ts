@@ -79,6 +79,18 @@ t.test('what could be neither signed nor put in is a problem, at the place where
       `${ROUTE}.injectCredential: sec-websocket-key is written by the proxy itself or by HTTP`,
     ],
     [
+      {
+        route: 'injectCredential: { header: x-api-key, file: secret.txt }',
+        listener: 'protocol: tcp,',
+        upstream: 'tcp://127.0.0.1:1',
+      },
+      `${ROUTE}.injectCredential: a tcp listener carries no requests`,
+    ],
+    [
+      { route: 'assertion: { audience: a }', listener: 'protocol: tcp,', upstream: 'tcp://127.0.0.1:1' },
+      `${ROUTE}.assertion: a tcp listener carries no requests`,
+    ],
+    [
       { route: inject('x-user'), forward: '{ headers: { X_User: "{id}" } }' },
       `${ROUTE}.injectCredential: x-user is set by forward.headers already`,
     ],
