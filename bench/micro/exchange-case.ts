@@ -33,6 +33,7 @@ import { RecordFile } from '../../src/telemetry/record-file.js';
 import { RecordLog } from '../../src/telemetry/record-log.js';
 import { RecordWriter, type RecordWriterEvents } from '../../src/telemetry/record-writer.js';
 import { Sealer } from '../../src/telemetry/sealer.js';
+import { BenchIssuer } from '../support/bench-issuer.js';
 import { mintBenchPki } from '../support/bench-pki.js';
 import { policyYaml, rulesUnderLoad } from '../support/bench-rules.js';
 import { WorkFolder } from '../support/work-folder.js';
@@ -50,15 +51,19 @@ const ASKED = ['Host', 'billing.internal', 'User-Agent', 'bench/1', 'Accept', 'a
 /** What becomes of the record: nothing at all, a file, or a file that is sealed as well. */
 export type Recording = 'none' | 'written' | 'sealed';
 
+/** What the request has beside its certificate, or what its service gets. Both headers are of one length. */
+export type Carried = 'nothing more' | 'an assertion' | 'a repeat token' | 'another header';
+
 /** One request on a kept connection from its head to its record, everything on, with both ends of the network left out. */
 export async function exchangeCase(
   recording: Recording = 'written',
   path = devNull,
-  isAsserted = false,
+  carried: Carried = 'nothing more',
 ): Promise<{ readonly subject: MicroCase; close(): Promise<void> }> {
   const folder = new WorkFolder();
   const pki = await mintBenchPki(folder);
-  const snapshot = await loadSnapshot(folder, pki.files, isAsserted);
+  const issuer = await BenchIssuer.make();
+  const snapshot = await loadSnapshot(folder, pki.files, issuer, carried);
   let recorded = 0;
   const events: RecordWriterEvents = {
     failed: (error) => {
@@ -77,7 +82,7 @@ export async function exchangeCase(
   const sealer = recording === 'sealed' ? await newSealer() : undefined;
   const file = new RecordWriter(new RecordFile(path), events, 'never', sealer);
   const credentials = new CredentialIndex();
-  const upstream = new InstantUpstream(isAsserted);
+  const upstream = new InstantUpstream(carried === 'an assertion');
   const ids = new Ids();
   const parts = {
     snapshots: { current: snapshot },
@@ -103,6 +108,8 @@ export async function exchangeCase(
     borrowed: new Set(),
     draining: false,
   };
+  const verified = await context.tokens.verify(issuer.token);
+  if (carried === 'a repeat token' && !verified.ok) throw new Error(verified.error.detail);
   const leaf = new X509Certificate(pki.caller.certificate).raw;
   const credential = credentials.find({ leaf, intermediates: [] });
   const connection = new Connection('bench', SOCKET, '127.0.0.1', credential, Date.now());
@@ -110,7 +117,7 @@ export async function exchangeCase(
     method: 'GET',
     url: '/invoices/7',
     httpVersion: '1.1',
-    rawHeaders: ASKED,
+    rawHeaders: [...ASKED, ...carriedLines(carried, issuer.token)],
     complete: true,
   };
   let asked = 0;
@@ -126,7 +133,7 @@ export async function exchangeCase(
   };
   return {
     subject: {
-      name: `carry a request from its head to its record${isAsserted ? ', with x-identity-assertion' : ''}, without the network`,
+      name: `carry a request from its head to its record${NAMED[carried]}, without the network`,
       warmUpMs: 2000,
       run,
       settle: async () => {
@@ -139,6 +146,18 @@ export async function exchangeCase(
       folder.remove();
     },
   };
+}
+
+const NAMED: Readonly<Record<Carried, string>> = {
+  'nothing more': '',
+  'an assertion': ', with x-identity-assertion',
+  'a repeat token': ', by a token seen before',
+  'another header': ', with another header as long as a token',
+};
+
+function carriedLines(carried: Carried, token: string): readonly string[] {
+  if (carried === 'a repeat token') return ['Authorization', `Bearer ${token}`];
+  return carried === 'another header' ? ['X-Correlation', `Bearer ${token}`] : [];
 }
 
 const DIAGNOSTICS: Diagnostics = {
@@ -236,11 +255,14 @@ const SOCKET = {
 async function loadSnapshot(
   folder: WorkFolder,
   files: { readonly ca: string; readonly certificate: string; readonly key: string },
-  isAsserted: boolean,
+  issuer: BenchIssuer,
+  carried: Carried,
 ): Promise<Snapshot> {
+  const byToken = carried === 'a repeat token';
   const { privateKey } = generateKeyPairSync('ed25519');
   folder.write('assert.jwk', JSON.stringify(privateKey.export({ format: 'jwk' })));
-  folder.write('policy.yaml', policyYaml(rulesUnderLoad(100)));
+  folder.write('policy.yaml', policyYaml(rulesUnderLoad(100, byToken ? issuer.principal : undefined)));
+  folder.write('jwks.json', issuer.keySet);
   const config = folder.write(
     'countersign.yaml',
     `version: 1
@@ -249,12 +271,13 @@ trust: [{ trustDomain: example.org, bundle: { file: ${files.ca} } }]
 listeners:
   - name: inbound
     address: 127.0.0.1:8443
-    routes: [{ name: everything, path: /**, upstream: origin }]
+    routes: [{ name: everything, path: /**, upstream: origin${byToken ? ', accept: token' : ''} }]
 upstreams: { origin: { url: "http://127.0.0.1:8080" } }
 policy: policy.yaml
 limits: { requestsPerConnection: 0 }
 deadlines: { connectionAge: 24h }
-${isAsserted ? 'forward: { assertion: { audience: billing, key: assert.jwk } }' : ''}
+${byToken ? issuer.configured : ''}
+${carried === 'an assertion' ? 'forward: { assertion: { audience: billing, key: assert.jwk } }' : ''}
 `,
   );
   const nothing = (): void => undefined;

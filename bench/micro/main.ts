@@ -7,7 +7,7 @@ import { assertionCases } from './assertion-cases.js';
 import { auditCase } from './audit-cases.js';
 import { conditionCases } from './condition-cases.js';
 import { crlCases } from './crl-cases.js';
-import { exchangeCase } from './exchange-case.js';
+import { type Carried, exchangeCase } from './exchange-case.js';
 import { measureAll } from './harness.js';
 import { identityCases } from './identity-cases.js';
 import { messageCases } from './message-cases.js';
@@ -33,7 +33,8 @@ async function main(): Promise<void> {
   if (values.help) return void process.stdout.write(USAGE);
   const audit = auditCase();
   const exchange = await exchangeCase();
-  const asserted = await exchangeCase('written', undefined, true);
+  const beside: readonly Carried[] = ['an assertion', 'another header', 'a repeat token'];
+  const carrying = await Promise.all(beside.map((carried) => exchangeCase('written', undefined, carried)));
   const cases = [
     ...(await identityCases()),
     ...(await crlCases()),
@@ -43,7 +44,7 @@ async function main(): Promise<void> {
     audit.subject,
     sealCase(),
     exchange.subject,
-    asserted.subject,
+    ...carrying.map(({ subject }) => subject),
     ...assertionCases(),
   ];
   const results = await measureAll(
@@ -51,7 +52,7 @@ async function main(): Promise<void> {
   );
   audit.close();
   await exchange.close();
-  await asserted.close();
+  for (const one of carrying) await one.close();
   const scaling = scalingOf(results).filter(({ ratio }) => Number.isFinite(ratio));
   const rows = results.map(({ name, nsPerOp, fastestNsPerOp, bytesPerOp }) => [
     name,

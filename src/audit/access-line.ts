@@ -26,6 +26,7 @@ type Access = Complete<
   | 'timing'
 >;
 type ConnectionKey = 'principal' | 'tls' | 'peer';
+type Token = NonNullable<AccessRecord['token']>;
 type Timing = Complete<AccessRecord['timing'], 'totalMs' | 'upstreamMs'>;
 type Decision = Complete<
   DecisionFields,
@@ -78,8 +79,21 @@ export function formatAccessFields(seq: number, record: Access): string {
   const { id, phase, behalfOf, token, decision, request, response, upstream, timing } = record;
   const begin = `,"seq":${seq},"time":"${record.time}","event":"${record.event}","id":${quoted(id)}`;
   const which = phase === undefined ? '' : `,"phase":"${phase}"`;
-  const who = json(',"behalfOf":', behalfOf) + json(',"token":', token);
+  const who = json(',"behalfOf":', behalfOf) + tokenText(token);
   return `${begin}${which}${who}${decisionText(decision)}${requestText(request)}${responseText(response)}${json(',"upstream":', upstream)}${timingText(timing)}}\n`;
+}
+
+/** One object for all requests that bring the token. */
+const tokenTexts = new WeakMap<Token, string>();
+
+function tokenText(token: Token | undefined): string {
+  if (token === undefined) return '';
+  let text = tokenTexts.get(token);
+  if (text === undefined) {
+    text = json(',"token":', token);
+    tokenTexts.set(token, text);
+  }
+  return text;
 }
 
 function decisionText(decision: Decision): string {

@@ -55,19 +55,21 @@ function whyNotForwarded(head: RequestHead, { delegation }: RouteConfig): Refusa
 const isForItself = ({ caller, delegation: { subject, through } }: HeldDelegation): boolean =>
   through.length === 0 && subject.uri === caller.uri;
 
+const NOBODY_ELSE: Result<undefined> = ok(undefined);
+
 /** Made once a token and caller, for all its requests. */
 const ofTokens = new WeakMap<VerifiedToken, HeldDelegation>();
 
 /** A token that names somebody else than the caller makes the call one on that somebody's behalf (RFC 8693 1.1). */
 function ofToken({ token, caller, isNamedByToken }: Exchange): Result<HeldDelegation | undefined> {
-  if (token === undefined || caller === undefined) return ok(undefined);
+  if (token === undefined || caller === undefined) return NOBODY_ELSE;
   const { principal: subject, actorSub, through } = token.token;
   // The actor is whoever shows the token: one that says otherwise was meant for somebody else's hands.
   if (!isNamedByToken && actorSub !== undefined && actorSub !== caller.uri)
     return refuse('delegation_untrusted', `the token is for ${actorSub} to act with`);
   const known = ofTokens.get(token.token);
   if (known?.caller.uri === caller.uri) return ok(known);
-  if (subject.uri === caller.uri && through.length === 0) return ok(undefined);
+  if (subject.uri === caller.uri && through.length === 0) return NOBODY_ELSE;
   const held = new HeldDelegation({ subject, through, by: 'token' }, caller, token.token, undefined);
   ofTokens.set(token.token, held);
   return ok(held);
@@ -81,9 +83,10 @@ interface Claim {
 
 /** Only the one header that the configuration names for this very peer; anybody else's says nothing. */
 function claimOf({ connection }: Exchange, head: RequestHead, snapshot: Snapshot): Claim | undefined {
+  const { delegates } = snapshot.config.trustedPeers;
   const peer = connection.credential?.svid?.id;
-  if (peer === undefined) return undefined;
-  const by = snapshot.config.trustedPeers.delegates.find(({ id }) => id.uri === peer.uri)?.by.kind;
+  if (peer === undefined || delegates.length === 0) return undefined;
+  const by = delegates.find(({ id }) => id.uri === peer.uri)?.by.kind;
   if (by === undefined) return undefined;
   const { assertion, clientCertificate } = head.received.saysOfOthers;
   const lines = by === 'assertion' ? assertion : clientCertificate;

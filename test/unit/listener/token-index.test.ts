@@ -257,3 +257,30 @@ t.test('slots: so many at once, the rest in turn, and no more wait than may', as
   await slots.run(async () => void done.push('four'));
   t.same(done, ['two', 'four'], 'one that fails gives its place back');
 });
+
+t.test(
+  'a token that was given up is not found by what remembers the last ones, nor is one that ends alike',
+  (t) => {
+    const kept = (notAfterMs: number) =>
+      ({
+        result: { ok: true, value: [{ token: { notAfterMs } }] as unknown as Readings },
+        snapshot: {} as Snapshot,
+      }) as const;
+    const tokens = new VerifiedTokens();
+    tokens.set('one.same', kept(NOW + 1), 10, NOW);
+    tokens.set('two.same', kept(NOW + 2), 10, NOW);
+    const [one, two] = [tokens.get('one.same'), tokens.get('two.same')];
+    t.equal(one?.result.value[0]?.token.notAfterMs, NOW + 1);
+    t.equal(two?.result.value[0]?.token.notAfterMs, NOW + 2);
+    t.equal(tokens.get('two.same'), two);
+    t.equal(tokens.get('six.same'), undefined);
+    tokens.delete('one.same');
+    t.equal(tokens.get('two.same'), two);
+    tokens.delete('two.same');
+    t.equal(tokens.get('two.same'), undefined);
+    tokens.set('one.same', kept(NOW + 3), 10, NOW);
+    t.not(tokens.get('one.same'), one);
+    t.equal(tokens.get('one.same')?.result.value[0]?.token.notAfterMs, NOW + 3);
+    t.end();
+  },
+);
