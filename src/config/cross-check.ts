@@ -1,6 +1,6 @@
 import { parseForwardTemplate, problemOfForwardHeader } from '../message/forward-policy.js';
 import { formatAddress, isLoopback } from './address.js';
-import { checkAdded, checkAdded, warnAdded, warnAdded } from './assertion-check.js';
+import { checkAdded, warnAdded } from './assertion-check.js';
 import type { Address, Config, ListenerConfig, RouteConfig, UpstreamConfig } from './config.js';
 import { checkExternalDecision } from './external-decision.js';
 import { nearestKey } from './issues.js';
@@ -30,7 +30,6 @@ export function crossCheck(config: Config, at: ProblemAt): Problem[] {
     ...checkLimits(config, at),
     ...checkAudit(config, at),
     ...checkTokens(config, at),
-    ...checkAdded(config, at),
   ];
 }
 
@@ -62,7 +61,7 @@ export function crossWarn(config: Config, at: ProblemAt): Problem[] {
       at(['audit', 'onFailure'], 'requests are served without evidence while records cannot be written'),
     );
   }
-  return [...warnings, ...warnAdded(config, at), ...warnLimits(config, at), ...warnTokens(config, at), ...warnAdded(config, at)];
+  return [...warnings, ...warnAdded(config, at), ...warnLimits(config, at), ...warnTokens(config, at)];
 }
 
 /** Policy beside configuration: a name that leads nowhere is a rule that never works, which is worst in a deny. */
