@@ -2,33 +2,23 @@ import type { Outcome } from '../audit/record.js';
 import { formatGrpcProblem, grpcStatusOf, grpcTrailers, readGrpcStatus } from '../message/grpc.js';
 import { formatProblem } from '../message/problem.js';
 import { rewriteResponseHeaders, rewriteResponseTrailers } from '../message/rewrite-response.js';
-import { Failure, meaningOf, type Reason, type Refusal } from '../reasons.js';
+import { Failure, meaningOf, type Reason } from '../reasons.js';
 import type { Snapshot } from '../snapshot.js';
+import { AdmittedExchange } from './admitted-exchange.js';
 import type { AnswerSender, ClientMessage } from './client-message.js';
 import type { Connection, OpenExchange } from './connection.js';
 import type { ListenerContext } from './context.js';
-import { Exchange } from './exchange.js';
 import { HttpDeadlines, type Overdue, type Standing } from './http-deadlines.js';
 import { callWatchOf, isEventStream, longWatchOf } from './long-exchange.js';
-import {
-  type Admitted,
-  admit,
-  firstByteMsOf,
-  forwardRequest,
-  isAdmitted,
-  isPending,
-  outgoingHeaders,
-  type Pending,
-} from './pipeline.js';
+import { type Admitted, admit, firstByteMsOf, forwardRequest, outgoingHeaders } from './pipeline.js';
 import type { ForwardCall, ForwardHandler } from './ports.js';
 import { type BodyFault, RequestBody } from './request-body.js';
-import { isUnproven, type Unproven } from './token-admission.js';
 
 /** Open for so long it gets a record of its start. */
 const START_RECORD_MS = 1000;
 
 /** One HTTP request and its answer, whatever version carries them. */
-export class HttpExchange extends Exchange implements ForwardHandler, AnswerSender, OpenExchange {
+export class HttpExchange extends AdmittedExchange implements ForwardHandler, AnswerSender, OpenExchange {
   readonly #client: ClientMessage;
   #body: RequestBody | undefined;
   #call: ForwardCall | undefined;
@@ -36,6 +26,7 @@ export class HttpExchange extends Exchange implements ForwardHandler, AnswerSend
   #takenBytes = 0;
   #admitted: Admitted | undefined;
   readonly #deadlines = new HttpDeadlines(this.startedMs);
+  #expectsContinue = false;
   #done = false;
 
   constructor(
@@ -60,46 +51,22 @@ export class HttpExchange extends Exchange implements ForwardHandler, AnswerSend
     return this.#call?.hasBegun === true && !this.longLived;
   }
 
+  protected get isOver(): boolean {
+    return this.#done;
+  }
+
   /** Runs the pipeline. `expectsContinue`: the client waits for a 100 before it sends its body (RFC 9110 10.1.1). */
   run(expectsContinue: boolean): void {
-    try {
-      const answer = admit(this, this.#client.request);
-      if (isUnproven(answer)) void this.#proveFirst(answer, expectsContinue);
-      else if (isPending(answer)) void this.#askFirst(answer, expectsContinue);
-      else this.#goOn(answer, expectsContinue);
-    } catch (cause) {
-      this.#fail(cause);
-    }
+    this.#expectsContinue = expectsContinue;
+    this.runWith(() => admit(this, this.#client.request));
   }
 
-  /** As below, while its token is verified; then all is judged anew. */
-  async #proveFirst(unproven: Unproven, expectsContinue: boolean): Promise<void> {
-    await unproven.prove();
-    if (!this.#done) this.run(expectsContinue);
-  }
-
-  /** Meanwhile nothing of the body is read, no 100 is sent, and what is pipelined behind waits. */
-  async #askFirst(pending: Pending, expectsContinue: boolean): Promise<void> {
-    try {
-      const answer = await this.ask(pending, false);
-      if (!this.#done) this.#goOn(this.admitAnswered(pending, answer), expectsContinue);
-    } catch (cause) {
-      this.#fail(cause);
-    }
-  }
-
-  #goOn(answer: Admitted | Refusal, expectsContinue: boolean): void {
-    if (!isAdmitted(answer)) return this.refuse(answer.reason, answer.detail);
-    if (this.isBorrowing) this.listener.borrowed.add(this);
+  /** No 100 is sent before. */
+  protected goOn(admitted: Admitted): void {
     if (this.head?.maxForwards === 0) return this.#answerAsFinalRecipient();
-    if (expectsContinue || (this.head?.httpVersion === '2' && this.head.expectsContinue))
+    if (this.#expectsContinue || (this.head?.httpVersion === '2' && this.head.expectsContinue))
       this.#client.sendContinue();
-    this.#forward(answer);
-  }
-
-  #fail(cause: unknown): void {
-    this.listener.diagnostics.error({ err: cause, id: this.id }, 'a request failed inside the proxy');
-    this.refuse('internal_error');
+    this.#forward(admitted);
   }
 
   #forward(admitted: Admitted): void {
@@ -129,14 +96,6 @@ export class HttpExchange extends Exchange implements ForwardHandler, AnswerSend
   #broken(fault: BodyFault): void {
     const isOurs = fault === 'client_aborted' && this.#client.brokeProtocol;
     this.refuse(isOurs ? 'framing_ambiguous' : fault);
-  }
-
-  /** A request that waited for a connection, or is sent again, is judged again: what is true now decides. */
-  mayBegin(): boolean {
-    if (this.#done) return false;
-    const refusal = this.judgeAgain();
-    if (refusal !== undefined) this.refuse(refusal.reason, refusal.detail);
-    return !this.#done;
   }
 
   onEarlyHints(rawHeaders: readonly string[]): void {

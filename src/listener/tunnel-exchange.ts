@@ -1,17 +1,16 @@
 import type { Socket } from 'node:net';
-import type { Failure, Reason, Refusal } from '../reasons.js';
+import type { Failure, Reason } from '../reasons.js';
 import type { Snapshot } from '../snapshot.js';
+import { AdmittedExchange } from './admitted-exchange.js';
 import type { Connection, OpenExchange } from './connection.js';
 import type { ListenerContext } from './context.js';
 import { EngineWatch } from './engine-watch.js';
-import { Exchange } from './exchange.js';
 import { isRouteAsked } from './external-question.js';
-import { type Admitted, isAdmitted, isPending, type Pending } from './pipeline.js';
-import type { TunnelHandler, TunnelledCall } from './ports.js';
-import { isUnproven, type Unproven } from './token-admission.js';
+import type { Admitted, Pending } from './pipeline.js';
+import type { ExternalAnswer, TunnelHandler, TunnelledCall } from './ports.js';
 
 /** What becomes a tunnel when it is let through: admitted like any request, ended the moment its access is. */
-export abstract class TunnelExchange extends Exchange implements TunnelHandler, OpenExchange {
+export abstract class TunnelExchange extends AdmittedExchange implements TunnelHandler, OpenExchange {
   readonly socket: Socket;
   protected call: TunnelledCall | undefined;
   /** The upstream's side is there. */
@@ -50,60 +49,24 @@ export abstract class TunnelExchange extends Exchange implements TunnelHandler, 
     return true;
   }
 
-  /** @param admit asks all the questions there are. */
-  protected runWith(admit: () => Admitted | Pending | Unproven | Refusal): void {
-    try {
-      const answer = admit();
-      if (isUnproven(answer)) void this.#proveFirst(answer, admit);
-      else if (isPending(answer)) void this.#askFirst(answer);
-      else this.#goOn(answer);
-    } catch (cause) {
-      this.#fail(cause);
-    }
-  }
-
   /** Every question was answered yes: goes to the upstream. */
   protected abstract openTunnel(admitted: Admitted): void;
 
-  /** As below, while its token is verified; then all is judged anew. */
-  async #proveFirst(unproven: Unproven, admit: () => Admitted | Pending | Unproven | Refusal): Promise<void> {
-    await unproven.prove();
-    if (this.reason === undefined && !this.socket.destroyed) this.runWith(admit);
-  }
-
   /** What the client sends meanwhile stays in its socket. */
-  async #askFirst(pending: Pending): Promise<void> {
-    try {
-      const answer = await this.ask(pending, false);
-      if (this.reason !== undefined || this.socket.destroyed) return;
-      this.#watch ??= new EngineWatch();
-      this.#watch.answered(answer, this.snapshot!, performance.now());
-      this.#goOn(this.admitAnswered(pending, answer));
-    } catch (cause) {
-      this.#fail(cause);
-    }
+  protected get isOver(): boolean {
+    return this.reason !== undefined || this.socket.destroyed;
   }
 
-  #goOn(answer: Admitted | Refusal): void {
-    if (!isAdmitted(answer)) return this.refuse(answer.reason, answer.detail);
-    if (this.isBorrowing) this.listener.borrowed.add(this);
-    const { tunnelIdleMs, tunnelAgeMs } = answer.snapshot.config.deadlines;
-    this.#idleMs = answer.route.deadlines?.tunnelIdleMs ?? tunnelIdleMs;
-    this.#endsAtMs = this.startedMs + (answer.route.deadlines?.tunnelAgeMs ?? tunnelAgeMs);
-    this.openTunnel(answer);
+  protected override engineAnswered(answer: ExternalAnswer): void {
+    this.#watch ??= new EngineWatch();
+    this.#watch.answered(answer, this.snapshot!, performance.now());
   }
 
-  #fail(cause: unknown): void {
-    this.listener.diagnostics.error({ err: cause, id: this.id }, 'a tunnel failed inside the proxy');
-    this.refuse('internal_error');
-  }
-
-  /** A tunnel that waited for its connection is judged again: what is true now decides. */
-  mayBegin(): boolean {
-    if (this.reason !== undefined || this.socket.destroyed) return false;
-    const refusal = this.judgeAgain();
-    if (refusal !== undefined) this.refuse(refusal.reason, refusal.detail);
-    return refusal === undefined;
+  protected goOn(admitted: Admitted): void {
+    const { tunnelIdleMs, tunnelAgeMs } = admitted.snapshot.config.deadlines;
+    this.#idleMs = admitted.route.deadlines?.tunnelIdleMs ?? tunnelIdleMs;
+    this.#endsAtMs = this.startedMs + (admitted.route.deadlines?.tunnelAgeMs ?? tunnelAgeMs);
+    this.openTunnel(admitted);
   }
 
   onOpen(begin: () => void): void {
