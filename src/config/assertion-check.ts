@@ -23,9 +23,22 @@ export function checkAdded(config: Config, at: ProblemAt): Problem[] {
       ...(injected === undefined ? [] : [at([...path, 'injectCredential'], injected)]),
     ];
   });
-  if (assertion?.jwksFile !== undefined && assertion.jwksFile === assertion.keyFile)
+  const { jwksFile } = assertion ?? {};
+  if (jwksFile !== undefined && jwksFile === assertion?.keyFile)
     problems.push(at([...AT, 'jwksFile'], 'must not be the file of the private key: it is written'));
+  else if (jwksFile !== undefined && filesReadBy(config).has(jwksFile))
+    problems.push(at([...AT, 'jwksFile'], 'must be a file of its own: it is written, and this one is read'));
   return problems;
+}
+
+/** Every file that the configuration names to be read, and itself. */
+function filesReadBy(config: Config): ReadonlySet<string> {
+  const files = new Set<string>();
+  JSON.stringify([config, ...config.upstreams.values()], (key, value: unknown) => {
+    if (/file$/i.test(key) && key !== 'jwksFile' && typeof value === 'string') files.add(value);
+    return value;
+  });
+  return files;
 }
 
 function problemOfAssertion(

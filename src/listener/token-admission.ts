@@ -78,9 +78,22 @@ function choose(
       return undefined;
     }
     first ??= refusal;
-    exchange.token ??= reading; // for the record
+    noteRefused(exchange, reading, route, snapshot);
   }
   return first ?? { reason: 'token_issuer_unknown', detail: 'its entry of `tokens` does not count here' };
+}
+
+/** For the record: whose token it was, as a claim that is not acceptable. */
+function noteRefused(
+  exchange: Exchange,
+  reading: TokenCredential,
+  route: RouteConfig | undefined,
+  snapshot: Snapshot,
+): void {
+  if (exchange.token !== undefined) return;
+  exchange.token = reading;
+  if (isNamedByToken(exchange, route))
+    exchange.principal = { ...reading.principalFields(snapshot), kind: 'none' };
 }
 
 function accept(

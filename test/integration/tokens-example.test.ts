@@ -40,8 +40,8 @@ class CiWorld {
     const ci = mintSigner('ES256', 'ci-1');
     const web = await mintRoot('web.example');
     const shown = await web.issue('spiffe://web.example/billing', { otherSans: [`DNS:${NAME}`] });
-    examples.write('pki/web.pem', shown.chainPem);
-    examples.write('pki/web-key.pem', shown.keyPem);
+    examples.write('pki/billing-server.pem', shown.chainPem);
+    examples.write('pki/billing-server-key.pem', shown.keyPem);
     examples.write('pki/ci-jwks.json', JSON.stringify({ keys: [ci.jwk] }));
     examples.write('pki/assertion.jwk', (await newSealKey()).text);
     const world = new CiWorld(examples, ci, web.certPem);

@@ -71,6 +71,14 @@ t.test('what could be neither signed nor put in is a problem, at the place where
       'forward.assertion.jwksFile: must not be the file of the private key: it is written',
     ],
     [
+      { forward: `{ assertion: { ${signed}, jwksFile: policy.yaml } }` },
+      'forward.assertion.jwksFile: must be a file of its own: it is written, and this one is read',
+    ],
+    [
+      { forward: `{ assertion: { ${signed}, jwksFile: own-key.pem } }` },
+      'forward.assertion.jwksFile: must be a file of its own: it is written, and this one is read',
+    ],
+    [
       { route: inject('x-spiffe-id') },
       `${ROUTE}.injectCredential: x-spiffe-id is written by the proxy itself or by HTTP`,
     ],

@@ -41,8 +41,8 @@ async function mintWorld(t: { teardown(handler: () => void): void }): Promise<Wo
   put(directory, 'sidecar-key.pem', own.keyPem);
   const notAfter = new Date(Date.now() + 30 * 86_400_000);
   const web = await root.issue(SIDECAR, { otherSans: ['DNS:billing.example.com'], notAfter });
-  put(directory, 'web.pem', web.chainPem);
-  put(directory, 'web-key.pem', web.keyPem);
+  put(directory, 'billing-server.pem', web.chainPem);
+  put(directory, 'billing-server-key.pem', web.keyPem);
   const { publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
   const key = { ...publicKey.export({ format: 'jwk' }), kid: 'ci-1', alg: 'ES256', use: 'sig' };
   put(directory, 'ci-jwks.json', JSON.stringify({ keys: [key] }));
