@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import t, { type Test } from 'tap';
 import { DemoScreen } from '../../src/dev/demo-screen.js';
+import { bareEnvironment } from '../support/bare-environment.js';
 import { readRecord } from '../support/record-check.js';
 
 const main = fileURLToPath(new URL('../../src/main.js', import.meta.url));
@@ -23,7 +24,7 @@ interface LifecycleRecord {
 
 async function runDemo(folder: string, args: readonly string[] = []): Promise<Run> {
   const child = spawn(process.execPath, [main, 'demo', ...args], {
-    env: { ...process.env, TMPDIR: folder },
+    env: { ...bareEnvironment, TMPDIR: folder },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   let out = '';

@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
+import { bareEnvironment } from './bare-environment.js';
 import type { Svid } from './pki.js';
 import { type ClientOptions, RawClient } from './raw-client.js';
 import { changeConfig } from './sources.js';
@@ -53,6 +54,7 @@ export class ProcessWorld {
     const [command, ...args] =
       limits.length === 0 ? run : ['/bin/sh', '-c', `${limits.join('; ')}; exec "$@"`, 'sh', ...run];
     const child = spawn(command!, args, {
+      env: bareEnvironment,
       stdio: ['ignore', more.audit === undefined ? 'ignore' : 'pipe', 'pipe'],
     });
     const started = new ProcessWorld(world, child);
