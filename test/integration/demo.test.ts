@@ -6,7 +6,6 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import t, { type Test } from 'tap';
 import { DemoScreen } from '../../src/dev/demo-screen.js';
-import { bareEnvironment } from '../support/bare-environment.js';
 import { readRecord } from '../support/record-check.js';
 
 const main = fileURLToPath(new URL('../../src/main.js', import.meta.url));
@@ -24,7 +23,7 @@ interface LifecycleRecord {
 
 async function runDemo(folder: string, args: readonly string[] = []): Promise<Run> {
   const child = spawn(process.execPath, [main, 'demo', ...args], {
-    env: { ...bareEnvironment, TMPDIR: folder },
+    env: { ...process.env, TMPDIR: folder },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   let out = '';

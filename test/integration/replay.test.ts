@@ -8,7 +8,6 @@ import { createGzip, gzipSync } from 'node:zlib';
 import fc from 'fast-check';
 import t, { type Test } from 'tap';
 import { runReplay } from '../../src/cli/replay.js';
-import { bareEnvironment } from '../support/bare-environment.js';
 import type { Svid } from '../support/pki.js';
 import type { RawClient } from '../support/raw-client.js';
 import { answerOk } from '../support/recorder-upstream.js';
@@ -361,7 +360,6 @@ t.test('a great many records take no more memory than a few', async (t) => {
   );
   const args = ['-c', join(world.dir, 'countersign.yaml'), '--audit', join(world.dir, 'many.gz'), '--json'];
   const child = spawn(process.execPath, ['--max-old-space-size=64', MAIN, 'replay', ...args], {
-    env: bareEnvironment,
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   let out = '';

@@ -4,7 +4,6 @@ import { readFileSync, renameSync } from 'node:fs';
 import { request } from 'node:https';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
-import { bareEnvironment } from '../support/bare-environment.js';
 import { Examples, type RunningExample } from '../support/example.js';
 import { mintRoot, type Svid } from '../support/pki.js';
 import { newSealKey } from '../support/seal-key.js';
@@ -24,7 +23,7 @@ class CiWorld {
     readonly webRoot: string,
   ) {
     const env = {
-      ...bareEnvironment,
+      ...process.env,
       JWKS: join(examples.dir, 'pki/jwks.json'),
       ISSUER,
       AUDIENCE: 'billing',

@@ -1,6 +1,5 @@
 import { spawn } from 'node:child_process';
 import t from 'tap';
-import { bareEnvironment } from '../support/bare-environment.js';
 import { BundleServer, bundleDocument } from '../support/bundle-server.js';
 import { mintRoot } from '../support/pki.js';
 import { RawClient } from '../support/raw-client.js';
@@ -163,7 +162,6 @@ t.test('records of workers that go to a pipe arrive whole', async (t) => {
   t.teardown(() => world.close());
   world.writeConfig({ extra: 'workers: 2', audit: '"-"' });
   const child = spawn(process.execPath, [MAIN, 'run', '-c', `${world.dir}/countersign.yaml`], {
-    env: bareEnvironment,
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   let [stdout, stderr] = ['', ''];

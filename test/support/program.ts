@@ -1,6 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { bareEnvironment } from './bare-environment.js';
 import { MAIN } from './run-process.js';
 
 export interface Run {
@@ -17,11 +16,7 @@ export class Program {
   readonly #ended: Promise<unknown>;
 
   constructor(args: readonly string[], cwd = process.cwd()) {
-    this.child = spawn(process.execPath, [MAIN, ...args], {
-      cwd,
-      env: bareEnvironment,
-      stdio: ['ignore', 'pipe', 'pipe'],
-    });
+    this.child = spawn(process.execPath, [MAIN, ...args], { cwd, stdio: ['ignore', 'pipe', 'pipe'] });
     this.child.stdout?.setEncoding('utf8').on('data', (text: string) => {
       this.stdout += text;
     });
