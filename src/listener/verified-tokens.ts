@@ -29,7 +29,8 @@ export class VerifiedTokens {
   readonly #byText = new Map<string, Entry>();
   /**
    * The last of each slot. A Map hashes a thousand characters anew at every request, which costs several times what comparing
-   * them does. The comparison goes by words: its time tells of no single character of a signature that somebody guesses.
+   * them does. It may stop at the first difference, as that of the Map does behind its hash: what the time tells is nanoseconds,
+   * and whoever guesses must have the claims and the end of the signature right before there is anything to compare.
    */
   readonly #recent = new Array<Entry | undefined>(RECENT).fill(undefined);
   #units = 0;
